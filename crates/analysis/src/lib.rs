@@ -1,0 +1,1 @@
+//! Judgements: which process grows, which site leaks

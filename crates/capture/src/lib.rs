@@ -1,0 +1,1 @@
+//! The world as it is: sampling the machine, attaching to processes

@@ -1,0 +1,28 @@
+//! The words that every other crate speaks.
+//!
+//! Owns: units, identities, readings that may be missing, samples of processes, stacks and tallies of blocks.
+//! Must not know: files, clocks, the operating system, how anything is measured or shown.
+//!
+//! # Glossary
+//!
+//! - *process*: `(pid, start time)`, see [`ProcessKey`]; a pid alone is never an identity.
+//! - *reading*: a figure or the reason why it is missing, see [`Reading`]; a missing figure is never zero.
+//! - *block*: what one call of an allocator function returned and nobody freed yet.
+//! - *stack*: the return addresses from the caller of the allocator outwards; *frame*: one of them with its names.
+//! - *site*: all blocks that were allocated by one stack.
+//! - *live*: allocated after the attach and not freed; *expired*: live for longer than the threshold.
+//! - *late free*: the free of a block that had already expired.
+//! - *lost*: an event that could not be recorded; always counted, never silent.
+//! - *blind*: the hooks never fired, so that nothing can be said about leaks.
+
+mod blocks;
+mod frames;
+mod process;
+mod reading;
+mod units;
+
+pub use blocks::{Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally};
+pub use frames::{Frame, FrameTrust, Function, ModuleName, SourceLine};
+pub use process::{Identity, MachineSample, MemorySample, ProcessKey, ProcessSample};
+pub use reading::{Reading, Why};
+pub use units::{Address, Bytes, Pid};

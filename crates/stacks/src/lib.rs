@@ -1,0 +1,1 @@
+//! Unwind rules and names of code addresses, from the bytes of modules

@@ -1,0 +1,1 @@
+//! The layout of the memory shared between the agent in the target and leakline
