@@ -1,1 +1,22 @@
-//! Findings as plain data and as text
+//! Findings as plain data, as text and as JSON.
+//!
+//! Owns: the views, the name and meaning of every figure that is shown, and how all of it is written.
+//! Must not know: terminals, sockets, files, clocks, or how anything was measured.
+//!
+//! Every view (command line, terminal program, later the web page) shows the same plain data: [`HuntView`] for the
+//! machine, [`SitesView`] for one attached process, [`EventView`] for what happens while it is attached and
+//! [`DoctorView`] for what works here. [`Text`] writes them for people, [`Document`] for programs.
+
+mod json;
+pub mod metrics;
+mod span;
+mod text;
+mod view;
+
+pub use json::Document;
+pub use span::Span;
+pub use text::Text;
+pub use view::{
+    Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, HuntView, MachineView, Outcome, ProcessView, Rate,
+    Severity, SiteView, SitesView, TargetView,
+};

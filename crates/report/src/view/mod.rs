@@ -1,0 +1,70 @@
+//! The plain data that every view shows.
+//!
+//! Owns: which facts belong together on a screen. Must not know: how they are written, or how they were found.
+
+mod doctor;
+mod machine;
+mod sites;
+
+pub use doctor::{Check, CheckState, DoctorView};
+pub use machine::{Exhaustion, HuntView, MachineView, ProcessView, Rate};
+pub use sites::{EventView, Excerpt, SiteView, SitesView, TargetView};
+
+/// What a run came to, and with it the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Enough was seen, and nothing leaks.
+    NothingFound,
+    /// At least one leak.
+    LeakFound,
+    /// What was seen is not enough to say either.
+    CouldNotJudge,
+    /// The hooks never fired: nothing can be said about leaks at all.
+    Blind,
+}
+
+/// How much attention a row deserves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Judged to leak.
+    Leak,
+    /// Worth a look, but not judged to leak.
+    Suspect,
+    /// Not enough is known.
+    Unclear,
+    /// Judged not to leak.
+    Fine,
+}
+
+impl Outcome {
+    /// 0 nothing found, 1 leak found, 2 could not judge.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::NothingFound => 0,
+            Self::LeakFound => 1,
+            Self::CouldNotJudge | Self::Blind => 2,
+        }
+    }
+
+    /// The word for it in JSON.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::NothingFound => "nothing_found",
+            Self::LeakFound => "leak_found",
+            Self::CouldNotJudge => "could_not_judge",
+            Self::Blind => "blind",
+        }
+    }
+}
+
+impl Severity {
+    /// The word for it in JSON.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Leak => "leak",
+            Self::Suspect => "suspect",
+            Self::Unclear => "unclear",
+            Self::Fine => "fine",
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! One attached process and the sites that allocate in it.
+//!
+//! Owns: the facts of an attach, its sites and its events. Must not know: how blocks are counted or judged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Bytes, Coverage, Frame, Losses, Pid, Reading, SiteCounts, StackId, Tally};
+
+use super::{Outcome, Rate, Severity};
+
+/// All that is shown of an attached process.
+#[derive(Clone, Debug)]
+pub struct SitesView {
+    /// The process and the attach.
+    pub target: TargetView,
+    /// Time since the hooks became active.
+    pub elapsed: Duration,
+    /// What the hooks saw.
+    pub coverage: Coverage,
+    /// What was not recorded.
+    pub losses: Losses,
+    /// Memory of the target that the session occupies.
+    pub memory_in_target: Bytes,
+    /// The sites, worst first.
+    pub sites: Vec<SiteView>,
+    /// Sites that exist but are not in `sites`, since `--top` or `--min-bytes` left them out.
+    pub sites_left_out: u64,
+    /// What it came to, as far as can be said now.
+    pub outcome: Outcome,
+    /// What the reader must know besides, one sentence each (for example what stays in the target).
+    pub notes: Vec<String>,
+}
+
+/// The process and what was done to it.
+#[derive(Clone, Debug)]
+pub struct TargetView {
+    /// Which process.
+    pub pid: Pid,
+    /// The name that the kernel keeps.
+    pub command: String,
+    /// What became of it, in a word or two: `attached`, `detached`, `exited`, `executed another program`.
+    pub state: String,
+    /// Which allocator was found.
+    pub allocator: String,
+    /// Names of the functions that are hooked.
+    pub functions: Vec<String>,
+    /// How calls are recorded: `exact`.
+    pub mode: String,
+    /// Threads at the attach.
+    pub threads: u32,
+    /// Age from which a live block counts as expired.
+    pub expire: Duration,
+    /// From the call until the hooks were active.
+    pub active_after: Duration,
+    /// Longest stop of any thread at the attach.
+    pub attach_stop: Duration,
+    /// Longest stop of any thread at the detach; missing before it.
+    pub detach_stop: Reading<Duration>,
+}
+
+/// One site: who allocates, how much of it stays, and what that means.
+#[derive(Clone, Debug)]
+pub struct SiteView {
+    /// Place in the ranking, from 1.
+    pub rank: u32,
+    /// Everything counted for it; `counts.expired` is what may leak.
+    pub counts: SiteCounts,
+    /// Blocks that ever expired, whether they were freed afterwards or not.
+    pub ever_expired: Tally,
+    /// Growth of its live bytes.
+    pub growth: Reading<Rate>,
+    /// The judgement in a word or two.
+    pub verdict: String,
+    /// What the judgement means for the reader.
+    pub severity: Severity,
+    /// What speaks for and against it, one sentence each.
+    pub reasons: Vec<String>,
+    /// Whether it keeps freeing its expired blocks, so that it no longer makes events.
+    pub demoted: bool,
+    /// The stack, innermost first; empty while it is not read yet.
+    pub frames: Arc<[Frame]>,
+    /// Source text around its lines, where the caller found it.
+    pub excerpts: Vec<Excerpt>,
+}
+
+/// Some lines of a source file around the line of one frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excerpt {
+    /// Index of the frame in `frames`.
+    pub frame: usize,
+    /// Number of the first line.
+    pub first: u32,
+    /// The lines, control characters escaped.
+    pub lines: Vec<String>,
+}
+
+/// What happens while a process is attached, one line each.
+#[derive(Clone, Debug)]
+pub enum EventView {
+    /// The hooks are in.
+    Attached(TargetView),
+    /// A block of this stack expired for the first time.
+    FirstExpiry {
+        /// Time since the hooks became active.
+        at: Duration,
+        /// The stack.
+        stack: StackId,
+        /// What has expired of it.
+        expired: Tally,
+        /// The stack, innermost first; empty where it could not be read.
+        frames: Arc<[Frame]>,
+    },
+    /// Further blocks of a stack expired.
+    Again {
+        /// Time since the hooks became active.
+        at: Duration,
+        /// The stack.
+        stack: StackId,
+        /// How many since the last event of this stack.
+        more: u64,
+        /// What has expired of it and is still live.
+        expired: Tally,
+    },
+    /// Blocks were freed that had expired.
+    FreedLate {
+        /// Time since the hooks became active.
+        at: Duration,
+        /// The stack.
+        stack: StackId,
+        /// How many since the last event of this stack.
+        count: u64,
+        /// How long the longest-lived had lived.
+        longest: Reading<Duration>,
+    },
+    /// A stack keeps freeing its expired blocks and makes no more events.
+    Demoted {
+        /// Time since the hooks became active.
+        at: Duration,
+        /// The stack.
+        stack: StackId,
+        /// Blocks freed late until now.
+        freed_late: Tally,
+        /// Blocks that ever expired.
+        ever_expired: Tally,
+    },
+    /// So many blocks expired at one stack that the session ends.
+    StopReached {
+        /// Time since the hooks became active.
+        at: Duration,
+        /// The stack.
+        stack: StackId,
+        /// What has expired of it.
+        expired: Tally,
+    },
+    /// The target is gone or the session ended.
+    Ended {
+        /// Time since the hooks became active.
+        at: Duration,
+        /// Why, in a few words.
+        why: String,
+    },
+}
