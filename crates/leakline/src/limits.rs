@@ -1,0 +1,36 @@
+//! The bounds of the command's own options and loops, each once.
+//!
+//! Owns: the numbers. Must not know: who crosses them; an option beyond its bound is refused by `flags`, with the bound named.
+
+use std::time::Duration;
+
+/// No window, threshold or beat is longer: a typing error such as `--for 99999999999` must not become a silent "for ever".
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Below this the sampler would measure mostly itself.
+pub(crate) const BEAT_MIN: Duration = Duration::from_millis(100);
+/// A threshold below a millisecond would call every block expired, since blocks are scanned at a beat.
+pub(crate) const EXPIRE_MIN: Duration = Duration::from_millis(1);
+/// Frames of one stack; the tables in the target have room for no more.
+pub(crate) const DEPTH_MAX: u16 = 128;
+/// Sites of one session; the tables in the target have room for no more.
+pub(crate) const SITES_MAX: u32 = 65_536;
+/// Rows of a ranking; a table that is longer helps nobody and a screen holds fewer.
+pub(crate) const ROWS_MAX: usize = 10_000;
+/// Suspects that one hunt attaches to, so that its length stays foreseeable.
+pub(crate) const SUSPECTS_MAX: usize = 16;
+/// Processes that `--attach auto` attaches to.
+pub(crate) const SUSPECTS_AUTO: usize = 1;
+/// How often the screen and the keys are looked at while a terminal program runs: fast enough to feel immediate, and
+/// so slow that it costs less than 0.1 % of a core.
+pub(crate) const KEY_SLICE: Duration = Duration::from_millis(100);
+/// How often an attached target is read; expiry is noticed at most this much late.
+pub(crate) const ATTACH_BEAT: Duration = Duration::from_millis(500);
+/// How often it is read where the threshold is shorter than a beat, and whether the target still lives is asked.
+pub(crate) const ATTACH_BEAT_MIN: Duration = Duration::from_millis(50);
+/// How long the summary waits for names that are still being looked up.
+pub(crate) const NAMES_PATIENCE: Duration = Duration::from_secs(20);
+/// Width of tables where the output is not a terminal and `COLUMNS` says nothing.
+pub(crate) const WIDTH_PIPED: usize = 160;
+
+const _: () = assert!(SUSPECTS_AUTO <= SUSPECTS_MAX, "auto must not attach to more than a user may ask for");
+const _: () = assert!(ATTACH_BEAT_MIN.as_millis() <= ATTACH_BEAT.as_millis(), "the shortest beat is the shortest");

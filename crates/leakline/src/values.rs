@@ -1,0 +1,257 @@
+//! Values of options: durations, sizes, counts, pids.
+//!
+//! Owns: what is accepted, and the message for what is not: what was found, what is needed.
+//! Must not know: which option a value belongs to (clap adds its name to the message).
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use model::{Bytes, Pid};
+
+use crate::limits::{BEAT_MIN, DEPTH_MAX, DURATION_MAX, EXPIRE_MIN, ROWS_MAX, SITES_MAX, SUSPECTS_MAX};
+
+/// How many suspects a hunt attaches to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AttachChoice {
+    /// The worst one, if it grows beyond doubt.
+    Auto,
+    /// None.
+    Never,
+    /// At most so many.
+    Worst(usize),
+}
+
+/// `60`, `0.5`, `500ms`, `90s`, `5m`, `2h`, `1d`; plain numbers are seconds. Zero is refused.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split(text);
+    let scale = match unit {
+        "" | "s" | "sec" | "secs" => 1.0,
+        "ms" => 0.001,
+        "m" | "min" | "mins" => 60.0,
+        "h" => 3600.0,
+        "d" => 24.0 * 3600.0,
+        _ => return Err(format!("the unit `{unit}` is unknown; needed: seconds, or a number with ms, s, m, h or d")),
+    };
+    let seconds = decimal(number).ok_or_else(|| {
+        "needed: a positive number of seconds such as 60 or 0.5, or a number with its unit such as 90s, 5m or 2h"
+            .to_owned()
+    })? * scale;
+    if seconds > DURATION_MAX.as_secs_f64() {
+        return Err(format!("at most {} days are possible", DURATION_MAX.as_secs() / 86_400));
+    }
+    let duration = Duration::from_secs_f64(seconds);
+    if duration.is_zero() {
+        return Err("needed: a duration greater than zero".to_owned());
+    }
+    Ok(duration)
+}
+
+/// A duration that can be the time between two samples.
+pub(crate) fn beat(text: &str) -> Result<Duration, String> {
+    at_least(duration(text)?, BEAT_MIN)
+}
+
+/// A duration that can be the age at which a block expires.
+pub(crate) fn expiry(text: &str) -> Result<Duration, String> {
+    at_least(duration(text)?, EXPIRE_MIN)
+}
+
+/// `4096`, `64k`, `1MiB`, `1.5G`; the units are binary, as everywhere in this program.
+pub(crate) fn size(text: &str) -> Result<Bytes, String> {
+    let (number, unit) = split(text);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(format!("the unit `{unit}` is unknown; needed: bytes, or a number with k, M, G or T")),
+    };
+    let bytes = decimal(number).ok_or_else(|| {
+        "needed: a number of bytes such as 4096, or a number with its unit such as 64k or 1MiB".to_owned()
+    })? * f64::from(1_u32 << shift.min(30))
+        * if shift == 40 { 1024.0 } else { 1.0 };
+    // 2^53 is where the decimal fraction stops being exact; no machine has so much memory.
+    if bytes > 9.0e15 { Err("at most 8 PiB are possible".to_owned()) } else { Ok(Bytes(bytes as u64)) }
+}
+
+/// A process number.
+pub(crate) fn pid(text: &str) -> Result<Pid, String> {
+    match text.parse::<u32>() {
+        // The kernel's own bound: PID_MAX_LIMIT is 2^22.
+        Ok(number) if (1..=1 << 22).contains(&number) => Ok(Pid(number)),
+        _ => Err("needed: a process number from 1 to 4194304; `leakline hunt` finds the process that grows".to_owned()),
+    }
+}
+
+/// The greatest number of frames of a stack.
+pub(crate) fn depth(text: &str) -> Result<u16, String> {
+    whole(text, DEPTH_MAX)
+}
+
+/// The greatest number of sites.
+pub(crate) fn sites(text: &str) -> Result<u32, String> {
+    whole(text, SITES_MAX)
+}
+
+/// A number of rows.
+pub(crate) fn rows(text: &str) -> Result<usize, String> {
+    whole(text, ROWS_MAX)
+}
+
+/// A number of blocks.
+pub(crate) fn blocks(text: &str) -> Result<u64, String> {
+    whole(text, u64::MAX)
+}
+
+/// `auto`, `never`, or how many.
+pub(crate) fn attach_choice(text: &str) -> Result<AttachChoice, String> {
+    match text {
+        "auto" => Ok(AttachChoice::Auto),
+        "never" | "0" => Ok(AttachChoice::Never),
+        _ => whole(text, SUSPECTS_MAX).map(AttachChoice::Worst).map_err(|error| format!("{error}, or auto, or never")),
+    }
+}
+
+/// Text that narrows a hunt; an empty one would match everything and is most likely an unset shell variable.
+pub(crate) fn needle(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("needed: at least one character".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+fn whole<T: FromStr + PartialOrd + std::fmt::Display + From<u8>>(text: &str, greatest: T) -> Result<T, String> {
+    match text.parse::<T>() {
+        Ok(number) if number >= T::from(1) && number <= greatest => Ok(number),
+        _ => Err(format!("needed: a whole number from 1 to {greatest}")),
+    }
+}
+
+fn at_least(duration: Duration, least: Duration) -> Result<Duration, String> {
+    if duration < least { Err(format!("at least {} ms are needed", least.as_millis())) } else { Ok(duration) }
+}
+
+/// Splits a number from the letters behind it.
+fn split(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (number.trim(), unit)
+}
+
+/// A plain decimal number: no sign, no exponent, no `inf`, all of which `f64::from_str` would take.
+fn decimal(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|_| plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One line a case: the option's value, then what becomes of it (`error` where it is refused).
+    #[track_caller]
+    fn check<T: std::fmt::Debug>(parse: impl Fn(&str) -> Result<T, String>, cases: &str) {
+        for case in cases.lines().map(str::trim).filter(|case| !case.is_empty()) {
+            let (text, wanted) = case.split_once(" -> ").expect("a case is `value -> result`");
+            let found = match parse(text.trim_matches('\'')) {
+                Ok(value) => format!("{value:?}"),
+                Err(error) => format!("error: {error}"),
+            };
+            assert!(found.starts_with(wanted), "{text}: wanted {wanted}, found {found}");
+        }
+    }
+
+    #[test]
+    fn durations_are_seconds_or_have_a_unit() {
+        check(
+            duration,
+            "60 -> 60s
+             0.5 -> 500ms
+             .25 -> 250ms
+             90s -> 90s
+             500ms -> 500ms
+             5m -> 300s
+             2h -> 7200s
+             1d -> 86400s
+             1.5h -> 5400s",
+        );
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused_with_what_is_needed() {
+        check(
+            duration,
+            "'' -> error: needed: a positive number
+             abc -> error: the unit `abc`
+             -1 -> error: needed: a positive number
+             1e9 -> error: the unit `e9`
+             inf -> error: the unit
+             nan -> error: the unit
+             1.2.3 -> error: needed
+             5x -> error: the unit `x` is unknown
+             0 -> error: needed: a duration greater than zero
+             0.0000000000001 -> error: needed: a duration greater than zero
+             367d -> error: at most 366 days
+             99999999999999999999999999 -> error: at most 366 days",
+        );
+    }
+
+    #[test]
+    fn beats_and_thresholds_have_a_least() {
+        check(beat, "0.1 -> 100ms\n99ms -> error: at least 100 ms\n1 -> 1s");
+        check(expiry, "1ms -> 1ms\n0.0005 -> error: at least 1 ms");
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        check(
+            size,
+            "0 -> Bytes(0)
+             4096 -> Bytes(4096)
+             64k -> Bytes(65536)
+             64K -> Bytes(65536)
+             64kB -> Bytes(65536)
+             1MiB -> Bytes(1048576)
+             1.5G -> Bytes(1610612736)
+             2T -> Bytes(2199023255552)
+             9000T -> error: at most 8 PiB
+             -1 -> error: needed: a number of bytes
+             12q -> error: the unit `q`
+             k -> error: needed: a number of bytes",
+        );
+    }
+
+    #[test]
+    fn pids_are_what_the_kernel_hands_out() {
+        check(
+            pid,
+            "1 -> Pid(1)
+             4194304 -> Pid(4194304)
+             4194305 -> error: needed: a process number
+             0 -> error: needed
+             -1 -> error: needed
+             12x -> error: needed
+             99999999999999999999 -> error: needed",
+        );
+    }
+
+    #[test]
+    fn counts_have_bounds() {
+        check(depth, "1 -> 1\n128 -> 128\n129 -> error: needed: a whole number from 1 to 128\n0 -> error\nx -> error");
+        check(sites, "65536 -> 65536\n65537 -> error: needed: a whole number from 1 to 65536");
+        check(rows, "5 -> 5\n0 -> error\n2.5 -> error");
+        check(blocks, "1000000 -> 1000000\n0 -> error");
+        check(needle, "nginx -> \"nginx\"\n'' -> error");
+    }
+
+    #[test]
+    fn suspects_are_counted_or_left_to_the_program() {
+        check(
+            attach_choice,
+            "auto -> Auto
+             never -> Never
+             0 -> Never
+             3 -> Worst(3)
+             17 -> error: needed: a whole number from 1 to 16, or auto, or never
+             all -> error: needed",
+        );
+    }
+}
