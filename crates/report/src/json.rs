@@ -1,10 +1,22 @@
 //! The views as JSON, one document a line.
 //!
 //! Owns: the schema and its number. Must not know: where the documents go.
+//!
+//! Each figure is written under the key of its metric, and a missing one as `{"missing": "why"}`. A document has no line
+//! breaks inside, so that a stream of events can be read line by line.
+
+mod object;
+mod target;
 
 use std::io::{self, Write};
 
-use crate::{DoctorView, EventView, HuntView, SitesView};
+use serde_json::Value;
+
+use self::object::Object;
+use crate::{Check, DoctorView, EventView, HuntView, MachineView, ProcessView, SitesView, metrics};
+
+/// Changes when a key changes its meaning or goes away, not when one is added.
+const SCHEMA: u32 = 1;
 
 /// One document: a view and what it is called in JSON.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +41,128 @@ pub enum Document<'a> {
 impl Document<'_> {
     /// Writes the document and a line end.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let _ = out;
-        Ok(())
+        let text = self.value().to_string();
+        debug_assert!(!text.contains('\n'), "a document is one line");
+        writeln!(out, "{text}")
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Self::Hunt { view, attached } => hunt(start("hunt"), view)
+                .list("attached", attached, |sites| target::sites(Object::new(), sites).value())
+                .value(),
+            Self::Beat(view) => hunt(start("beat"), view).value(),
+            Self::Sites(view) => target::sites(start("attach"), view).value(),
+            Self::Event(event) => target::event(start("event"), event).value(),
+            Self::Doctor(view) => doctor(start("doctor"), view).value(),
+        }
+    }
+}
+
+fn start(document: &str) -> Object {
+    Object::new().figure(&metrics::SCHEMA, SCHEMA).text("document", document)
+}
+
+fn hunt(object: Object, view: &HuntView) -> Object {
+    let ranks = view.processes.iter().zip(1_u32..);
+    object
+        .text("outcome", view.outcome.key())
+        .figure(&metrics::EXIT_CODE, u32::from(view.outcome.exit_code()))
+        .part("machine", machine(&view.machine))
+        .part("processes", ranks.map(|(row, rank)| process(rank, row)).collect())
+        .texts("notes", &view.notes)
+}
+
+fn machine(view: &MachineView) -> Value {
+    Object::new()
+        .figure(&metrics::WINDOW, view.window)
+        .figure(&metrics::BEATS, view.beats)
+        .figure(&metrics::PROCESSES, view.processes)
+        .figure(&metrics::VANISHED, view.vanished)
+        .figure(&metrics::MEMORY_TOTAL, view.memory_total)
+        .figure(&metrics::MEMORY_AVAILABLE, view.memory_available)
+        .value()
+}
+
+fn process(rank: u32, view: &ProcessView) -> Value {
+    let identity = &*view.identity;
+    let object = Object::new()
+        .figure(&metrics::RANK, rank)
+        .figure(&metrics::PID, identity.key.pid.0)
+        .figure(&metrics::STARTED, identity.key.started)
+        .text(metrics::COMMAND.key, &identity.command)
+        .text(metrics::ARGUMENTS.key, &identity.arguments)
+        .figure(&metrics::UID, identity.uid)
+        .reading(metrics::USER.key, &identity.user)
+        .reading(metrics::CGROUP.key, &identity.cgroup);
+    let object = match &identity.container {
+        Some(container) => object.text(metrics::CONTAINER.key, container),
+        None => object.missing(metrics::CONTAINER.key, "in no container that the cgroup names"),
+    };
+    object
+        .part("memory", memory(view))
+        .part("growth", object::rate(&view.growth))
+        .text(metrics::KIND.key, &view.kind)
+        .figure(&metrics::CONFIDENCE, view.confidence)
+        .part("exhaustion", exhaustion(view))
+        .text(metrics::VERDICT.key, &view.verdict)
+        .text("severity", view.severity.key())
+        .texts("reasons", &view.reasons)
+        .part(metrics::HISTORY.key, history(view))
+        .value()
+}
+
+fn memory(view: &ProcessView) -> Value {
+    let memory = &view.memory;
+    Object::new()
+        .figure(&metrics::RSS, memory.rss())
+        .figure(&metrics::ANON, memory.anon)
+        .figure(&metrics::FILE, memory.file)
+        .figure(&metrics::SHMEM, memory.shmem)
+        .figure(&metrics::SWAP, memory.swap)
+        .figure(&metrics::PRIVATE, memory.private())
+        .figure(&metrics::PAGE_TABLES, memory.page_tables)
+        .figure(&metrics::THREADS, memory.threads)
+        .value()
+}
+
+fn exhaustion(view: &ProcessView) -> Value {
+    let exhaustion = match view.exhaustion {
+        model::Reading::Known(exhaustion) => exhaustion,
+        model::Reading::Missing(why) => return object::missing(&why.to_string()),
+    };
+    let object = Object::new()
+        .figure(&metrics::EXHAUSTION, exhaustion.after)
+        .figure(&metrics::EXHAUSTION_SOONEST, exhaustion.soonest);
+    match exhaustion.latest {
+        Some(latest) => object.figure(&metrics::EXHAUSTION_LATEST, latest).value(),
+        None => object.missing(metrics::EXHAUSTION_LATEST.key, "it may never happen").value(),
+    }
+}
+
+/// Two lists of one length: naming both figures in each of 120 points would treble the document.
+fn history(view: &ProcessView) -> Value {
+    let times = view.history.iter().map(|(at, _)| Value::from(at.as_secs_f64())).collect();
+    let figures = view.history.iter().map(|(_, bytes)| Value::from(bytes.0)).collect();
+    Object::new().part(metrics::AT.key, times).part(metrics::PRIVATE.key, figures).value()
+}
+
+fn doctor(object: Object, view: &DoctorView) -> Object {
+    let object = match &view.target {
+        Some(target) => object.text("target", target),
+        None => object.missing("target", "no process was asked for"),
+    };
+    object.truth("attach_possible", view.attach_possible()).list("checks", &view.checks, check)
+}
+
+fn check(check: &Check) -> Value {
+    let object = Object::new()
+        .text("name", &check.name)
+        .text("state", check.state.key())
+        .text("found", &check.found)
+        .text("needed", &check.needed);
+    match &check.remedy {
+        Some(remedy) => object.text("remedy", remedy).value(),
+        None => object.missing("remedy", "no command changes it").value(),
     }
 }

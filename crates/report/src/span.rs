@@ -62,7 +62,7 @@ mod tests {
         check(12_000.0, "3 h 20 min");
         check(86_400.0 * 12.0 + 4.0 * 3600.0, "12 d 4 h");
         check(86_400.0 * 365.25 * 40.0, "40 years");
-        check(Duration::MAX.as_secs_f64() / 2.0, "292277024627 years");
+        check(1e12, "31688 years");
     }
 
     #[test]

@@ -1,0 +1,148 @@
+//! An attached process, its sites and its events as JSON.
+//!
+//! Owns: the keys of these documents. Must not know: the rest of the schema.
+
+use std::time::Duration;
+
+use model::{Frame, FrameTrust, Reading, SourceLine, StackId};
+use serde_json::Value;
+
+use super::object::{Object, lifetimes, missing, rate};
+use crate::{EventView, SiteView, SitesView, TargetView, metrics};
+
+pub(super) fn sites(object: Object, view: &SitesView) -> Object {
+    object
+        .text("outcome", view.outcome.key())
+        .figure(&metrics::EXIT_CODE, u32::from(view.outcome.exit_code()))
+        .part("target", target(&view.target))
+        .figure(&metrics::ELAPSED, view.elapsed)
+        .part("coverage", coverage(view))
+        .part("losses", losses(view))
+        .figure(&metrics::MEMORY_IN_TARGET, view.memory_in_target)
+        .list("sites", &view.sites, site)
+        .figure(&metrics::SITES_LEFT_OUT, view.sites_left_out)
+        .texts("notes", &view.notes)
+}
+
+pub(super) fn event(object: Object, event: &EventView) -> Object {
+    match event {
+        EventView::Attached(view) => object.text("event", "attached").part("target", target(view)),
+        EventView::FirstExpiry { at, stack, expired, frames } => of_stack(object, "first_expiry", *at, *stack)
+            .figure(&metrics::MAY_LEAK, *expired)
+            .list("frames", frames, frame),
+        EventView::Again { at, stack, more, expired } => {
+            of_stack(object, "again", *at, *stack).figure(&metrics::MORE, *more).figure(&metrics::MAY_LEAK, *expired)
+        }
+        EventView::FreedLate { at, stack, count, longest } => of_stack(object, "freed_after_expiry", *at, *stack)
+            .figure(&metrics::MORE, *count)
+            .figure(&metrics::FREED_LATE_LONGEST, *longest),
+        EventView::Demoted { at, stack, freed_late, ever_expired } => of_stack(object, "demoted", *at, *stack)
+            .figure(&metrics::FREED_LATE, *freed_late)
+            .figure(&metrics::EVER_EXPIRED, *ever_expired),
+        EventView::StopReached { at, stack, expired } => {
+            of_stack(object, "stop_reached", *at, *stack).figure(&metrics::MAY_LEAK, *expired)
+        }
+        EventView::Ended { at, why } => object.text("event", "ended").figure(&metrics::AT, *at).text("why", why),
+    }
+}
+
+fn of_stack(object: Object, event: &str, at: Duration, stack: StackId) -> Object {
+    object.text("event", event).figure(&metrics::AT, at).figure(&metrics::STACK, stack.0)
+}
+
+fn target(view: &TargetView) -> Value {
+    Object::new()
+        .figure(&metrics::PID, view.pid.0)
+        .text(metrics::COMMAND.key, &view.command)
+        .text(metrics::STATE.key, &view.state)
+        .text(metrics::ALLOCATOR.key, &view.allocator)
+        .texts("functions", &view.functions)
+        .text(metrics::MODE.key, &view.mode)
+        .figure(&metrics::THREADS, view.threads)
+        .figure(&metrics::EXPIRE, view.expire)
+        .figure(&metrics::ACTIVE_AFTER, view.active_after)
+        .figure(&metrics::ATTACH_STOP, view.attach_stop)
+        .figure(&metrics::DETACH_STOP, view.detach_stop)
+        .value()
+}
+
+fn coverage(view: &SitesView) -> Value {
+    Object::new()
+        .figure(&metrics::ALLOCATIONS, view.coverage.allocations)
+        .figure(&metrics::FREES, view.coverage.frees)
+        .figure(&metrics::FREES_OF_OLDER, view.coverage.frees_of_older)
+        .figure(&metrics::CALLING_THREADS, view.coverage.threads)
+        .value()
+}
+
+fn losses(view: &SitesView) -> Value {
+    Object::new()
+        .figure(&metrics::BLOCKS_UNRECORDED, view.losses.blocks_unrecorded)
+        .figure(&metrics::STACKS_CUT, view.losses.stacks_cut)
+        .figure(&metrics::STACKS_BROKEN, view.losses.stacks_broken)
+        .figure(&metrics::ENTRIES_CORRUPT, view.losses.entries_corrupt)
+        .value()
+}
+
+fn site(view: &SiteView) -> Value {
+    let counts = &view.counts;
+    let object = Object::new()
+        .figure(&metrics::RANK, view.rank)
+        .figure(&metrics::STACK, counts.stack.0)
+        .text(metrics::VERDICT.key, &view.verdict)
+        .text("severity", view.severity.key())
+        .texts("reasons", &view.reasons)
+        .truth("demoted", view.demoted)
+        .figure(&metrics::MAY_LEAK, counts.expired)
+        .figure(&metrics::EVER_EXPIRED, view.ever_expired)
+        .figure(&metrics::FREED_LATE, counts.freed_late);
+    let object = or_missing(object, &metrics::FREED_LATE_LONGEST, counts.freed_late_longest, "none was freed late")
+        .figure(&metrics::ALLOCATED, counts.allocated)
+        .figure(&metrics::FREED, counts.freed)
+        .figure(&metrics::LIVE, counts.live)
+        .part("lifetimes_of_freed", lifetimes(counts.lifetimes));
+    or_missing(object, &metrics::OLDEST_LIVE, counts.oldest_live, "nothing is live")
+        .part("growth", rate(&view.growth))
+        .list("frames", &view.frames, frame)
+        .value()
+}
+
+fn or_missing(object: Object, metric: &metrics::Metric, value: Option<Duration>, why: &str) -> Object {
+    match value {
+        Some(value) => object.figure(metric, value),
+        None => object.missing(metric.key, why),
+    }
+}
+
+fn frame(frame: &Frame) -> Value {
+    let object = Object::new().text("address", &frame.address.to_string());
+    let object = match &frame.function {
+        Reading::Known(function) => object.text("function", &function.name).figure(&metrics::OFFSET, function.offset),
+        Reading::Missing(why) => object.missing("function", &why.to_string()),
+    };
+    let source = match &frame.line {
+        Reading::Known(line) => source(line),
+        Reading::Missing(why) => missing(&why.to_string()),
+    };
+    let object = match &frame.module {
+        Reading::Known(module) => object.text("module", &module.path),
+        Reading::Missing(why) => object.missing("module", &why.to_string()),
+    };
+    object.part("source", source).truth("inlined", frame.inlined).text("found_by", found_by(frame.trust)).value()
+}
+
+fn source(line: &SourceLine) -> Value {
+    let object = Object::new().text("file", &line.file).figure(&metrics::LINE, line.line);
+    match line.column {
+        Some(column) => object.figure(&metrics::COLUMN, column).value(),
+        None => object.value(),
+    }
+}
+
+const fn found_by(trust: FrameTrust) -> &'static str {
+    match trust {
+        FrameTrust::Caller => "caller",
+        FrameTrust::UnwindTable => "unwind_table",
+        FrameTrust::FramePointer => "frame_pointer",
+    }
+}

@@ -1,0 +1,131 @@
+//! The views as text for people.
+//!
+//! Owns: how text is made fit for a terminal: width, colour, escapes. Must not know: where it is printed to.
+
+mod doctor;
+mod machine;
+mod phrase;
+mod sites;
+mod table;
+
+use std::io::{self, Write};
+
+use model::Frame;
+
+use crate::{DoctorView, EventView, HuntView, ProcessView, Severity, SiteView, SitesView};
+
+/// How text is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// Columns of the terminal, or how wide tables may be in a file.
+    pub width: usize,
+    /// Whether to colour; the caller knows about `NO_COLOR` and whether it is a terminal.
+    pub colour: bool,
+}
+
+impl Text {
+    /// The line that `hunt` shows while it watches, without a line end; the caller overwrites it.
+    pub fn progress(&self, view: &HuntView) -> String {
+        machine::progress(*self, view)
+    }
+
+    /// The ranking of `hunt`, with the reasons of what grows.
+    pub fn hunt(&self, view: &HuntView, out: &mut dyn Write) -> io::Result<()> {
+        machine::hunt(*self, view, out)
+    }
+
+    /// One beat of `watch --plain`: at most `rows` processes.
+    pub fn beat(&self, view: &HuntView, rows: usize, out: &mut dyn Write) -> io::Result<()> {
+        machine::beat(*self, view, rows, out)
+    }
+
+    /// One event of `attach --plain`.
+    pub fn event(&self, event: &EventView, out: &mut dyn Write) -> io::Result<()> {
+        sites::event(*self, event, out)
+    }
+
+    /// The summary of an attach: what it came to, every site, what was lost, what stays.
+    pub fn sites(&self, view: &SitesView, out: &mut dyn Write) -> io::Result<()> {
+        sites::summary(*self, view, out)
+    }
+
+    /// The checks of `doctor`.
+    pub fn doctor(&self, view: &DoctorView, out: &mut dyn Write) -> io::Result<()> {
+        doctor::checks(*self, view, out)
+    }
+
+    /// The live ranking as lines, the first of them the titles; a history column takes what space is left.
+    pub fn process_table(&self, rows: &[&ProcessView]) -> Vec<String> {
+        table::lay_out(machine::LIVE, rows, self.width)
+    }
+
+    /// The ranking of sites as lines, the first of them the titles.
+    pub fn site_table(&self, rows: &[&SiteView]) -> Vec<String> {
+        table::lay_out(sites::COLUMNS, rows, self.width)
+    }
+
+    /// The facts of an attach as lines: whether it is attached, to which allocator, in which mode, what it costs, what
+    /// was lost, and what leaks.
+    pub fn target_facts(&self, view: &SitesView) -> Vec<String> {
+        sites::facts(view)
+    }
+
+    /// Everything counted for one site, as lines without its stack.
+    pub fn site_facts(&self, view: &SiteView) -> Vec<String> {
+        sites::site_facts(view)
+    }
+
+    /// The memory and the growth of one process, as lines.
+    pub fn process_facts(&self, view: &ProcessView) -> Vec<String> {
+        machine::process_facts(view)
+    }
+
+    /// One frame as a line.
+    pub fn frame(&self, index: usize, frame: &Frame) -> String {
+        sites::frame(index, frame)
+    }
+
+    /// The text without anything that could move the cursor or reorder the line.
+    pub fn safe(text: &str) -> String {
+        table::safe(text)
+    }
+
+    fn painted(self, paint: Paint, text: &str) -> String {
+        match paint.code() {
+            Some(code) if self.colour => format!("\x1b[{code}m{text}\x1b[0m"),
+            Some(_) | None => text.to_owned(),
+        }
+    }
+}
+
+/// Colours by meaning, so that no writer chooses one of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Paint {
+    Bad,
+    Doubtful,
+    Good,
+    Title,
+    Plain,
+}
+
+impl Paint {
+    const fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Bad => Some("1;31"),
+            Self::Doubtful => Some("33"),
+            Self::Good => Some("32"),
+            Self::Title => Some("1"),
+            Self::Plain => None,
+        }
+    }
+}
+
+impl From<Severity> for Paint {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Leak => Self::Bad,
+            Severity::Suspect => Self::Doubtful,
+            Severity::Unclear | Severity::Fine => Self::Plain,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Short phrases that several texts share.
+//!
+//! Owns: how counts, rates, tallies and readings read. Must not know: where they stand.
+
+use std::fmt::Display;
+
+use model::{Bytes, Reading, Tally};
+
+use crate::{Exhaustion, Rate, Span};
+
+/// What stands in a table where a figure is missing. Its reason is in the details.
+pub(super) const MISSING: &str = "?";
+
+/// A number with its thousands set off: `1,234,567`.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut written = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            written.push(',');
+        }
+        written.push(digit);
+    }
+    written
+}
+
+/// `1 block`, `2,000 blocks`.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    let things = match (number, thing.strip_suffix('y')) {
+        (1, _) => thing.to_owned(),
+        (_, Some(stem)) => format!("{stem}ies"),
+        (_, None) if thing.ends_with("ss") => format!("{thing}es"),
+        (_, None) => format!("{thing}s"),
+    };
+    format!("{} {things}", count(number))
+}
+
+/// `3 blocks (1.50 KiB)`.
+pub(super) fn tally(tally: Tally) -> String {
+    format!("{} ({})", counted(tally.count, "block"), tally.bytes)
+}
+
+/// Bytes per hour with a sign: `+1.50 MiB`.
+pub(super) fn per_hour(bytes: i64) -> String {
+    let sign = match bytes {
+        0 => "",
+        1.. => "+",
+        ..0 => "-",
+    };
+    format!("{sign}{}", Bytes(bytes.unsigned_abs()))
+}
+
+/// The ends of the interval: `+1.20 MiB to +1.80 MiB`.
+pub(super) fn interval(rate: &Rate) -> String {
+    format!("{} to {}", per_hour(rate.low), per_hour(rate.high))
+}
+
+/// A rate with its interval, as it reads in a sentence.
+pub(super) fn rate(rate: &Reading<Rate>) -> String {
+    match rate {
+        Reading::Known(rate) => format!("{} per hour ({})", per_hour(rate.per_hour), interval(rate)),
+        Reading::Missing(why) => format!("unknown: {why}"),
+    }
+}
+
+/// The time until memory runs out with its interval.
+pub(super) fn exhaustion(exhaustion: &Reading<Exhaustion>) -> String {
+    let exhaustion = match exhaustion {
+        Reading::Known(exhaustion) => exhaustion,
+        Reading::Missing(why) => return format!("unknown: {why}"),
+    };
+    let latest = exhaustion.latest.map_or_else(|| "never".to_owned(), |latest| Span(latest).to_string());
+    format!("in {} (between {} and {latest})", Span(exhaustion.after), Span(exhaustion.soonest))
+}
+
+/// A figure in a table.
+pub(super) fn cell<T: Display>(reading: Reading<T>) -> String {
+    reading.known().map_or_else(|| MISSING.to_owned(), |value| value.to_string())
+}
+
+/// A figure in the details.
+pub(super) fn detail<T: Display>(reading: &Reading<T>) -> String {
+    match reading {
+        Reading::Known(value) => value.to_string(),
+        Reading::Missing(why) => format!("unknown: {why}"),
+    }
+}
+
+/// A share as a percentage, never rounded up to certainty.
+pub(super) fn percent(share: f64) -> String {
+    debug_assert!((0.0..=1.0).contains(&share), "{share} is no share");
+    format!("{:.0} %", (share * 100.0).clamp(0.0, 100.0).floor())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Why;
+
+    #[track_caller]
+    fn check(written: impl AsRef<str>, expected: &str) {
+        assert_eq!(written.as_ref(), expected);
+    }
+
+    #[test]
+    fn counts_are_set_off_in_thousands() {
+        check(count(0), "0");
+        check(count(999), "999");
+        check(count(1000), "1,000");
+        check(count(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn one_thing_is_singular() {
+        check(counted(1, "block"), "1 block");
+        check(counted(0, "block"), "0 blocks");
+        check(counted(2, "process"), "2 processes");
+        check(counted(2, "entry"), "2 entries");
+        check(tally(Tally { count: 1, bytes: Bytes(1536) }), "1 block (1.50 KiB)");
+    }
+
+    #[test]
+    fn rates_have_a_sign() {
+        check(per_hour(0), "0 B");
+        check(per_hour(-2048), "-2.00 KiB");
+        check(per_hour(i64::MIN), "-8.00 EiB");
+        check(
+            rate(&Reading::Known(Rate { per_hour: 2048, low: -10, high: 4096 })),
+            "+2.00 KiB per hour (-10 B to +4.00 KiB)",
+        );
+    }
+
+    #[test]
+    fn what_is_missing_says_why() {
+        check(cell(Reading::<Bytes>::Missing(Why::ProcessGone)), "?");
+        check(detail(&Reading::<Bytes>::Missing(Why::ProcessGone)), "unknown: the process is gone");
+        check(rate(&Reading::Missing(Why::TooShort)), "unknown: too short to tell");
+        check(exhaustion(&Reading::Missing(Why::NotRecorded)), "unknown: not recorded");
+    }
+
+    #[test]
+    fn certainty_is_not_rounded_up() {
+        check(percent(0.999), "99 %");
+        check(percent(1.0), "100 %");
+        check(percent(0.0), "0 %");
+    }
+}

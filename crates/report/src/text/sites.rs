@@ -1,0 +1,290 @@
+//! An attached process as text: its facts, its sites, its events.
+//!
+//! Owns: the wording. Must not know: how blocks are counted or judged.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use model::{Frame, FrameTrust, Reading, StackId};
+
+use super::table::{Column, safe};
+use super::{Paint, Text, phrase};
+use crate::{EventView, Outcome, Severity, SiteView, SitesView, Span, TargetView, metrics};
+
+/// The columns of the live view.
+pub(super) const COLUMNS: &[Column<SiteView>] = &[
+    Column { metric: &metrics::RANK, least: None, dispensable: 0, cell: |row| row.rank.to_string() },
+    Column {
+        metric: &metrics::MAY_LEAK_BYTES,
+        least: None,
+        dispensable: 0,
+        cell: |row| row.counts.expired.bytes.to_string(),
+    },
+    Column {
+        metric: &metrics::MAY_LEAK_BLOCKS,
+        least: None,
+        dispensable: 0,
+        cell: |row| phrase::count(row.counts.expired.count),
+    },
+    Column {
+        metric: &metrics::GROWTH,
+        least: None,
+        dispensable: 1,
+        cell: |row| phrase::cell(row.growth.map(|rate| phrase::per_hour(rate.per_hour))),
+    },
+    Column { metric: &metrics::LIVE, least: None, dispensable: 4, cell: |row| row.counts.live.bytes.to_string() },
+    Column {
+        metric: &metrics::OLDEST_LIVE,
+        least: None,
+        dispensable: 2,
+        cell: |row| row.counts.oldest_live.map_or_else(|| "-".to_owned(), |age| Span(age).to_string()),
+    },
+    Column {
+        metric: &metrics::FREED_LATE,
+        least: None,
+        dispensable: 3,
+        cell: |row| phrase::count(row.counts.freed_late.count),
+    },
+    Column { metric: &metrics::VERDICT, least: Some(7), dispensable: 5, cell: |row| row.verdict.clone() },
+    Column { metric: &metrics::SITE, least: Some(12), dispensable: 0, cell: site_name },
+];
+
+pub(super) fn summary(text: Text, view: &SitesView, out: &mut dyn Write) -> io::Result<()> {
+    for fact in facts(view) {
+        writeln!(out, "{fact}")?;
+    }
+    for site in &view.sites {
+        writeln!(out)?;
+        write_site(text, site, out)?;
+    }
+    if view.sites_left_out > 0 {
+        writeln!(out)?;
+        writeln!(out, "{} not listed.", phrase::counted(view.sites_left_out, "further site"))?;
+    }
+    Ok(())
+}
+
+pub(super) fn event(text: Text, event: &EventView, out: &mut dyn Write) -> io::Result<()> {
+    let Some((at, paint, line)) = sentence(event) else {
+        return attached(event, out);
+    };
+    writeln!(out, "[{:>10}] {}", Span(at), text.painted(paint, &safe(&line)))?;
+    if let EventView::FirstExpiry { frames, .. } = event {
+        write_frames(frames, out)?;
+    }
+    Ok(())
+}
+
+pub(super) fn facts(view: &SitesView) -> Vec<String> {
+    let target = &view.target;
+    let mut facts = vec![
+        format!("Target     {} ({}): {}", target.pid, target.command, target.state),
+        format!(
+            "Allocator  {}; {} hooked",
+            target.allocator,
+            phrase::counted(target.functions.len() as u64, "function")
+        ),
+        format!("Mode       {}; a block expires after {}", target.mode, Span(target.expire)),
+        format!("Seen       {}", seen(view)),
+        format!("Cost       {}", cost(view)),
+        format!("Lost       {}", lost(view)),
+    ];
+    facts.extend(view.notes.iter().map(|note| format!("Note       {note}")));
+    facts.push(format!("Result     {}", result(view)));
+    facts.iter().map(|fact| safe(fact)).collect()
+}
+
+pub(super) fn site_facts(view: &SiteView) -> Vec<String> {
+    let counts = &view.counts;
+    let late = counts.freed_late_longest.filter(|_| counts.freed_late.count > 0);
+    let late = late.map_or_else(String::new, |age| format!(", the longest-lived after {}", Span(age)));
+    let lived = counts.lifetimes.map_or_else(
+        || "none was freed".to_owned(),
+        |lived| format!("{} min, {} mean, {} max", Span(lived.min), Span(lived.mean), Span(lived.max)),
+    );
+    let oldest = counts.oldest_live.map_or_else(|| "nothing is live".to_owned(), |age| Span(age).to_string());
+    let mut facts = vec![
+        format!("may leak            {}", phrase::tally(counts.expired)),
+        format!("expired             {}", phrase::tally(view.ever_expired)),
+        format!("freed after expiry  {}{late}", phrase::tally(counts.freed_late)),
+        format!("allocated           {}", phrase::tally(counts.allocated)),
+        format!("freed               {}", phrase::tally(counts.freed)),
+        format!("live                {}", phrase::tally(counts.live)),
+        format!("freed blocks lived  {lived}"),
+        format!("oldest not freed    {oldest}"),
+        format!("growth              {}", phrase::rate(&view.growth)),
+    ];
+    facts.extend(view.reasons.iter().map(|reason| format!("because             {reason}")));
+    facts.iter().map(|fact| safe(fact)).collect()
+}
+
+pub(super) fn frame(index: usize, frame: &Frame) -> String {
+    let place = if frame.inlined { " ".repeat(18) } else { format!("{:#018x}", frame.address.0) };
+    let inlined = if frame.inlined { " [inlined]" } else { "" };
+    let trust = if frame.trust == FrameTrust::FramePointer { " [by frame pointer]" } else { "" };
+    safe(&format!("#{index:<3} {place}  {}  {}{inlined}{trust}", function(frame), source(frame)))
+}
+
+/// What happened, when, and how much attention it deserves. An attach has more than one line.
+fn sentence(event: &EventView) -> Option<(Duration, Paint, String)> {
+    let stacked = |stack: &StackId| format!("stack {}", stack.0);
+    Some(match event {
+        EventView::Attached(_) => return None,
+        EventView::FirstExpiry { at, stack, expired, .. } => {
+            (*at, Paint::Doubtful, format!("first expiry of {}: {}", stacked(stack), phrase::tally(*expired)))
+        }
+        EventView::Again { at, stack, more, expired } => (
+            *at,
+            Paint::Plain,
+            format!("again {}: {} more, {} expired now", stacked(stack), phrase::count(*more), phrase::tally(*expired)),
+        ),
+        EventView::FreedLate { at, stack, count, longest } => {
+            (*at, Paint::Good, format!("{}: {}", freed_late(*count, longest), stacked(stack)))
+        }
+        EventView::Demoted { at, stack, freed_late, ever_expired } => (
+            *at,
+            Paint::Doubtful,
+            format!(
+                "warning: {} keeps freeing its expired blocks ({} of {}); it is demoted and no longer reported",
+                stacked(stack),
+                phrase::count(freed_late.count),
+                phrase::count(ever_expired.count),
+            ),
+        ),
+        EventView::StopReached { at, stack, expired } => {
+            (*at, Paint::Bad, format!("stopping: {} has {} expired", stacked(stack), phrase::tally(*expired)))
+        }
+        EventView::Ended { at, why } => (*at, Paint::Plain, format!("ended: {why}")),
+    })
+}
+
+fn freed_late(count: u64, longest: &Reading<Duration>) -> String {
+    let after = match longest {
+        Reading::Known(longest) => format!("after {}", Span(*longest)),
+        Reading::Missing(why) => format!("after an unknown time ({why})"),
+    };
+    match count {
+        1 => format!("expired block freed {after}"),
+        _ => format!("{} freed, the longest-lived {after}", phrase::counted(count, "expired block")),
+    }
+}
+
+fn attached(event: &EventView, out: &mut dyn Write) -> io::Result<()> {
+    let EventView::Attached(target) = event else { return Ok(()) };
+    writeln!(out, "{}", safe(&attached_line(target)))
+}
+
+fn attached_line(target: &TargetView) -> String {
+    format!(
+        "attached to {} ({}): {}, {} hooked, {}; blocks expire after {}; stopped for {} at most",
+        target.pid,
+        target.command,
+        target.allocator,
+        phrase::counted(target.functions.len() as u64, "function"),
+        target.mode,
+        Span(target.expire),
+        Span(target.attach_stop),
+    )
+}
+
+fn write_site(text: Text, site: &SiteView, out: &mut dyn Write) -> io::Result<()> {
+    let demoted = if site.demoted { ", demoted" } else { "" };
+    let title = format!("#{} {}{demoted} (stack {})", site.rank, safe(&site.verdict), site.counts.stack.0);
+    let paint = if site.severity == Severity::Fine { Paint::Title } else { Paint::from(site.severity) };
+    writeln!(out, "{}", text.painted(paint, &title))?;
+    for fact in site_facts(site) {
+        writeln!(out, "  {fact}")?;
+    }
+    write_frames(&site.frames, out)
+}
+
+fn write_frames(frames: &[Frame], out: &mut dyn Write) -> io::Result<()> {
+    if frames.is_empty() {
+        return writeln!(out, "    (the stack could not be read)");
+    }
+    for (index, one) in frames.iter().enumerate() {
+        writeln!(out, "    {}", frame(index, one))?;
+    }
+    Ok(())
+}
+
+/// The innermost frame whose line is known, else the innermost whose function is.
+fn site_name(site: &SiteView) -> String {
+    let with_line = site.frames.iter().find(|frame| frame.line.as_known().is_some());
+    let with_name = || site.frames.iter().find(|frame| frame.function.as_known().is_some());
+    match with_line.or_else(with_name).or_else(|| site.frames.first()) {
+        Some(frame) => format!("{} {}", function(frame), source(frame)),
+        None => format!("stack {}", site.counts.stack.0),
+    }
+}
+
+fn function(frame: &Frame) -> String {
+    match &frame.function {
+        Reading::Known(function) if frame.inlined => function.name.to_string(),
+        Reading::Known(function) => format!("{}+{:#x}", function.name, function.offset),
+        Reading::Missing(_) => phrase::MISSING.to_owned(),
+    }
+}
+
+/// The line, or, where none is known, the module and the reason.
+fn source(frame: &Frame) -> String {
+    match (&frame.line, &frame.module) {
+        (Reading::Known(line), _) => {
+            let column = line.column.map_or_else(String::new, |column| format!(":{column}"));
+            format!("{}:{}{column}", line.file, line.line)
+        }
+        (Reading::Missing(why), Reading::Known(module)) => format!("in {} ({why})", module.path),
+        (Reading::Missing(_), Reading::Missing(why)) => format!("in an unknown module ({why})"),
+    }
+}
+
+fn seen(view: &SitesView) -> String {
+    let coverage = &view.coverage;
+    format!(
+        "{} and {} in {}, from {}; {} of blocks older than the attach",
+        phrase::counted(coverage.allocations, "allocation"),
+        phrase::counted(coverage.frees, "free"),
+        Span(view.elapsed),
+        phrase::counted(u64::from(coverage.threads), "thread"),
+        phrase::counted(coverage.frees_of_older, "free"),
+    )
+}
+
+fn cost(view: &SitesView) -> String {
+    let detach = match view.target.detach_stop {
+        Reading::Known(stop) => format!(" and {} at the detach", Span(stop)),
+        Reading::Missing(_) => String::new(),
+    };
+    format!(
+        "{} of memory in the target; longest stop {} at the attach{detach}; active after {}",
+        view.memory_in_target,
+        Span(view.target.attach_stop),
+        Span(view.target.active_after),
+    )
+}
+
+fn lost(view: &SitesView) -> String {
+    let losses = &view.losses;
+    let causes = [
+        (losses.blocks_unrecorded, "block", " not recorded (a table was full)"),
+        (losses.stacks_cut, "stack", " cut at the greatest depth"),
+        (losses.stacks_broken, "stack", " ended early (no unwind information)"),
+        (losses.entries_corrupt, "entry", " of the shared memory left out (corrupt)"),
+    ];
+    let lost = causes.iter().filter(|(number, ..)| *number > 0);
+    let lost: Vec<String> = lost.map(|(number, thing, how)| phrase::counted(*number, thing) + how).collect();
+    if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") }
+}
+
+fn result(view: &SitesView) -> String {
+    let so_far = if view.target.state == "attached" { " so far" } else { "" };
+    match view.outcome {
+        Outcome::LeakFound => {
+            let leaking = view.sites.iter().filter(|site| site.severity == Severity::Leak).count() as u64;
+            format!("leak found: {}{so_far}", phrase::counted(leaking, "leaking site"))
+        }
+        Outcome::NothingFound => format!("nothing found{so_far}: no site leaks"),
+        Outcome::CouldNotJudge => "could not judge: what was seen is not enough".to_owned(),
+        Outcome::Blind => "blind: the hooks never fired, so nothing can be said about leaks".to_owned(),
+    }
+}

@@ -1,0 +1,93 @@
+//! The JSON documents: their keys, and that nothing missing becomes a number.
+//!
+//! Owns: one golden file for each document. Must not know: texts.
+
+use report::{Document, EventView, metrics};
+use serde_json::Value;
+
+use super::{golden, samples};
+
+fn written(document: Document<'_>) -> Value {
+    let mut out = Vec::new();
+    document.write(&mut out).expect("a vector takes everything");
+    let text = String::from_utf8(out).expect("JSON is UTF-8");
+    assert_eq!(text.matches('\n').count(), 1, "a document is one line");
+    serde_json::from_str(&text).expect("what was written can be read")
+}
+
+#[track_caller]
+fn check(name: &str, document: Document<'_>) {
+    let value = written(document);
+    assert_eq!(value["schema"], 1);
+    numbers_have_metrics(&value, "");
+    nothing_is_null(&value);
+    golden::check(env!("CARGO_MANIFEST_DIR"), name, &format!("{value:#}\n"));
+}
+
+/// Every number stands under the key of a metric; lists and the parts of a tally take that of what they stand in.
+fn numbers_have_metrics(value: &Value, key: &str) {
+    match value {
+        Value::Number(_) => assert!(metrics::ALL.iter().any(|metric| metric.key == key), "`{key}` is no metric"),
+        Value::Array(items) => items.iter().for_each(|item| numbers_have_metrics(item, key)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                let of_tally = matches!(name.as_str(), "blocks" | "bytes");
+                numbers_have_metrics(member, if of_tally { key } else { name });
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+fn nothing_is_null(value: &Value) {
+    match value {
+        Value::Null => panic!("a missing value must say why"),
+        Value::Array(items) => items.iter().for_each(nothing_is_null),
+        Value::Object(members) => members.values().for_each(nothing_is_null),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn hunt_has_every_fact_of_the_ranking() {
+    let mut view = samples::hunt();
+    // The whole history would bury the rest of the file.
+    view.processes.iter_mut().for_each(|process| process.history.truncate(3));
+    check("hunt.json", Document::Hunt { view: &view, attached: &[samples::sites()] });
+}
+
+#[test]
+fn attach_has_every_fact_of_the_summary() {
+    check("sites.json", Document::Sites(&samples::sites()));
+}
+
+#[test]
+fn each_event_is_a_document() {
+    let events = samples::events();
+    let names: Vec<Value> = events.iter().map(|event| written(Document::Event(event))["event"].take()).collect();
+    let expected =
+        "attached first_expiry first_expiry again freed_after_expiry freed_after_expiry demoted stop_reached ended";
+    assert_eq!(names, expected.split(' ').map(Value::from).collect::<Vec<_>>());
+    for event in &events {
+        numbers_have_metrics(&written(Document::Event(event)), "");
+    }
+    let EventView::FirstExpiry { .. } = &events[1] else { panic!("the second sample is a first expiry") };
+    check("event.json", Document::Event(&events[1]));
+}
+
+#[test]
+fn doctor_has_every_check() {
+    check("doctor.json", Document::Doctor(&samples::doctor()));
+}
+
+#[test]
+fn what_is_missing_says_why() {
+    let view = samples::hunt();
+    let value = written(Document::Beat(&view));
+    let gone = &value["processes"][2];
+    for figure in
+        [&gone["memory"]["rss_bytes"], &gone["growth"], &gone["user"], &gone["exhaustion"], &gone["confidence"]]
+    {
+        assert_eq!(figure["missing"], "the process is gone", "{figure}");
+    }
+}
