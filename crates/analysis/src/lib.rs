@@ -1,1 +1,15 @@
-//! Judgements: which process grows, which site leaks
+//! Judgements: which process grows, which site leaks.
+//!
+//! Owns: trends of the memory of processes, verdicts about sites, and the words that justify them.
+//! Must not know: clocks, threads, storage, views. Time arrives inside the samples, which is why a replay gives the
+//! same findings as the live run.
+
+mod growth;
+mod limits;
+mod series;
+mod sites;
+mod trend;
+
+pub use growth::{Exhaustion, Growth, GrowthOptions, GrowthTracker, GrowthVerdict, MemoryKind, TrackerLosses};
+pub use sites::{Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict, SiteWatch};
+pub use trend::Rate;

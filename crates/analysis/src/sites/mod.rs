@@ -1,0 +1,179 @@
+//! Which site of an attached process leaks.
+//!
+//! Owns: the events, verdicts and ranking of sites. Must not know: how blocks are counted, names of functions, views.
+
+use std::time::Duration;
+
+use model::{Bytes, Reading, SiteCounts, Snapshot, StackId, Tally};
+
+use crate::Rate;
+
+/// How sites are judged.
+#[derive(Clone, Copy, Debug)]
+pub struct SiteOptions {
+    /// Age from which a live block counts as expired; the same that the snapshots were taken with.
+    pub expire: Duration,
+    /// So many expired blocks at one site end the session; none for never.
+    pub stop_after: Option<u64>,
+}
+
+/// What a site comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SiteVerdict {
+    /// Blocks expire and stay, and more of them come.
+    Leaking,
+    /// Too few blocks expired, or too short a time, to call it a pattern.
+    TooYoung,
+    /// Its live memory levelled off while it, or the program, went on allocating: a cache or a structure made once.
+    Bounded,
+    /// It frees its blocks, only later than the threshold.
+    LateFreeing,
+    /// None of its blocks is expired.
+    Healthy,
+}
+
+/// One site, judged.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Everything counted for it.
+    pub counts: SiteCounts,
+    /// Blocks that ever expired, whether they were freed afterwards or not.
+    pub ever_expired: Tally,
+    /// Growth of its live bytes.
+    pub growth: Reading<Rate>,
+    /// The judgement.
+    pub verdict: SiteVerdict,
+    /// What speaks for and against it, one sentence each.
+    pub reasons: Vec<String>,
+    /// Whether it keeps freeing its expired blocks, so that it makes no more events.
+    pub demoted: bool,
+}
+
+/// What happened at a site since the snapshot before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiteEvent {
+    /// Blocks of this stack expired for the first time.
+    FirstExpiry {
+        /// Time since the hooks became active.
+        at: Duration,
+        /// The stack.
+        stack: StackId,
+        /// What has expired of it and is still live.
+        expired: Tally,
+    },
+    /// Further blocks of it expired.
+    Again {
+        /// Time since the hooks became active.
+        at: Duration,
+        /// The stack.
+        stack: StackId,
+        /// How many since the last event of this kind.
+        more: u64,
+        /// What has expired of it and is still live.
+        expired: Tally,
+    },
+    /// Expired blocks of it were freed.
+    FreedLate {
+        /// Time since the hooks became active.
+        at: Duration,
+        /// The stack.
+        stack: StackId,
+        /// How many since the last event of this kind.
+        count: u64,
+        /// How long the longest-lived of all late-freed blocks of this stack had lived.
+        longest: Reading<Duration>,
+    },
+    /// It keeps freeing its expired blocks and makes no more events.
+    Demoted {
+        /// Time since the hooks became active.
+        at: Duration,
+        /// The stack.
+        stack: StackId,
+        /// Blocks freed late until now.
+        freed_late: Tally,
+        /// Blocks that ever expired.
+        ever_expired: Tally,
+    },
+    /// So many blocks expired at this stack that the session is to end.
+    StopReached {
+        /// Time since the hooks became active.
+        at: Duration,
+        /// The stack.
+        stack: StackId,
+        /// What has expired of it and is still live.
+        expired: Tally,
+    },
+}
+
+/// What a session came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// At least one site leaks.
+    Leak,
+    /// Enough was seen, and no site leaks.
+    NothingFound,
+    /// The hooks never fired.
+    Blind,
+    /// What was seen is not enough to say either.
+    CouldNotJudge,
+}
+
+/// Sums over all sites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SiteTotals {
+    /// Sites that ever allocated.
+    pub sites: u64,
+    /// Sites judged to leak.
+    pub leaking: u64,
+    /// Expired and live at the leaking sites: what may leak.
+    pub may_leak: Tally,
+    /// Expired and live at all sites.
+    pub expired: Tally,
+    /// Freed after expiry.
+    pub freed_late: Tally,
+    /// Allocated.
+    pub allocated: Tally,
+    /// Freed.
+    pub freed: Tally,
+    /// Live.
+    pub live: Tally,
+    /// Sites without a history of their own, since there were too many; they are judged by their counts alone.
+    pub histories_dropped: u64,
+}
+
+/// Watches the sites of one attached process.
+#[derive(Debug)]
+pub struct SiteWatch {
+    options: SiteOptions,
+    last: Snapshot,
+}
+
+impl SiteWatch {
+    /// A watch that has seen nothing yet.
+    pub fn new(options: SiteOptions) -> Self {
+        Self { options, last: Snapshot::default() }
+    }
+
+    /// Takes the next snapshot and tells what happened since the one before.
+    pub fn add(&mut self, snapshot: &Snapshot) -> Vec<SiteEvent> {
+        let _ = self.options;
+        self.last = snapshot.clone();
+        Vec::new()
+    }
+
+    /// All sites of the last snapshot, worst first.
+    pub fn ranking(&self) -> Vec<Site> {
+        Vec::new()
+    }
+
+    /// Sums over all sites of the last snapshot.
+    pub fn totals(&self) -> SiteTotals {
+        let _ = Bytes(0);
+        SiteTotals::default()
+    }
+
+    /// What it comes to until now.
+    pub fn outcome(&self) -> Outcome {
+        if self.last.is_blind() { Outcome::Blind } else { Outcome::CouldNotJudge }
+    }
+}
