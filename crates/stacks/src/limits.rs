@@ -1,0 +1,18 @@
+//! Every bound of this crate, and what happens when it is crossed.
+//!
+//! Owns: the numbers. Must not know: who counts the crossings.
+
+/// Program headers that are looked at; a file with more is refused. Real files have about a dozen.
+pub(crate) const PROGRAM_HEADERS_MAX: usize = 4_096;
+
+/// Rows of unwind rules per module; entries beyond are left out and counted. Chromium with all its code has some 6 million.
+pub(crate) const UNWIND_ROWS_MAX: usize = 16 << 20;
+
+/// Uncompressed size of one compressed section that is accepted; larger ones count as absent.
+pub(crate) const SECTION_BYTES_MAX: u64 = 256 << 20;
+
+/// Length of one symbol name that is looked at, in bytes; longer ones are cut. Async Rust reaches tens of thousands.
+pub(crate) const NAME_BYTES_MAX: usize = 64 << 10;
+
+const _: () = assert!(UNWIND_ROWS_MAX <= u32::MAX as usize, "rows are counted in 32 bits by their users");
+const _: () = assert!(NAME_BYTES_MAX >= 1024, "names of ordinary templates must survive");
