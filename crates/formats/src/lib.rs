@@ -1,1 +1,9 @@
-//! Parsers of foreign formats: procfs, cgroups
+//! Parsers of foreign formats.
+//!
+//! Owns: the meaning of bytes that others wrote, as far as a leak hunt needs it. Must not know: where the bytes came
+//! from; nothing here opens a file. Every parser takes arbitrary bytes, never panics, and allocates nothing
+//! (but for the rare name that has escapes to be undone).
+
+pub mod maps;
+
+mod scan;
