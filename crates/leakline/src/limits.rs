@@ -31,6 +31,16 @@ pub(crate) const ATTACH_BEAT_MIN: Duration = Duration::from_millis(50);
 pub(crate) const NAMES_PATIENCE: Duration = Duration::from_secs(20);
 /// Width of tables where the output is not a terminal and `COLUMNS` says nothing.
 pub(crate) const WIDTH_PIPED: usize = 160;
+/// A table in fewer columns than this would show nothing but cut-off titles.
+pub(crate) const COLUMNS_MIN: usize = 40;
+/// `COLUMNS` beyond this is a mistake, and each line would be padded to it.
+pub(crate) const COLUMNS_MAX: usize = 1000;
+/// How long an event waits for the names of its stack before it is printed with addresses alone.
+pub(crate) const EVENT_PATIENCE: Duration = Duration::from_secs(3);
+/// Events that wait for names at one moment; beyond it the oldest is printed without names.
+pub(crate) const EVENTS_WAITING_MAX: usize = 1024;
+/// Stacks whose names are asked for at one beat, beside those of events: what a screen shows.
+pub(crate) const NAMES_PER_BEAT: usize = 64;
 
 const _: () = assert!(SUSPECTS_AUTO <= SUSPECTS_MAX, "auto must not attach to more than a user may ask for");
 const _: () = assert!(ATTACH_BEAT_MIN.as_millis() <= ATTACH_BEAT.as_millis(), "the shortest beat is the shortest");

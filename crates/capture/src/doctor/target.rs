@@ -47,8 +47,12 @@ fn process(target: &Target) -> Condition {
     if target.kernel_thread {
         return Condition::unmet(NAME, "it is a thread of the kernel", "a process with memory of its own");
     }
-    let threads = target.threads.map_or_else(|| "?".to_owned(), |count| count.to_string());
-    Condition::met(NAME, format!("{} ({threads} threads)", target.command))
+    let threads = match target.threads {
+        Some(1) => "1 thread".to_owned(),
+        Some(count) => format!("{count} threads"),
+        None => "an unknown number of threads".to_owned(),
+    };
+    Condition::met(NAME, format!("{} ({threads})", target.command))
 }
 
 /// Letters as in proc(5).
