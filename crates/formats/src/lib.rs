@@ -4,6 +4,11 @@
 //! from; nothing here opens a file. Every parser takes arbitrary bytes, never panics, and allocates nothing
 //! (but for the rare name that has escapes to be undone).
 
+pub mod cgroup;
 pub mod maps;
+pub mod meminfo;
+pub mod passwd;
+pub mod stat;
+pub mod status;
 
 mod scan;

@@ -19,10 +19,12 @@ mod blocks;
 mod frames;
 mod process;
 mod reading;
+mod text;
 mod units;
 
 pub use blocks::{Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally};
 pub use frames::{Frame, FrameTrust, Function, ModuleName, SourceLine};
 pub use process::{Identity, MachineSample, MemorySample, ProcessKey, ProcessSample};
 pub use reading::{Reading, Why};
+pub use text::escaped;
 pub use units::{Address, Bytes, Pid};

@@ -1,0 +1,198 @@
+//! `/proc/PID/cgroup`: in which group a process counts its memory, and which container that is.
+//!
+//! Owns: the lines of both versions, and how container engines name their groups. Must not know: where the hierarchies
+//! are mounted, or names of containers (only the engine knows them).
+
+use model::{Reading, Why};
+
+use crate::scan;
+
+/// Hexadecimal digits of a container's id that people are shown; engines print as many.
+const SHORT: usize = 12;
+/// Digits of a full id, as docker, podman, containerd and CRI-O make them.
+const FULL: usize = 64;
+/// Ends of the names of systemd units, which engines wrap around an id.
+const UNIT_ENDS: [&[u8]; 3] = [b".scope", b".service", b".slice"];
+/// What engines put before an id, when they run under systemd. The longer come first.
+const ENGINES: [&[u8]; 8] = [
+    b"cri-containerd-",
+    b"libpod-payload-",
+    b"containerd-",
+    b"libpod-",
+    b"docker-",
+    b"crio-",
+    b"nerdctl-",
+    b"buildkit-",
+];
+/// Groups that a container manager makes for its own process beside each container, which hold none of its programs.
+const MONITORS: [&[u8]; 2] = [b"crio-conmon-", b"libpod-conmon-"];
+
+/// The group that a process counts its memory in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group<'a> {
+    /// Its path from the root of its hierarchy, as the kernel wrote it.
+    pub path: &'a [u8],
+    /// Whether it belongs to version 2 (unified), otherwise to the memory controller of version 1.
+    pub unified: bool,
+}
+
+/// The group: that of the memory controller of version 1 where there is one, otherwise that of version 2. On a
+/// machine with both, memory is counted by version 1 whenever its memory controller is mounted.
+pub fn parse(bytes: &[u8]) -> Reading<Group<'_>> {
+    let mut unified = Reading::Missing(if bytes.is_empty() { Why::NotOffered } else { Why::NotRecorded });
+    for line in scan::lines(bytes) {
+        let Some((controllers, path)) = controllers_and_path(line) else {
+            return Reading::Missing(Why::Malformed);
+        };
+        if controllers.is_empty() {
+            unified = Reading::Known(Group { path, unified: true });
+        } else if controllers.split(|byte| *byte == b',').any(|name| name == b"memory") {
+            return Reading::Known(Group { path, unified: false });
+        }
+    }
+    unified
+}
+
+/// The id of the container that a path names: 12 hexadecimal digits for docker, podman, containerd, CRI-O and
+/// Kubernetes, the name for LXC and systemd-nspawn; none for anything else. The innermost wins (docker in docker).
+pub fn container(path: &[u8]) -> Option<&[u8]> {
+    let mut found = None;
+    let mut before: &[u8] = b"";
+    for segment in path.split(|byte| *byte == b'/') {
+        if let Some(id) = container_of_segment(before, segment) {
+            found = Some(id);
+        }
+        before = segment;
+    }
+    found
+}
+
+fn controllers_and_path(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (hierarchy, rest) = scan::split_at_byte(line, b':')?;
+    scan::decimal(hierarchy)?;
+    let (controllers, path) = scan::split_at_byte(rest, b':')?;
+    path.starts_with(b"/").then_some((controllers, path))
+}
+
+fn container_of_segment<'a>(before: &[u8], segment: &'a [u8]) -> Option<&'a [u8]> {
+    if MONITORS.iter().any(|monitor| segment.starts_with(monitor)) {
+        return None;
+    }
+    let name = UNIT_ENDS.iter().find_map(|end| segment.strip_suffix(*end)).unwrap_or(segment);
+    // containerd with systemd's driver writes `system.slice:cri-containerd:ID`; the id is the last part.
+    let name = name.rsplit(|byte| *byte == b':').next().unwrap_or(name);
+    let bare = ENGINES.iter().find_map(|engine| name.strip_prefix(*engine)).unwrap_or(name);
+    if bare.len() == FULL && bare.iter().all(u8::is_ascii_hexdigit) {
+        return bare.get(..SHORT);
+    }
+    named(before, segment)
+}
+
+/// LXC: `lxc/NAME`, `lxc.payload/NAME`, `lxc.payload.NAME`. systemd-nspawn: `machine.slice/machine-NAME.scope` or
+/// `machine.slice/systemd-nspawn@NAME.service`.
+fn named<'a>(before: &[u8], segment: &'a [u8]) -> Option<&'a [u8]> {
+    let name = match before {
+        b"lxc" | b"lxc.payload" => Some(segment),
+        b"machine.slice" => segment
+            .strip_prefix(b"machine-")
+            .and_then(|rest| rest.strip_suffix(b".scope"))
+            .or_else(|| segment.strip_prefix(b"systemd-nspawn@")?.strip_suffix(b".service")),
+        _ => segment.strip_prefix(b"lxc.payload."),
+    };
+    name.filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let found = match parse(text.as_bytes()) {
+            Reading::Known(group) => {
+                format!("v{} {}", if group.unified { 2 } else { 1 }, String::from_utf8_lossy(group.path))
+            }
+            Reading::Missing(why) => why.to_string(),
+        };
+        assert_eq!(found, expected, "{text:?}");
+    }
+
+    /// `ID` in the path stands for a full id.
+    #[track_caller]
+    fn check_container(path: &str, expected: Option<&str>) {
+        let path = path.replace("ID", ID);
+        assert_eq!(container(path.as_bytes()).map(String::from_utf8_lossy).as_deref(), expected, "{path}");
+    }
+
+    #[test]
+    fn the_memory_controller_of_version_1_goes_before_version_2() {
+        check("0::/user.slice/a.scope\n", "v2 /user.slice/a.scope");
+        check("9:name=systemd:/\n4:memory:/g/1\n1:cpu:/\n0::/x\n", "v1 /g/1");
+        check("0::/x\n5:cpuset,memory:/y", "v1 /y");
+        check("0::/x\n5:memory_recursiveprot:/y", "v2 /x");
+        check("0::/a:b\n", "v2 /a:b");
+    }
+
+    #[test]
+    fn without_a_group_the_reason_is_said() {
+        check("", "not offered by this kernel");
+        check("9:name=systemd:/\n", "not recorded");
+        check("garbage\n", "not in the documented form");
+        check("0::x\n", "not in the documented form");
+    }
+
+    #[test]
+    fn engines_name_their_containers() {
+        for path in [
+            "/docker/ID",
+            "/system.slice/docker-ID.scope",
+            "/machine.slice/libpod-ID.scope/container",
+            "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope",
+            "/kubepods/burstable/pod3f1d2c1e-0000-4000-8000-000000000000/ID",
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-ID.scope",
+            "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1_2.slice/crio-ID.scope",
+            "/system.slice/containerd.service/kubepods-burstable-pod1_2.slice:cri-containerd:ID",
+            "/docker/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/docker/ID",
+        ] {
+            check_container(path, Some("0123456789ab"));
+        }
+    }
+
+    #[test]
+    fn lxc_and_nspawn_name_theirs() {
+        check_container("/lxc/web", Some("web"));
+        check_container("/lxc.payload/web/init.scope", Some("web"));
+        check_container("/lxc.payload.web/system.slice/x.service", Some("web"));
+        check_container("/machine.slice/machine-web.scope/payload", Some("web"));
+        check_container("/machine.slice/systemd-nspawn@web.service", Some("web"));
+    }
+
+    #[test]
+    fn anything_else_is_no_container() {
+        for path in [
+            "/",
+            "",
+            "/user.slice/user-1000.slice/session-2.scope",
+            "/system.slice/docker.service",
+            "/machine.slice/libpod-conmon-ID.scope",
+            "/process_api/a5c9f9a1c47a992531e3b915f1b46e77",
+            "/docker/0123456789abcdef",
+            "/lxc/",
+        ] {
+            check_container(path, None);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_do_no_harm() {
+        for seed in 0..20_000 {
+            let bytes = scan::noise(seed, b"0:memory,/lxc/docker-.scope\n");
+            if let Reading::Known(group) = parse(&bytes) {
+                assert!(group.path.starts_with(b"/"));
+            }
+            assert!(container(&bytes).is_none_or(|name| !name.is_empty()));
+        }
+    }
+}
