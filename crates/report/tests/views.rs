@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test` writes the files anew; read the difference before it is committed.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test stops it where it cannot go on")]
+
 #[path = "views/golden.rs"]
 mod golden;
 #[path = "views/json.rs"]

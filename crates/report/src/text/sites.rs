@@ -29,24 +29,24 @@ pub(super) const COLUMNS: &[Column<SiteView>] = &[
     Column {
         metric: &metrics::GROWTH,
         least: None,
-        dispensable: 1,
+        dispensable: 3,
         cell: |row| phrase::cell(row.growth.map(|rate| phrase::per_hour(rate.per_hour))),
     },
-    Column { metric: &metrics::LIVE, least: None, dispensable: 4, cell: |row| row.counts.live.bytes.to_string() },
+    Column { metric: &metrics::LIVE, least: None, dispensable: 6, cell: |row| row.counts.live.bytes.to_string() },
     Column {
         metric: &metrics::OLDEST_LIVE,
         least: None,
-        dispensable: 2,
+        dispensable: 4,
         cell: |row| row.counts.oldest_live.map_or_else(|| "-".to_owned(), |age| Span(age).to_string()),
     },
     Column {
         metric: &metrics::FREED_LATE,
         least: None,
-        dispensable: 3,
+        dispensable: 5,
         cell: |row| phrase::count(row.counts.freed_late.count),
     },
-    Column { metric: &metrics::VERDICT, least: Some(7), dispensable: 5, cell: |row| row.verdict.clone() },
-    Column { metric: &metrics::SITE, least: Some(12), dispensable: 0, cell: site_name },
+    Column { metric: &metrics::VERDICT, least: Some(7), dispensable: 2, cell: |row| row.verdict.clone() },
+    Column { metric: &metrics::SITE, least: Some(24), dispensable: 0, cell: site_name },
 ];
 
 pub(super) fn summary(text: Text, view: &SitesView, out: &mut dyn Write) -> io::Result<()> {
@@ -208,11 +208,16 @@ fn write_frames(frames: &[Frame], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The innermost frame whose line is known, else the innermost whose function is.
+/// The innermost frame whose line is known, else the innermost whose function is. The line stands first and without its
+/// folder, since names of C++ functions alone are often wider than a terminal.
 fn site_name(site: &SiteView) -> String {
-    let with_line = site.frames.iter().find(|frame| frame.line.as_known().is_some());
-    let with_name = || site.frames.iter().find(|frame| frame.function.as_known().is_some());
-    match with_line.or_else(with_name).or_else(|| site.frames.first()) {
+    let with_line = site.frames.iter().find_map(|frame| Some((frame, frame.line.as_known()?)));
+    if let Some((frame, line)) = with_line {
+        let file = line.file.rsplit('/').next().unwrap_or_default();
+        return format!("{file}:{} {}", line.line, function(frame));
+    }
+    let with_name = site.frames.iter().find(|frame| frame.function.as_known().is_some());
+    match with_name.or_else(|| site.frames.first()) {
         Some(frame) => format!("{} {}", function(frame), source(frame)),
         None => format!("stack {}", site.counts.stack.0),
     }

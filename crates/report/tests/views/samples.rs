@@ -74,7 +74,7 @@ pub(crate) fn suspect() -> ProcessView {
     view.growth = Reading::Known(Rate { per_hour: 3 << 20, low: -(1 << 20), high: 7 << 20 });
     view.confidence = Reading::Known(0.71);
     view.exhaustion = Reading::Missing(Why::TooShort);
-    view.verdict = "too short to tell".to_owned();
+    "too short to tell".clone_into(&mut view.verdict);
     view.severity = Severity::Suspect;
     view.reasons = vec!["the window is too short for a slope this small".to_owned()];
     let wave = [0, 8, 3, 9, 4, 12, 7, 13];
@@ -100,7 +100,7 @@ pub(crate) fn unknown() -> ProcessView {
     view.kind = String::new();
     view.confidence = Reading::Missing(GONE);
     view.exhaustion = Reading::Missing(GONE);
-    view.verdict = "unknown".to_owned();
+    "unknown".clone_into(&mut view.verdict);
     view.severity = Severity::Unclear;
     view.reasons = Vec::new();
     view.history = Vec::new();

@@ -1,0 +1,49 @@
+//! Drawing the screens.
+//!
+//! Owns: where everything stands. Must not know: what keys do; it only reads the state.
+
+mod canvas;
+mod help;
+mod process;
+mod ranking;
+mod sites;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use self::canvas::{Canvas, Tone};
+use crate::limits::{HEIGHT_MIN, WIDTH_MIN};
+use crate::screen::{Place, Screen};
+
+/// Draws what is shown now.
+pub(crate) fn screen(screen: &Screen, area: Rect, buffer: &mut Buffer) {
+    let mut canvas = Canvas::new(area, buffer, screen.colour);
+    if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
+        return too_small(&mut canvas, area);
+    }
+    if screen.help {
+        return help::draw(&mut canvas);
+    }
+    let keys = match screen.place {
+        Place::Ranking => "↑↓ select  Enter open  a attach  / filter  s sort  ? help  q quit",
+        Place::Process => "a attach  Esc back  ? help  q quit",
+        Place::Sites => "↑↓ select  Enter stack  Esc back  ? help  q quit and detach",
+        Place::Stack(_) => "↑↓ scroll  Esc back  ? help  q quit and detach",
+    };
+    canvas.bottom(Tone::Faint, keys);
+    if let Some(message) = &screen.message {
+        canvas.bottom(Tone::Doubtful, message);
+    }
+    match screen.place {
+        Place::Ranking => ranking::draw(&mut canvas, screen),
+        Place::Process => process::draw(&mut canvas, screen),
+        Place::Sites => sites::draw(&mut canvas, screen),
+        Place::Stack(stack) => sites::draw_stack(&mut canvas, screen, stack),
+    }
+}
+
+fn too_small(canvas: &mut Canvas<'_>, area: Rect) {
+    canvas.top(Tone::Plain, "terminal too small");
+    canvas.top(Tone::Plain, &format!("it is {}×{},", area.width, area.height));
+    canvas.top(Tone::Plain, &format!("needed {WIDTH_MIN}×{HEIGHT_MIN}"));
+}

@@ -1,0 +1,67 @@
+//! The live ranking.
+//!
+//! Owns: its layout. Must not know: how rows are chosen and sorted.
+
+use report::{HuntView, ProcessView, Span};
+
+use super::canvas::{Canvas, Tone};
+use crate::screen::Screen;
+use crate::state::{self, Ranking};
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
+    let Some(view) = &screen.machine else {
+        canvas.top(Tone::Title, "leakline watch");
+        canvas.top(Tone::Plain, "waiting for the first sample");
+        return;
+    };
+    let ranking = &screen.ranking;
+    let rows = ranking.rows(view);
+    canvas.top(Tone::Title, &title(view));
+    canvas.top(Tone::Faint, &order(ranking, rows.len(), view));
+    for note in &view.notes {
+        canvas.top(Tone::Doubtful, note);
+    }
+    if rows.is_empty() {
+        canvas.top(Tone::Plain, "no process to show");
+        return;
+    }
+    table(canvas, ranking, &rows);
+}
+
+fn title(view: &HuntView) -> String {
+    let machine = &view.machine;
+    let available = machine.memory_available.known().map_or_else(|| "?".to_owned(), |bytes| bytes.to_string());
+    format!(
+        "leakline watch  {} processes  {}  {} samples  {available} available",
+        machine.processes,
+        Span(machine.window),
+        machine.beats,
+    )
+}
+
+fn order(ranking: &Ranking, shown: usize, view: &HuntView) -> String {
+    let reversed = if ranking.reversed { ", reversed" } else { "" };
+    let cursor = if ranking.typing { "▏" } else { "" };
+    let filter = if ranking.typing || !ranking.filter.is_empty() {
+        format!("  filter: {}{cursor}  {shown} of {}", ranking.filter, view.processes.len())
+    } else {
+        String::new()
+    };
+    format!("sorted by {}{reversed}{filter}", ranking.order.title())
+}
+
+/// Only the rows on the screen are laid out: a machine may have thousands of processes.
+fn table(canvas: &mut Canvas<'_>, ranking: &Ranking, rows: &[&ProcessView]) {
+    let selected = ranking.selection.index(&state::keys(rows)).unwrap_or(0);
+    let space = canvas.height().saturating_sub(1).max(1);
+    let first = selected - selected % space;
+    let shown = &rows[first..rows.len().min(first + space)];
+    debug_assert!(shown.len() <= space, "more rows than space");
+    let lines = canvas.text().process_table(shown);
+    let Some((titles, lines)) = lines.split_first() else { return };
+    canvas.top(Tone::Title, titles);
+    for ((line, row), index) in lines.iter().zip(shown).zip(first..) {
+        let tone = Tone::from(row.severity);
+        canvas.row(tone, line, index == selected);
+    }
+}
