@@ -1,0 +1,28 @@
+//! Real processes: targets that state their own truth, and the `leakline` program run on them from outside.
+//!
+//! Owns: the list of cases. Must not know: any crate of ours; only what a user sees is compared.
+//!
+//! A case that cannot run on this machine writes `NOT RUN: name: reason`, which `cargo xtask ci` repeats at its end.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "the suite starts programs, and a broken assumption of its helpers fails the test that made it"
+)]
+
+#[path = "suite/command.rs"]
+mod command;
+#[path = "suite/process.rs"]
+mod process;
+#[path = "suite/targets.rs"]
+mod targets;
+
+#[path = "suite/contract.rs"]
+mod contract;
+#[path = "suite/hunting.rs"]
+mod hunting;
+#[path = "suite/refusals.rs"]
+mod refusals;
+#[path = "suite/truth.rs"]
+mod truth;

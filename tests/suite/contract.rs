@@ -1,0 +1,226 @@
+//! The contract with the target: whatever happens to leakline, the target goes on, and afterwards it is as it was.
+//!
+//! Owns: rounds of attaches, kills at random instants, children, interrupted calls. Must not know: what is reported.
+
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::process::Signal;
+
+use crate::command::{Running, attach};
+use crate::process::{appearance, assert_unchanged, cannot_run, holds_soon, signal};
+use crate::targets::Target;
+
+const ROUNDS: u32 = 100;
+const KILLS: u32 = 50;
+
+/// The target still does its work, at whatever speed.
+#[track_caller]
+fn assert_works(target: &mut Target) {
+    target.ask("rate", "rate");
+    sleep(Duration::from_millis(20));
+    let answer = target.ask("rate", "rate");
+    assert!(!answer.starts_with("pairs 0 "), "the target does nothing any more: {answer}");
+}
+
+#[test]
+fn a_hundred_rounds_leave_a_busy_program_as_it_was() {
+    let mut target = Target::start("c/churn.c", "--threads 4 --depth 10 --leak 50 --check-full --quiet");
+    let before = appearance(target.pid());
+    for round in 0..ROUNDS {
+        let run = attach(target.pid(), "--expire 0.02 --for 0.1");
+        assert!(
+            matches!(run.code, Some(0..=2)) && run.summary()["coverage"]["allocations"].as_u64() > Some(0),
+            "round {round}: {}",
+            run.describe()
+        );
+        assert_unchanged(&before, &appearance(target.pid()));
+    }
+    assert_works(&mut target);
+    let ended = target.stop();
+    ended.assert_unharmed();
+    assert!(ended.lines.iter().any(|line| line == "hash ok"), "{:?}", ended.lines);
+}
+
+#[test]
+fn killed_at_any_instant_the_target_finishes_its_work() {
+    let mut random = Random::new();
+    let mut target = Target::start("c/churn.c", "--threads 4 --depth 10 --leak 50 --check-full --quiet");
+    let before = appearance(target.pid());
+    for _ in 0..KILLS {
+        let session = Running::start(&format!("attach {} --expire 0.1 --json", target.pid()));
+        sleep(Duration::from_micros(random.below(400_000)));
+        session.kill();
+        assert_works(&mut target);
+    }
+    // The next attach cleans up what the killed ones left, and takes its own hooks out again.
+    let run = attach(target.pid(), "--expire 0.1 --for 0.5");
+    assert!(run.summary()["coverage"]["allocations"].as_u64() > Some(0), "{}", run.describe());
+    assert_unchanged(&before, &appearance(target.pid()));
+    assert_works(&mut target);
+    let ended = target.stop();
+    ended.assert_unharmed();
+    assert!(ended.lines.iter().any(|line| line == "hash ok"), "{:?}", ended.lines);
+}
+
+#[test]
+fn ctrl_c_detaches_and_still_gives_the_summary() {
+    let mut target = Target::start("c/churn.c", "--threads 2 --leak 10 --quiet");
+    let before = appearance(target.pid());
+    for with in [Signal::INT, Signal::TERM] {
+        let mut session = Running::start(&format!("attach {} --expire 0.2 --json", target.pid()));
+        session.wait_attached();
+        sleep(Duration::from_millis(700));
+        signal(session.pid(), with);
+        let run = session.wait();
+        assert_eq!(run.summary()["document"], "attach", "{}", run.describe());
+        assert_unchanged(&before, &appearance(target.pid()));
+    }
+    assert_works(&mut target);
+    target.stop().assert_unharmed();
+}
+
+#[test]
+fn a_closed_output_detaches_quietly() {
+    let mut target = Target::start("c/leaky.c", "--rate 8192");
+    let before = appearance(target.pid());
+    let program = crate::command::program().display().to_string();
+    let line =
+        format!("'{program}' attach {} --plain --expire 0.2 --for 20 | head -1; exit ${{PIPESTATUS[0]}}", target.pid());
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-c", &line]);
+    let run = Running::start_command(shell, "attach | head -1").wait();
+    run.assert_code(0);
+    assert_eq!(run.lines.len(), 1, "{}", run.describe());
+    assert_unchanged(&before, &appearance(target.pid()));
+    target.ask("mark", "marked");
+    target.stop().assert_unharmed();
+}
+
+#[test]
+fn children_of_a_hooked_program_are_unharmed() {
+    let target = Target::start("c/forker.c", "");
+    let mut allocations = 0;
+    for _ in 0..5 {
+        let run = attach(target.pid(), "--expire 0.1 --for 0.5");
+        allocations += run.summary()["coverage"]["allocations"].as_u64().unwrap_or(0);
+    }
+    assert!(allocations > 0, "the hooks saw nothing, so that nothing is tested");
+    let ended = target.stop();
+    ended.assert_unharmed();
+    let counts = ended.numbers("children ");
+    assert!(counts[0] > 0, "no children, so that nothing is tested");
+    assert_eq!(counts[1], 0, "children went wrong: {:?}", ended.lines);
+}
+
+#[test]
+fn no_system_call_of_the_target_is_interrupted() {
+    for arguments in ["--long 0", "--long 1"] {
+        let target = Target::start("c/epoll.c", arguments);
+        for _ in 0..10 {
+            attach(target.pid(), "--expire 0.05 --for 0.1").summary();
+        }
+        let ended = target.stop();
+        ended.assert_unharmed();
+        for line in ended.lines.iter().filter(|line| line.starts_with("eintr ")) {
+            assert!(line.ends_with(" 0"), "{arguments}: a call was interrupted: {:?}", ended.lines);
+        }
+        assert!(ended.lines.iter().any(|line| line.starts_with("eintr epoll_wait")), "{:?}", ended.lines);
+    }
+}
+
+#[test]
+fn threads_that_come_and_go_survive_attach_and_detach() {
+    let target = Target::start("c/threads.c", "--alive 16");
+    let before = appearance(target.pid());
+    for _ in 0..20 {
+        attach(target.pid(), "--expire 0.05 --for 0.1").summary();
+    }
+    assert_unchanged(&before, &appearance(target.pid()));
+    target.stop().assert_unharmed();
+}
+
+#[test]
+fn two_sessions_at_once_do_not_mix() {
+    let mut target = Target::start("c/churn.c", "--threads 2 --quiet");
+    let before = appearance(target.pid());
+    let mut first = Running::start(&format!("attach {} --expire 0.3 --for 3 --json", target.pid()));
+    first.wait_attached();
+    let second = attach(target.pid(), "--expire 0.1 --for 0.5");
+    second.assert_refused(&["already"]);
+    first.wait().summary();
+    assert_unchanged(&before, &appearance(target.pid()));
+    assert_works(&mut target);
+    target.stop().assert_unharmed();
+}
+
+#[test]
+fn what_stays_mapped_is_listed() {
+    let target = Target::start("c/churn.c", "--threads 2 --quiet");
+    let mappings =
+        |pid| std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default().matches("leakline").count();
+    assert_eq!(mappings(target.pid()), 0);
+    let run = attach(target.pid(), "--expire 0.1 --for 0.5");
+    let stays = mappings(target.pid());
+    let listed = run.summary()["notes"].as_array().map_or(0, Vec::len);
+    assert!(stays == 0 || listed > 0, "{stays} mappings stay and nothing says so: {}", run.describe());
+    target.stop().assert_unharmed();
+}
+
+#[test]
+fn a_killed_session_gives_the_target_its_speed_back() {
+    let mut target = Target::start("c/churn.c", "--threads 1 --depth 30 --quiet");
+    let speed = |target: &mut Target| {
+        target.ask("rate", "rate");
+        sleep(Duration::from_secs(1));
+        let answer = target.ask("rate", "rate");
+        answer.split(' ').nth(3).and_then(|word| word.parse::<f64>().ok()).expect("ns_per_pair")
+    };
+    let bare = speed(&mut target);
+    let mut session = Running::start(&format!("attach {} --expire 0.1 --json", target.pid()));
+    session.wait_attached();
+    session.kill();
+    sleep(Duration::from_secs(1));
+    // Twice is far from the cost of recording nothing; the bench gives the figure itself.
+    let after = (0..5).map(|_| speed(&mut target)).fold(f64::INFINITY, f64::min);
+    assert!(after <= bare * 2.0, "{bare} ns a pair before, {after} ns after the kill");
+    target.stop().assert_unharmed();
+}
+
+#[test]
+fn a_debugger_finds_the_target_untraced_while_it_is_recorded() {
+    let target = Target::start("c/churn.c", "--threads 2 --quiet");
+    let mut session = Running::start(&format!("attach {} --expire 0.1 --for 3 --json", target.pid()));
+    session.wait_attached();
+    let tracer = || crate::process::status_line(target.pid(), "TracerPid:");
+    assert!(holds_soon(|| tracer() == "0"), "still traced by {}", tracer());
+    if std::path::Path::new("/usr/bin/gdb").exists() {
+        let mut gdb = std::process::Command::new("gdb");
+        gdb.args(["-batch", "-p", &target.pid().to_string(), "-ex", "detach"]);
+        let output = gdb.output().expect("gdb runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    } else {
+        cannot_run("a debugger beside a session", "gdb is not installed");
+    }
+    session.wait().summary();
+    target.stop().assert_unharmed();
+}
+
+/// Numbers for the instants of the kills; the seed is printed, and `LEAKLINE_SEED` repeats a run.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
+        let seed = std::env::var("LEAKLINE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now | 1);
+        println!("LEAKLINE_SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
