@@ -6,6 +6,7 @@
 mod limits;
 pub mod module;
 mod section;
+pub mod symbols;
 pub mod unwind;
 
 #[cfg(test)]

@@ -14,5 +14,17 @@ pub(crate) const SECTION_BYTES_MAX: u64 = 256 << 20;
 /// Length of one symbol name that is looked at, in bytes; longer ones are cut. Async Rust reaches tens of thousands.
 pub(crate) const NAME_BYTES_MAX: usize = 64 << 10;
 
+/// Length of a name that is shown, in bytes; longer ones end in `…`. A demangled name can be far longer than its symbol.
+pub(crate) const NAME_SHOWN_MAX: usize = 4_096;
+
+/// Functions of one module that are indexed by address (24 bytes each); the rest are counted.
+pub(crate) const FUNCTIONS_MAX: usize = 2 << 20;
+
+/// Size of unpacked `MiniDebugInfo` that is accepted; larger counts as absent. Fedora's largest is about 10 MB.
+pub(crate) const MINI_DEBUG_BYTES_MAX: usize = 64 << 20;
+
+/// Functions inlined into each other at one address that are told apart; the outer rest is left out.
+pub(crate) const INLINED_FRAMES_MAX: usize = 256;
+
 const _: () = assert!(UNWIND_ROWS_MAX <= u32::MAX as usize, "rows are counted in 32 bits by their users");
 const _: () = assert!(NAME_BYTES_MAX >= 1024, "names of ordinary templates must survive");

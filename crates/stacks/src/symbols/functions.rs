@@ -1,0 +1,138 @@
+//! Functions of a module by address, from its symbol tables.
+//!
+//! Owns: the sorted index over `.symtab`, `.dynsym` and `MiniDebugInfo`. Must not know: DWARF, demangling.
+
+use std::cmp::Reverse;
+use std::io::{self, Write};
+
+use object::elf;
+use object::read::elf::Sym;
+
+use super::pool::Pool;
+use crate::limits::{FUNCTIONS_MAX, MINI_DEBUG_BYTES_MAX};
+use crate::module::{ENDIAN, sections};
+use crate::section;
+
+/// An index of functions; 24 bytes per function, names stay in the files.
+#[derive(Debug, Default)]
+pub(super) struct Functions<'data> {
+    sorted: Vec<Entry>,
+    tables: Vec<Table<'data>>,
+    /// Functions that were left out since there are too many.
+    pub(super) skipped: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    start: u64,
+    size: u32,
+    table: u32,
+    index: u32,
+}
+
+type Table<'data> = object::read::elf::SymbolTable<'data, crate::module::Header>;
+
+/// The function that an address lies in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'data> {
+    pub(super) start: u64,
+    pub(super) raw_name: &'data [u8],
+}
+
+impl<'data> Functions<'data> {
+    /// Adds the tables of these files, which all describe the same module.
+    pub(super) fn of(files: &[&'data [u8]], pool: &'data Pool<Vec<u8>>) -> Self {
+        let mut all = Self::default();
+        for file in files {
+            all.add(file);
+            if let Some(small) = mini_debug_info(file).and_then(|bytes| pool.keep(bytes)) {
+                all.add(small);
+            }
+        }
+        let Self { sorted, tables, .. } = &mut all;
+        sorted.sort_by_cached_key(|entry| (entry.start, Reverse(rank(entry, tables))));
+        sorted.dedup_by_key(|entry| entry.start);
+        sorted.shrink_to_fit();
+        all
+    }
+
+    /// The function that holds this address. One without a size reaches to the next.
+    pub(super) fn find(&self, vaddr: u64) -> Option<Found<'data>> {
+        let after = self.sorted.partition_point(|entry| entry.start <= vaddr);
+        let entry = self.sorted.get(after.checked_sub(1)?)?;
+        if entry.size != 0 && vaddr - entry.start >= u64::from(entry.size) {
+            return None;
+        }
+        let raw_name = name(entry, &self.tables)?;
+        Some(Found { start: entry.start, raw_name })
+    }
+
+    fn add(&mut self, file: &'data [u8]) {
+        let Some(sections) = sections(file) else { return };
+        for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
+            let Ok(table) = sections.symbols(ENDIAN, file, kind) else { continue };
+            let number = self.tables.len() as u32;
+            for (index, symbol) in table.enumerate() {
+                let kind = symbol.st_type();
+                if kind != elf::STT_FUNC && kind != elf::STT_GNU_IFUNC || symbol.is_undefined(ENDIAN) {
+                    continue;
+                }
+                if self.sorted.len() >= FUNCTIONS_MAX {
+                    self.skipped += 1;
+                    continue;
+                }
+                let size = u32::try_from(symbol.st_size(ENDIAN)).unwrap_or(u32::MAX);
+                let (start, index) = (symbol.st_value(ENDIAN), index.0 as u32);
+                self.sorted.push(Entry { start, size, table: number, index });
+            }
+            self.tables.push(table);
+        }
+    }
+}
+
+fn name<'data>(entry: &Entry, tables: &[Table<'data>]) -> Option<&'data [u8]> {
+    let table = tables.get(entry.table as usize)?;
+    let symbol = table.symbol(object::SymbolIndex(entry.index as usize)).ok()?;
+    let name = table.symbol_name(ENDIAN, symbol).ok()?;
+    let end = name.iter().position(|&byte| byte == b'@').unwrap_or(name.len());
+    (end > 0).then(|| &name[..end])
+}
+
+/// Which of several names of one address people know: `malloc` before `__libc_malloc`, functions with a size first.
+fn rank(entry: &Entry, tables: &[Table<'_>]) -> (bool, bool, Reverse<usize>, Reverse<usize>) {
+    let Some(name) = name(entry, tables) else {
+        return (false, false, Reverse(usize::MAX), Reverse(usize::MAX));
+    };
+    let global = tables.get(entry.table as usize).is_some_and(|table| {
+        let symbol = table.symbol(object::SymbolIndex(entry.index as usize));
+        symbol.is_ok_and(|symbol| symbol.st_bind() != elf::STB_LOCAL)
+    });
+    let underscores = name.iter().take_while(|&&byte| byte == b'_').count();
+    (entry.size != 0, global, Reverse(underscores), Reverse(name.len()))
+}
+
+/// The ELF file inside of `.gnu_debugdata`, which distributions of the Red Hat family put into stripped binaries.
+fn mini_debug_info(file: &[u8]) -> Option<Vec<u8>> {
+    let sections = sections(file)?;
+    let packed = section::bytes(file, &sections, ".gnu_debugdata")?;
+    let mut unpacked = BoundedSink(Vec::new());
+    lzma_rs::xz_decompress(&mut &*packed, &mut unpacked).ok()?;
+    Some(unpacked.0)
+}
+
+/// A few hundred bytes of xz can say "four gigabytes of zeros".
+struct BoundedSink(Vec<u8>);
+
+impl Write for BoundedSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MINI_DEBUG_BYTES_MAX {
+            return Err(io::Error::other("MiniDebugInfo is larger than accepted"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
