@@ -102,6 +102,7 @@ fn process(rank: u32, view: &ProcessView) -> Value {
     object
         .part("memory", memory(view))
         .part("growth", object::rate(&view.growth))
+        .figure(&metrics::RECENT, view.recent)
         .text(metrics::KIND.key, &view.kind)
         .figure(&metrics::CONFIDENCE, view.confidence)
         .part("exhaustion", exhaustion(view))

@@ -8,15 +8,18 @@
 //! [`DoctorView`] for what works here. [`Text`] writes them for people, [`Document`] for programs.
 
 mod json;
+mod limits;
 pub mod metrics;
 mod span;
 mod text;
 mod view;
 
+/// The intervals of the judgements are shown as they are; the views need not know `analysis` for them.
+pub use analysis::{Exhaustion, Rate, SiteTotals};
 pub use json::Document;
 pub use span::Span;
 pub use text::Text;
 pub use view::{
-    Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, HuntView, MachineView, Outcome, ProcessView, Rate,
-    Severity, SiteView, SitesView, TargetView,
+    Check, CheckState, DoctorView, EventView, Excerpt, HuntView, MachineView, Outcome, ProcessView, Severity, SiteView,
+    SitesView, TargetView,
 };

@@ -76,6 +76,7 @@ metrics! {
     GROWTH = "per_hour_bytes", "GROWTH/H", BytesPerHour, "Theil–Sen slope over the window", "Growth per hour; negative where it shrinks.";
     GROWTH_LOW = "low_per_hour_bytes", "LOW", BytesPerHour, "Theil–Sen slope over the window", "Lower end of the interval of the growth.";
     GROWTH_HIGH = "high_per_hour_bytes", "HIGH", BytesPerHour, "Theil–Sen slope over the window", "Upper end of the interval of the growth.";
+    RECENT = "recent_per_hour_bytes", "NOW/H", BytesPerHour, "the last few samples", "Growth of private memory per hour over the last few samples.";
     INTERVAL = "interval", "INTERVAL", Text, "Theil–Sen slope over the window", "Interval in which the growth per hour lies.";
     KIND = "kind", "KIND", Text, "/proc/PID/status", "Which memory grows most: anon, file, shmem or swap.";
     CONFIDENCE = "confidence", "CONF", Share, "Mann–Kendall test over the window", "How certain the judgement is.";
@@ -110,6 +111,10 @@ metrics! {
     ENTRIES_CORRUPT = "entries_corrupt", "CORRUPT", Count, "the reader", "Entries of the shared memory that made no sense.";
     MEMORY_IN_TARGET = "memory_in_target_bytes", "IN TARGET", Bytes, "the mappings of the session", "Memory of the target that the session occupies.";
     SITES_LEFT_OUT = "sites_left_out", "LEFT OUT", Count, "--top, --min-bytes", "Sites that exist but are not listed.";
+    SITES = "sites_seen", "SITES", Count, "the hooks", "Sites that ever allocated.";
+    SITES_LEAKING = "sites_leaking", "LEAKING", Count, "leakline", "Sites judged to leak.";
+    HISTORIES_DROPPED = "site_histories_dropped", "DROPPED", Count, "leakline", "Sites judged by their counts alone, since too many histories would have to be kept.";
+    LEAKING = "may_leak_at_leaking_sites", "MAY LEAK", Blocks, "the hooks", "Expired and live at the sites that are judged to leak.";
     STACK = "stack", "STACK", Identifier, "leakline", "Names one stack within one session.";
     MAY_LEAK = "may_leak", "MAY LEAK", Blocks, "the hooks", "Blocks that are live and older than the threshold.";
     MAY_LEAK_BLOCKS = "may_leak_blocks", "BLOCKS", Count, "the hooks", "How many blocks may leak.";

@@ -12,5 +12,7 @@ pub(crate) const PAGE: isize = 10;
 pub(crate) const FILTER_MAX: usize = 64;
 /// From this width on, the facts of a process and its curve stand side by side.
 pub(crate) const SIDE_BY_SIDE: u16 = 140;
+/// A screen is written in pieces of this size; standard output alone would write at each line, which flickers over ssh.
+pub(crate) const WRITE_BYTES: usize = 32 * 1024;
 
 const _: () = assert!(SIDE_BY_SIDE > WIDTH_MIN, "half of a wide screen must still be a screen");

@@ -3,7 +3,7 @@
 //! Owns: raw mode, the alternate screen, and turning what the terminal sends into [`Key`]s.
 //! Must not know: what is on the screen.
 
-use std::io::{self, Stdout};
+use std::io::{self, BufWriter, Stdout};
 use std::time::Duration;
 
 use ratatui::backend::CrosstermBackend;
@@ -11,6 +11,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use ratatui::crossterm::{cursor, execute, terminal};
 
 use crate::Screen;
+use crate::limits::WRITE_BYTES;
 
 /// A key that means something on some screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub enum Key {
 /// The terminal while a screen is shown. Dropping it gives the terminal back; so does a panic.
 #[derive(Debug)]
 pub struct Terminal {
-    inner: ratatui::Terminal<CrosstermBackend<Stdout>>,
+    inner: ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>,
 }
 
 impl Terminal {
@@ -54,8 +55,9 @@ impl Terminal {
     pub fn enter() -> io::Result<Self> {
         give_back_on_panic();
         terminal::enable_raw_mode()?;
-        let entered = execute!(io::stdout(), terminal::EnterAlternateScreen, cursor::Hide)
-            .and_then(|()| ratatui::Terminal::new(CrosstermBackend::new(io::stdout())));
+        let entered = execute!(io::stdout(), terminal::EnterAlternateScreen, cursor::Hide).and_then(|()| {
+            ratatui::Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(WRITE_BYTES, io::stdout())))
+        });
         match entered {
             Ok(inner) => Ok(Self { inner }),
             Err(error) => {

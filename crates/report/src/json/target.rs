@@ -8,7 +8,7 @@ use model::{Frame, FrameTrust, Reading, SourceLine, StackId};
 use serde_json::Value;
 
 use super::object::{Object, lifetimes, missing, rate};
-use crate::{EventView, SiteView, SitesView, TargetView, metrics};
+use crate::{EventView, SiteTotals, SiteView, SitesView, TargetView, metrics};
 
 pub(super) fn sites(object: Object, view: &SitesView) -> Object {
     object
@@ -19,6 +19,7 @@ pub(super) fn sites(object: Object, view: &SitesView) -> Object {
         .part("coverage", coverage(view))
         .part("losses", losses(view))
         .figure(&metrics::MEMORY_IN_TARGET, view.memory_in_target)
+        .part("totals", totals(&view.totals))
         .list("sites", &view.sites, site)
         .figure(&metrics::SITES_LEFT_OUT, view.sites_left_out)
         .texts("notes", &view.notes)
@@ -81,6 +82,20 @@ fn losses(view: &SitesView) -> Value {
         .figure(&metrics::STACKS_CUT, view.losses.stacks_cut)
         .figure(&metrics::STACKS_BROKEN, view.losses.stacks_broken)
         .figure(&metrics::ENTRIES_CORRUPT, view.losses.entries_corrupt)
+        .value()
+}
+
+fn totals(totals: &SiteTotals) -> Value {
+    Object::new()
+        .figure(&metrics::SITES, totals.sites)
+        .figure(&metrics::SITES_LEAKING, totals.leaking)
+        .figure(&metrics::LEAKING, totals.may_leak)
+        .figure(&metrics::MAY_LEAK, totals.expired)
+        .figure(&metrics::FREED_LATE, totals.freed_late)
+        .figure(&metrics::ALLOCATED, totals.allocated)
+        .figure(&metrics::FREED, totals.freed)
+        .figure(&metrics::LIVE, totals.live)
+        .figure(&metrics::HISTORIES_DROPPED, totals.histories_dropped)
         .value()
 }
 

@@ -37,6 +37,12 @@ const GROWTH: Column<ProcessView> = Column {
     dispensable: 0,
     cell: |row| phrase::cell(row.growth.map(|rate| phrase::per_hour(rate.per_hour))),
 };
+const RECENT: Column<ProcessView> = Column {
+    metric: &metrics::RECENT,
+    least: None,
+    dispensable: 0,
+    cell: |row| phrase::cell(row.recent.map(phrase::per_hour)),
+};
 const INTERVAL: Column<ProcessView> = Column {
     metric: &metrics::INTERVAL,
     least: None,
@@ -68,10 +74,10 @@ const RANKING: &[Column<ProcessView>] =
 
 /// The columns of `watch` on a terminal.
 pub(super) const LIVE: &[Column<ProcessView>] =
-    &[PID, COMMAND, USER, PLACE, RSS, ANON, SWAP, GROWTH, KIND, HISTORY, VERDICT];
+    &[PID, COMMAND, USER, PLACE, RSS, ANON, SWAP, RECENT, KIND, HISTORY, VERDICT];
 
 /// The columns of `watch --plain`.
-const PLAIN: &[Column<ProcessView>] = &[PID, COMMAND, USER, PLACE, RSS, ANON, SWAP, GROWTH, KIND, VERDICT];
+const PLAIN: &[Column<ProcessView>] = &[PID, COMMAND, USER, PLACE, RSS, ANON, SWAP, RECENT, KIND, VERDICT];
 
 pub(super) fn progress(text: Text, view: &HuntView) -> String {
     let machine = &view.machine;
@@ -132,6 +138,7 @@ pub(super) fn process_facts(view: &ProcessView) -> Vec<String> {
         format!("tables     {:>10}", phrase::detail(&memory.page_tables)),
         format!("threads    {:>10}", phrase::detail(&memory.threads)),
         format!("growth     {}", phrase::rate(&view.growth)),
+        format!("now        {} per hour", phrase::detail(&view.recent.map(phrase::per_hour))),
         format!("full       {}", phrase::exhaustion(&view.exhaustion)),
         format!("verdict    {}", view.verdict),
     ];

@@ -274,6 +274,7 @@ fn lost(view: &SitesView) -> String {
         (losses.blocks_unrecorded, "block", " not recorded (a table was full)"),
         (losses.stacks_cut, "stack", " cut at the greatest depth"),
         (losses.stacks_broken, "stack", " ended early (no unwind information)"),
+        (view.totals.histories_dropped, "history", " of sites dropped (too many sites)"),
         (losses.entries_corrupt, "entry", " of the shared memory left out (corrupt)"),
     ];
     let lost = causes.iter().filter(|(number, ..)| *number > 0);
@@ -284,10 +285,11 @@ fn lost(view: &SitesView) -> String {
 fn result(view: &SitesView) -> String {
     let so_far = if view.target.state == "attached" { " so far" } else { "" };
     match view.outcome {
-        Outcome::LeakFound => {
-            let leaking = view.sites.iter().filter(|site| site.severity == Severity::Leak).count() as u64;
-            format!("leak found: {}{so_far}", phrase::counted(leaking, "leaking site"))
-        }
+        Outcome::LeakFound => format!(
+            "leak found{so_far}: {} may leak at {}",
+            phrase::tally(view.totals.may_leak),
+            phrase::counted(view.totals.leaking, "site"),
+        ),
         Outcome::NothingFound => format!("nothing found{so_far}: no site leaks"),
         Outcome::CouldNotJudge => "could not judge: what was seen is not enough".to_owned(),
         Outcome::Blind => "blind: the hooks never fired, so nothing can be said about leaks".to_owned(),

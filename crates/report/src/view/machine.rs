@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use analysis::{Exhaustion, Rate};
 use model::{Bytes, Identity, MemorySample, Reading};
 
 use super::{Outcome, Severity};
@@ -48,8 +49,10 @@ pub struct ProcessView {
     pub identity: Arc<Identity>,
     /// Its memory now.
     pub memory: MemorySample,
-    /// Growth of its private memory.
+    /// Growth over the whole window.
     pub growth: Reading<Rate>,
+    /// Growth of its private memory per hour over the last few samples, in bytes.
+    pub recent: Reading<i64>,
     /// What grows most: `anon`, `file`, `shmem` or `swap`; empty where nothing does.
     pub kind: String,
     /// How certain the growth is, 0 to 1.
@@ -64,26 +67,4 @@ pub struct ProcessView {
     pub reasons: Vec<String>,
     /// Private memory (anon + swap) over time, oldest first; the time counts from the start of the sampler.
     pub history: Vec<(Duration, Bytes)>,
-}
-
-/// Growth per hour in bytes, and the interval in which it lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// The estimate; negative where memory shrinks.
-    pub per_hour: i64,
-    /// Lower end of the interval.
-    pub low: i64,
-    /// Upper end of the interval.
-    pub high: i64,
-}
-
-/// Time until memory runs out, and the interval in which it lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exhaustion {
-    /// The estimate.
-    pub after: Duration,
-    /// The soonest.
-    pub soonest: Duration,
-    /// The latest; none where it may never happen.
-    pub latest: Option<Duration>,
 }

@@ -3,11 +3,12 @@
 //! Owns: which facts belong together on a screen. Must not know: how they are written, or how they were found.
 
 mod doctor;
+mod judged;
 mod machine;
 mod sites;
 
 pub use doctor::{Check, CheckState, DoctorView};
-pub use machine::{Exhaustion, HuntView, MachineView, ProcessView, Rate};
+pub use machine::{HuntView, MachineView, ProcessView};
 pub use sites::{EventView, Excerpt, SiteView, SitesView, TargetView};
 
 /// What a run came to, and with it the exit code.

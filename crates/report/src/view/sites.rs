@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use analysis::{Rate, SiteTotals};
 use model::{Bytes, Coverage, Frame, Losses, Pid, Reading, SiteCounts, StackId, Tally};
 
-use super::{Outcome, Rate, Severity};
+use super::{Outcome, Severity};
 
 /// All that is shown of an attached process.
 #[derive(Clone, Debug)]
@@ -22,7 +23,9 @@ pub struct SitesView {
     pub losses: Losses,
     /// Memory of the target that the session occupies.
     pub memory_in_target: Bytes,
-    /// The sites, worst first.
+    /// Sums over all sites, listed or not.
+    pub totals: SiteTotals,
+    /// The sites that are listed, worst first.
     pub sites: Vec<SiteView>,
     /// Sites that exist but are not in `sites`, since `--top` or `--min-bytes` left them out.
     pub sites_left_out: u64,

@@ -13,7 +13,7 @@ use model::{
 };
 use report::{
     Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, HuntView, MachineView, Outcome, ProcessView, Rate,
-    Severity, SiteView, SitesView, TargetView,
+    Severity, SiteTotals, SiteView, SitesView, TargetView,
 };
 
 const MIB: u64 = 1 << 20;
@@ -51,6 +51,7 @@ pub(crate) fn leaking() -> ProcessView {
         ),
         memory: memory(180, 40, 2),
         growth: Reading::Known(Rate { per_hour: 720 << 20, low: 700 << 20, high: 741 << 20 }),
+        recent: Reading::Known(1 << 30),
         kind: "anon".to_owned(),
         confidence: Reading::Known(0.996),
         exhaustion: Reading::Known(Exhaustion {
@@ -97,6 +98,7 @@ pub(crate) fn unknown() -> ProcessView {
         threads: Reading::Missing(GONE),
     };
     view.growth = Reading::Missing(GONE);
+    view.recent = Reading::Missing(GONE);
     view.kind = String::new();
     view.confidence = Reading::Missing(GONE);
     view.exhaustion = Reading::Missing(GONE);
@@ -155,6 +157,14 @@ pub(crate) fn sites() -> SitesView {
         coverage: Coverage { allocations: 120_000, frees: 118_800, frees_of_older: 12, threads: 4 },
         losses: Losses { blocks_unrecorded: 41, stacks_cut: 3, stacks_broken: 0, entries_corrupt: 1 },
         memory_in_target: Bytes(8 * MIB),
+        totals: SiteTotals {
+            sites: 64,
+            leaking: 1,
+            may_leak: tally(1100, 64),
+            expired: tally(1100, 64),
+            freed_late: tally(15, 1000),
+            ..SiteTotals::default()
+        },
         sites: vec![leaking_site(), demoted_site()],
         sites_left_out: 62,
         outcome: Outcome::LeakFound,

@@ -41,7 +41,7 @@ impl Order {
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Judged => metrics::VERDICT.title,
-            Self::Growth => metrics::GROWTH.title,
+            Self::Growth => metrics::RECENT.title,
             Self::Rss => metrics::RSS.title,
             Self::Anon => metrics::ANON.title,
             Self::Swap => metrics::SWAP.title,
@@ -72,7 +72,7 @@ impl Order {
         match self {
             // The rows come in this order already, and the sort is stable.
             Self::Judged => Ordering::Equal,
-            Self::Growth => descending(left.growth.map(|rate| rate.per_hour), right.growth.map(|rate| rate.per_hour)),
+            Self::Growth => descending(left.recent, right.recent),
             Self::Rss => descending(left.memory.rss(), right.memory.rss()),
             Self::Anon => descending(left.memory.anon, right.memory.anon),
             Self::Swap => descending(left.memory.swap, right.memory.swap),
@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
     use model::{Bytes, Identity, MemorySample, Pid, Why};
-    use report::{MachineView, Outcome, Rate, Severity};
+    use report::{MachineView, Outcome, Severity};
 
     /// Rows are `name pid rss growth`; `?` is missing. The letters are typed, then the names are read.
     #[track_caller]
@@ -194,7 +194,8 @@ mod tests {
                 page_tables: none,
                 threads: Reading::Known(1),
             },
-            growth: read(parts[3]).map(|rate| Rate { per_hour: rate, low: rate, high: rate }),
+            growth: Reading::Missing(Why::TooShort),
+            recent: read(parts[3]),
             kind: String::new(),
             confidence: Reading::Missing(Why::TooShort),
             exhaustion: Reading::Missing(Why::TooShort),

@@ -1,0 +1,186 @@
+//! The views made from judgements.
+//!
+//! Owns: what a judgement means for the reader: its word, how much attention it deserves, what a run came to.
+//! Must not know: how anything is judged or written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use analysis::{
+    Growth, GrowthTracker, GrowthVerdict, MemoryKind, Site, SiteEvent, SiteVerdict, SiteWatch, TrackerLosses,
+};
+use model::{Bytes, Frame, MachineSample, Snapshot, StackId};
+
+use super::{EventView, HuntView, MachineView, Outcome, ProcessView, Severity, SiteView, SitesView, TargetView};
+use crate::limits::CONFIDENT;
+
+impl MachineView {
+    /// What the latest of `beats` samples says; `vanished` is counted over all of them.
+    pub fn new(sample: &MachineSample, planned: Option<Duration>, beats: u64, vanished: u64) -> Self {
+        Self {
+            window: sample.at,
+            planned,
+            beats,
+            processes: sample.processes.len() as u64,
+            vanished,
+            memory_total: sample.memory_total,
+            memory_available: sample.memory_available,
+        }
+    }
+}
+
+impl HuntView {
+    /// The ranking as it is now, with what could not be kept as notes.
+    pub fn new(machine: MachineView, tracker: &GrowthTracker) -> Self {
+        let processes: Vec<ProcessView> = tracker.ranking().into_iter().map(ProcessView::from).collect();
+        let outcome = outcome_of(&processes);
+        Self { machine, processes, outcome, notes: notes_of(tracker.losses()) }
+    }
+}
+
+impl From<Growth> for ProcessView {
+    fn from(growth: Growth) -> Self {
+        let severity = severity_of_growth(&growth);
+        Self {
+            identity: growth.identity,
+            memory: growth.memory,
+            growth: growth.per_hour,
+            recent: growth.recent_per_hour,
+            kind: growth.kind.map_or_else(String::new, |kind| kind.key().to_owned()),
+            confidence: growth.confidence,
+            exhaustion: growth.exhaustion,
+            verdict: growth.verdict.key().to_owned(),
+            severity,
+            reasons: growth.reasons,
+            history: growth.history,
+        }
+    }
+}
+
+impl SitesView {
+    /// The sites of a session as they are now: the worst `top` of those with at least `bytes_min` expired bytes.
+    /// `frames` gives the stack of a site, empty while its names are not there.
+    pub fn new(
+        target: TargetView,
+        snapshot: &Snapshot,
+        watch: &SiteWatch,
+        (top, bytes_min): (usize, Bytes),
+        mut frames: impl FnMut(StackId) -> Arc<[Frame]>,
+    ) -> Self {
+        let ranking = watch.ranking();
+        let all = ranking.len();
+        let enough = ranking.into_iter().zip(1..).filter(|(site, _)| site.counts.expired.bytes >= bytes_min);
+        let sites: Vec<SiteView> =
+            enough.take(top).map(|(site, rank)| SiteView::new(rank, frames(site.counts.stack), site)).collect();
+        debug_assert!(sites.len() <= all, "more sites listed than there are");
+        Self {
+            target,
+            elapsed: snapshot.at,
+            coverage: snapshot.coverage,
+            losses: snapshot.losses,
+            memory_in_target: snapshot.memory_in_target,
+            totals: watch.totals(),
+            sites_left_out: (all - sites.len()) as u64,
+            sites,
+            outcome: watch.outcome().into(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl SiteView {
+    /// One judged site.
+    pub fn new(rank: u32, frames: Arc<[Frame]>, site: Site) -> Self {
+        let (verdict, severity) = meaning_of(site.verdict);
+        Self {
+            rank,
+            counts: site.counts,
+            ever_expired: site.ever_expired,
+            growth: site.growth,
+            verdict: verdict.to_owned(),
+            severity,
+            reasons: site.reasons,
+            demoted: site.demoted,
+            frames,
+            excerpts: Vec::new(),
+        }
+    }
+}
+
+impl EventView {
+    /// One event; `frames` is asked only for the first expiry of a stack.
+    pub fn new(event: SiteEvent, frames: impl FnOnce(StackId) -> Arc<[Frame]>) -> Self {
+        match event {
+            SiteEvent::FirstExpiry { at, stack, expired } => {
+                Self::FirstExpiry { at, stack, expired, frames: frames(stack) }
+            }
+            SiteEvent::Again { at, stack, more, expired } => Self::Again { at, stack, more, expired },
+            SiteEvent::FreedLate { at, stack, count, longest } => Self::FreedLate { at, stack, count, longest },
+            SiteEvent::Demoted { at, stack, freed_late, ever_expired } => {
+                Self::Demoted { at, stack, freed_late, ever_expired }
+            }
+            SiteEvent::StopReached { at, stack, expired } => Self::StopReached { at, stack, expired },
+        }
+    }
+}
+
+impl From<analysis::Outcome> for Outcome {
+    fn from(outcome: analysis::Outcome) -> Self {
+        match outcome {
+            analysis::Outcome::Leak => Self::LeakFound,
+            analysis::Outcome::NothingFound => Self::NothingFound,
+            analysis::Outcome::Blind => Self::Blind,
+            analysis::Outcome::CouldNotJudge => Self::CouldNotJudge,
+        }
+    }
+}
+
+/// Growth of files and shared memory is worth a look but no leak: both are shared and can be dropped or swapped.
+fn severity_of_growth(growth: &Growth) -> Severity {
+    let is_private = matches!(growth.kind, Some(MemoryKind::Anon | MemoryKind::Swap));
+    let is_confident = growth.confidence.known().is_some_and(|confidence| confidence >= CONFIDENT);
+    match growth.verdict {
+        GrowthVerdict::Growing if is_private && is_confident => Severity::Leak,
+        GrowthVerdict::Growing => Severity::Suspect,
+        GrowthVerdict::TooShort => Severity::Unclear,
+        GrowthVerdict::Plateaued
+        | GrowthVerdict::Stepped
+        | GrowthVerdict::Sawtooth
+        | GrowthVerdict::Shrinking
+        | GrowthVerdict::Steady => Severity::Fine,
+    }
+}
+
+/// One leak is an answer. "Nothing found" needs processes that were judged, and none that may be leaking.
+fn outcome_of(processes: &[ProcessView]) -> Outcome {
+    let any = |severity| processes.iter().any(|process| process.severity == severity);
+    match () {
+        () if any(Severity::Leak) => Outcome::LeakFound,
+        () if any(Severity::Fine) && !any(Severity::Suspect) => Outcome::NothingFound,
+        () => Outcome::CouldNotJudge,
+    }
+}
+
+const fn meaning_of(verdict: SiteVerdict) -> (&'static str, Severity) {
+    match verdict {
+        SiteVerdict::Leaking => ("leaking", Severity::Leak),
+        SiteVerdict::TooYoung => ("too young to tell", Severity::Unclear),
+        SiteVerdict::Bounded => ("bounded", Severity::Fine),
+        SiteVerdict::LateFreeing => ("freed late", Severity::Fine),
+        SiteVerdict::Healthy => ("healthy", Severity::Fine),
+    }
+}
+
+fn notes_of(losses: TrackerLosses) -> Vec<String> {
+    let causes = [
+        (losses.samples_untracked, "samples of processes were not kept: too many processes"),
+        (losses.samples_unreadable, "samples lacked a figure that a judgement needs"),
+        (losses.samples_thinned, "samples were merged into neighbours to keep histories within their bound"),
+        (losses.processes_ended, "processes ended while they were watched"),
+    ];
+    let lost = causes.iter().filter(|(number, _)| *number > 0);
+    lost.map(|(number, what)| format!("{number} {what}")).collect()
+}
+
+#[cfg(test)]
+mod tests;
