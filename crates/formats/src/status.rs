@@ -16,6 +16,8 @@ pub struct Status<'a> {
     pub name: Reading<&'a [u8]>,
     /// `State`, its letter.
     pub state: Reading<u8>,
+    /// `Tgid`: the process that it belongs to; another number than its own for a thread.
+    pub process: Reading<u32>,
     /// `TracerPid`; zero where nobody traces it.
     pub tracer: Reading<u32>,
     /// `Uid`, the second of its four: the effective one.
@@ -55,6 +57,7 @@ impl<'a> Status<'a> {
         match name {
             b"Name" => first(&mut self.name, || Reading::Known(value)),
             b"State" => first(&mut self.state, || Reading::from_option(value.first().copied(), Why::Malformed)),
+            b"Tgid" => first(&mut self.process, || small(value)),
             b"TracerPid" => first(&mut self.tracer, || small(value)),
             b"Uid" => first(&mut self.uid, || nth(value, 1)),
             b"NSpid" => {
@@ -84,6 +87,7 @@ const fn absent<'a>() -> Status<'a> {
     Status {
         name: Reading::Missing(Why::NotOffered),
         state: Reading::Missing(Why::NotOffered),
+        process: Reading::Missing(Why::NotOffered),
         tracer: Reading::Missing(Why::NotOffered),
         uid: Reading::Missing(Why::NotOffered),
         pid_inside: Reading::Missing(Why::NotOffered),
@@ -153,6 +157,7 @@ mod tests {
         [
             one(status.name.map(|name| String::from_utf8_lossy(name).into_owned())),
             one(status.state.map(char::from)),
+            one(status.process),
             one(status.tracer),
             one(status.uid),
             one(status.pid_inside),
@@ -179,24 +184,24 @@ mod tests {
 
     #[test]
     fn every_line_has_its_place() {
-        check(WHOLE, "weird\\nname S 7 1001 42 2 false 116 1504 0 12 44 3 8 true 2 2199006478335");
+        check(WHOLE, "weird\\nname S 42 7 1001 42 2 false 116 1504 0 12 44 3 8 true 2 2199006478335");
     }
 
     #[test]
     fn what_is_absent_is_missing_and_never_zero() {
-        check("", "- - - - - - - - - - - - - - - - -");
-        check("Name:\tkthreadd\nThreads:\t1\n", "kthreadd - - - - - - - - - - - 1 - - - -");
+        check("", "- - - - - - - - - - - - - - - - - -");
+        check("Name:\tkthreadd\nThreads:\t1\n", "kthreadd - - - - - - - - - - - - 1 - - - -");
     }
 
     #[test]
     fn what_is_malformed_is_missing() {
-        check("RssAnon:\t12 MB\nThreads:\tx\nUid:\t1\nNSpid:\t\n", "- - - ! ! 0 - ! - - - - ! - - - -");
-        check("RssAnon:\t99999999999999999999 kB\nKthread: 2\nState:\n", "- ! - - - - ! ! - - - - - - - - -");
+        check("RssAnon:\t12 MB\nThreads:\tx\nUid:\t1\nNSpid:\t\n", "- - - - ! ! 0 - ! - - - - ! - - - -");
+        check("RssAnon:\t99999999999999999999 kB\nKthread: 2\nState:\n", "- ! - - - - - ! ! - - - - - - - - -");
     }
 
     #[test]
     fn the_first_of_two_lines_counts() {
-        check("RssAnon: 1 kB\nRssAnon: 2 kB\nThreads: x\nThreads: 2\n", "- - - - - - - 1 - - - - ! - - - -");
+        check("RssAnon: 1 kB\nRssAnon: 2 kB\nThreads: x\nThreads: 2\n", "- - - - - - - - 1 - - - - ! - - - -");
     }
 
     #[test]

@@ -1,0 +1,26 @@
+//! The bounds of sampling the machine, each once.
+//!
+//! Owns: the numbers. Must not know: who crosses them; whoever does counts it in `HostLosses`.
+
+/// Bytes of `/proc/PID/status` that are read at first: on most machines a whole file has 1.5 KB.
+pub(super) const STATUS_BUFFER: usize = 4 * 1024;
+/// Bytes of any file of procfs at most. `status` lists up to 65,536 supplementary groups before its end.
+pub(super) const FILE_MAX: usize = 1024 * 1024;
+/// Bytes of the arguments that are kept; the rest is cut. Java and browsers have command lines of 10 KB.
+pub(super) const ARGUMENTS_MAX: usize = 1024;
+/// Users that are kept; directories with more are not in `/etc/passwd`.
+pub(super) const USERS_MAX: usize = 65_536;
+/// Processes that are kept at once: the kernel's own limit on most machines is 32,768, at most 4,194,304.
+pub(super) const PROCESSES_MAX: usize = 32_768;
+/// Open files that are kept at most. Reading an open `status` again costs 6 microseconds instead of 16 for open, read, close.
+pub(super) const FILES_KEPT_MAX: usize = 2_048;
+/// The share of the allowed open files that may be kept: the attach and the views need the rest.
+pub(super) const FILES_KEPT_SHARE: usize = 2;
+/// Beats after which what was left out (threads of the kernel, processes that do not pass the filter) is looked at again,
+/// since its number may have been given to another process, or it may have executed another program.
+pub(super) const LOOK_AGAIN_BEATS: u64 = 8;
+/// Beats after which arguments, user and group of a process are read again: a process may move between groups, or
+/// execute a program of the same name.
+pub(super) const REFRESH_BEATS: u64 = 32;
+
+const _: () = assert!(LOOK_AGAIN_BEATS.is_power_of_two() && REFRESH_BEATS.is_power_of_two(), "beats are masked");

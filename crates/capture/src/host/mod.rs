@@ -1,0 +1,309 @@
+//! All processes of the machine and their memory, beat by beat.
+//!
+//! Owns: the list of known processes, and what reading it costs. Must not know: who grows, or who asks.
+//!
+//! Reads `/proc` directly: one read of an open `status` per process and beat, and the rest (name, arguments, user, group)
+//! once per process and again when something changed. Threads of the kernel are read once and then left alone.
+
+mod error;
+mod filter;
+#[cfg(test)]
+mod fixture;
+mod limits;
+mod proc;
+mod process;
+mod users;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use formats::{meminfo, status};
+use model::{Bytes, MachineSample, MemorySample, Pid, ProcessSample, Reading, Why};
+
+use crate::clock::Clock;
+
+use self::limits::{FILES_KEPT_MAX, FILES_KEPT_SHARE, LOOK_AGAIN_BEATS, PROCESSES_MAX, REFRESH_BEATS};
+use self::proc::{Failure, Proc};
+use self::process::{Found, Process};
+use self::users::Users;
+
+pub use self::error::HostError;
+pub use self::filter::Filter;
+
+/// What could not be read, since the start. All zero on a healthy machine, but for `vanished`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostLosses {
+    /// Processes that ended while they were read.
+    pub vanished: u64,
+    /// Reads that the kernel refused.
+    pub forbidden: u64,
+    /// Reads that failed since no file could be opened any more.
+    pub files_exhausted: u64,
+    /// Reads whose text was not in the documented form.
+    pub malformed: u64,
+    /// Processes that were left out since there are more than the sampler keeps.
+    pub processes_untracked: u64,
+}
+
+/// Samples the processes of this machine.
+#[derive(Debug)]
+pub struct HostSampler {
+    proc: Proc,
+    users: Users,
+    filter: Filter,
+    /// The user that the filter asks for, as a number.
+    uid: Option<u32>,
+    own: u32,
+    clock: Clock,
+    beat: u64,
+    known: HashMap<u32, Known>,
+    pids: Vec<u32>,
+    files_kept: usize,
+    files_max: usize,
+    losses: HostLosses,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// The last beat at which its number was listed.
+    seen: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Watched(Process),
+    /// A thread of the kernel, a zombie, or one that does not pass the filter.
+    LeftOut,
+}
+
+impl HostSampler {
+    /// A sampler for the processes that pass the filter. A filter that can match nothing is an error.
+    pub fn new(filter: Filter) -> Result<Self, HostError> {
+        Self::at(Path::new("/proc"), Path::new("/etc/passwd"), filter)
+    }
+
+    /// Reads the memory of all processes that are asked for. Processes that end meanwhile are counted, not an error.
+    pub fn sample(&mut self) -> Result<MachineSample, HostError> {
+        self.list()?;
+        self.beat += 1;
+        let at = self.clock.elapsed();
+        let vanished = self.losses.vanished;
+        let pids = std::mem::take(&mut self.pids);
+        let mut processes = Vec::with_capacity(self.known.len().min(pids.len()));
+        processes.extend(pids.iter().filter_map(|pid| self.visit(*pid)));
+        self.pids = pids;
+        self.forget();
+        let (memory_total, memory_available) = self.machine();
+        let vanished = u32::try_from(self.losses.vanished - vanished).unwrap_or(u32::MAX);
+        Ok(MachineSample { at, processes, memory_total, memory_available, vanished })
+    }
+
+    /// What could not be read, since the start.
+    pub const fn losses(&self) -> HostLosses {
+        self.losses
+    }
+
+    fn at(root: &Path, passwd: &Path, filter: Filter) -> Result<Self, HostError> {
+        let users = fs::read(passwd).map(|text| Users::from_passwd(&text)).unwrap_or_default();
+        let uid = match &filter.user {
+            None => None,
+            Some(user) => Some(users.number(user).ok_or_else(|| HostError::UnknownUser { name: user.clone() })?),
+        };
+        let mut proc = Proc::new(root);
+        let own = std::process::id();
+        for pid in &filter.pid {
+            examine(&mut proc, *pid, own)?;
+        }
+        let files_max = files_allowed(&proc.read_named(own, "limits").map(<[u8]>::to_vec).unwrap_or_default());
+        Ok(Self {
+            proc,
+            users,
+            filter,
+            uid,
+            own,
+            clock: Clock::start(),
+            beat: 0,
+            known: HashMap::new(),
+            pids: Vec::new(),
+            files_kept: 0,
+            files_max,
+            losses: HostLosses::default(),
+        })
+    }
+
+    fn list(&mut self) -> Result<(), HostError> {
+        if self.filter.pid.is_empty() {
+            self.proc.list(&mut self.pids).map_err(|cause| HostError::NoProcessList { cause })?;
+        } else {
+            self.pids = self.filter.pid.iter().map(|pid| pid.0).collect();
+            self.pids.sort_unstable();
+            self.pids.dedup();
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, pid: u32) -> Option<ProcessSample> {
+        if pid == self.own {
+            return None;
+        }
+        match self.known.remove(&pid).map(|known| known.state) {
+            Some(State::LeftOut) if !self.due(pid, LOOK_AGAIN_BEATS) => {
+                self.keep(pid, State::LeftOut);
+                None
+            }
+            Some(State::LeftOut) | None => self.discover(pid),
+            Some(State::Watched(process)) => self.follow(pid, process),
+        }
+    }
+
+    /// Spreads what need not be done at each beat over the beats.
+    const fn due(&self, pid: u32, beats: u64) -> bool {
+        (self.beat + pid as u64).is_multiple_of(beats)
+    }
+
+    fn follow(&mut self, pid: u32, mut process: Process) -> Option<ProcessSample> {
+        let refresh = self.due(pid, REFRESH_BEATS);
+        let kept = process.keeps_file();
+        match process.read(&mut self.proc, &self.users, refresh) {
+            Ok(memory) if self.filter.passes(&process.identity, self.uid) => Some(self.watch(pid, process, memory)),
+            Ok(_) => {
+                self.files_kept -= usize::from(kept);
+                self.keep(pid, State::LeftOut);
+                None
+            }
+            Err(failure) => {
+                self.files_kept -= usize::from(kept);
+                drop(process);
+                self.count(failure);
+                // Its number may already belong to another process, which is to be in this sample.
+                if failure == Failure::Gone { self.discover(pid) } else { None }
+            }
+        }
+    }
+
+    fn discover(&mut self, pid: u32) -> Option<ProcessSample> {
+        if self.known.len() >= PROCESSES_MAX {
+            self.losses.processes_untracked += 1;
+            return None;
+        }
+        let mut found = process::find(&mut self.proc, &self.users, pid);
+        if matches!(found, Err(Failure::NoFileFree)) {
+            self.let_go();
+            found = process::find(&mut self.proc, &self.users, pid);
+        }
+        match found {
+            Ok(Found::Process(mut process, memory)) if self.filter.passes(&process.identity, self.uid) => {
+                if self.files_kept < self.files_max {
+                    self.files_kept += 1;
+                } else {
+                    process.let_go();
+                }
+                Some(self.watch(pid, process, memory))
+            }
+            Ok(_) => {
+                self.keep(pid, State::LeftOut);
+                None
+            }
+            Err(failure) => {
+                self.count(failure);
+                None
+            }
+        }
+    }
+
+    fn watch(&mut self, pid: u32, process: Process, memory: MemorySample) -> ProcessSample {
+        let identity = process.identity.clone();
+        self.keep(pid, State::Watched(process));
+        ProcessSample { identity, memory }
+    }
+
+    fn keep(&mut self, pid: u32, state: State) {
+        self.known.insert(pid, Known { seen: self.beat, state });
+    }
+
+    fn count(&mut self, failure: Failure) {
+        let counter = match failure {
+            Failure::Gone => &mut self.losses.vanished,
+            Failure::Forbidden => &mut self.losses.forbidden,
+            Failure::NoFileFree => &mut self.losses.files_exhausted,
+            Failure::Malformed => &mut self.losses.malformed,
+        };
+        *counter += 1;
+    }
+
+    /// Forgets the processes that were not listed any more.
+    fn forget(&mut self) {
+        let beat = self.beat;
+        let mut closed = 0;
+        self.known.retain(|_, known| {
+            let listed = known.seen == beat;
+            closed += usize::from(!listed && matches!(&known.state, State::Watched(process) if process.keeps_file()));
+            listed
+        });
+        debug_assert!(closed <= self.files_kept, "every kept file was counted");
+        self.files_kept -= closed;
+    }
+
+    /// Closes all kept files and keeps half as many from now on: somebody else needs them.
+    fn let_go(&mut self) {
+        self.losses.files_exhausted += 1;
+        self.files_max = self.files_kept / 2;
+        self.files_kept = 0;
+        for known in self.known.values_mut() {
+            if let State::Watched(process) = &mut known.state {
+                process.let_go();
+            }
+        }
+    }
+
+    fn machine(&mut self) -> (Reading<Bytes>, Reading<Bytes>) {
+        match self.proc.machine("meminfo").map(meminfo::parse) {
+            Ok(found) => (found.total, found.available),
+            Err(_) => (Reading::Missing(Why::NotOffered), Reading::Missing(Why::NotOffered)),
+        }
+    }
+}
+
+/// Says of a process that was asked for by its number why it cannot be sampled.
+fn examine(proc: &mut Proc, pid: Pid, own: u32) -> Result<(), HostError> {
+    if pid.0 == own {
+        return Err(HostError::Itself { pid });
+    }
+    let text = match proc.read_named(pid.0, "status") {
+        Ok(text) => text,
+        Err(Failure::Forbidden) => return Err(HostError::Forbidden { pid }),
+        Err(_) => return Err(HostError::NoSuchProcess { pid }),
+    };
+    let status = status::parse(text);
+    if let Reading::Known(process) = status.process
+        && process != pid.0
+    {
+        return Err(HostError::Thread { pid, process: Pid(process) });
+    }
+    if matches!(status.state, Reading::Known(b'Z' | b'X'))
+        && status.memory.threads.known().is_none_or(|count| count <= 1)
+    {
+        return Err(HostError::Zombie { pid });
+    }
+    let kernel_thread = proc.read_named(pid.0, "stat").ok().and_then(formats::stat::parse);
+    if kernel_thread.is_some_and(|stat| stat.kernel_thread) {
+        return Err(HostError::KernelThread { pid });
+    }
+    Ok(())
+}
+
+/// How many files may be kept open, from `/proc/PID/limits`; none where it cannot be read.
+fn files_allowed(limits: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(limits);
+    let soft = text.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+    match soft {
+        Some("unlimited") => FILES_KEPT_MAX,
+        Some(number) => number.parse().map_or(0, |soft: usize| (soft / FILES_KEPT_SHARE).min(FILES_KEPT_MAX)),
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

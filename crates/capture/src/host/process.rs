@@ -1,0 +1,204 @@
+//! One process as it is read from procfs.
+//!
+//! Owns: its identity, its memory, and the open file that is kept of it. Must not know: which other processes there are.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use formats::stat::{self, Stat};
+use formats::{cgroup, status};
+use model::{Identity, MemorySample, Pid, ProcessKey, Reading, Why, escaped};
+
+use super::proc::{Failure, Proc};
+use super::users::Users;
+
+/// A process that is watched.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) identity: Arc<Identity>,
+    /// The name as `status` writes it; a change of it is the sign of an `exec`.
+    name: Vec<u8>,
+    /// `status`, kept open. It belongs to this very process: once it is gone a read fails, even when another process
+    /// has got its number, so that no start time needs to be compared.
+    status: Option<File>,
+}
+
+/// What a process is, before anything is known of it.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A process with memory.
+    Process(Process, MemorySample),
+    /// A thread of the kernel.
+    KernelThread,
+    /// A process that has ended and is not waited for yet.
+    Zombie,
+}
+
+/// What the lines of `status` say about a process that is watched already.
+struct Beat {
+    memory: MemorySample,
+    /// Name or user are others than before.
+    changed: bool,
+    ended: bool,
+}
+
+/// Reads all about a process that was not known before.
+pub(super) fn find(proc: &mut Proc, users: &Users, pid: u32) -> Result<Found, Failure> {
+    // Opened first and read last: that it can still be read then proves that all between was read of the same process.
+    let file = proc.open(pid, "status")?;
+    if read_stat(proc, pid, |stat| stat.kernel_thread)? {
+        return Ok(Found::KernelThread);
+    }
+    let identity = identity(proc, users, pid, &file)?;
+    let status = status::parse(proc.read(&file)?);
+    if ended(&status) {
+        return Ok(Found::Zombie);
+    }
+    let memory = status.memory;
+    let name = name(&status).to_vec();
+    Ok(Found::Process(Process { identity: Arc::new(identity), name, status: Some(file) }, memory))
+}
+
+impl Process {
+    /// Reads its memory again; `refresh` asks to look at its identity even where nothing seems to have changed.
+    /// [`Failure::Gone`] also means that its number belongs to another process now.
+    pub(super) fn read(&mut self, proc: &mut Proc, users: &Users, refresh: bool) -> Result<MemorySample, Failure> {
+        let pid = self.identity.key.pid.0;
+        let opened = if self.status.is_some() { None } else { Some(self.open(proc, pid)?) };
+        let Some(file) = self.status.as_ref().or(opened.as_ref()) else { return Err(Failure::Gone) };
+        let beat = self.beat(proc.read(file)?);
+        if beat.ended {
+            return Err(Failure::Gone);
+        }
+        if beat.changed || refresh {
+            let identity = identity(proc, users, pid, file)?;
+            let name = name(&status::parse(proc.read(file)?)).to_vec();
+            self.replace(identity, name);
+        }
+        Ok(beat.memory)
+    }
+
+    /// Whether its file is kept open.
+    pub(super) const fn keeps_file(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// Closes the file that is kept; the next read opens it again.
+    pub(super) fn let_go(&mut self) {
+        self.status = None;
+    }
+
+    /// Without a kept file the number alone proves nothing: the start time must be the same.
+    fn open(&self, proc: &mut Proc, pid: u32) -> Result<File, Failure> {
+        let file = proc.open(pid, "status")?;
+        let started = read_stat(proc, pid, |stat| stat.started)?;
+        if started == self.identity.key.started { Ok(file) } else { Err(Failure::Gone) }
+    }
+
+    fn beat(&self, text: &[u8]) -> Beat {
+        let status = status::parse(text);
+        Beat {
+            memory: status.memory,
+            changed: name(&status) != self.name || status.uid != self.identity.uid,
+            ended: ended(&status),
+        }
+    }
+
+    fn replace(&mut self, identity: Identity, name: Vec<u8>) {
+        debug_assert_eq!(identity.key.pid, self.identity.key.pid, "a process keeps its number");
+        // Most looks find nothing new; whoever holds the old identity then need not compare it.
+        if *self.identity != identity {
+            self.identity = Arc::new(identity);
+        }
+        self.name = name;
+    }
+}
+
+fn identity(proc: &mut Proc, users: &Users, pid: u32, status: &File) -> Result<Identity, Failure> {
+    let (command, started) = read_stat(proc, pid, |stat| (escaped(stat.command), stat.started))?;
+    let arguments = proc.arguments(pid).map(arguments).unwrap_or_default();
+    let (cgroup, container) = group(proc.read_named(pid, "cgroup"));
+    let uid = status::parse(proc.read(status)?).uid;
+    Ok(Identity {
+        key: ProcessKey { pid: Pid(pid), started },
+        command,
+        arguments,
+        uid,
+        user: users.name(uid),
+        cgroup,
+        container,
+        kernel_thread: false,
+    })
+}
+
+fn read_stat<T>(proc: &mut Proc, pid: u32, take: impl FnOnce(&Stat<'_>) -> T) -> Result<T, Failure> {
+    let text = proc.read_named(pid, "stat")?;
+    let stat = stat::parse(text).ok_or(Failure::Malformed)?;
+    // A procfs of another pid namespace would name other processes than those that an attach could reach.
+    if stat.pid == pid { Ok(take(&stat)) } else { Err(Failure::Malformed) }
+}
+
+/// The arguments end with a zero byte each; a process that writes its title over them may leave any number of them.
+fn arguments(text: &[u8]) -> String {
+    let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let spaced: Vec<u8> = text.iter().take(end).map(|byte| if *byte == 0 { b' ' } else { *byte }).collect();
+    escaped(&spaced)
+}
+
+fn group(text: Result<&[u8], Failure>) -> (Reading<String>, Option<String>) {
+    let missing = |why| (Reading::Missing(why), None);
+    match text.map(cgroup::parse) {
+        Ok(Reading::Known(group)) => (Reading::Known(escaped(group.path)), cgroup::container(group.path).map(escaped)),
+        Ok(Reading::Missing(why)) => missing(why),
+        Err(Failure::Forbidden) => missing(Why::NotPermitted { needs: "CAP_SYS_PTRACE" }),
+        Err(Failure::Gone) => missing(Why::NotOffered),
+        Err(Failure::NoFileFree | Failure::Malformed) => missing(Why::NotRecorded),
+    }
+}
+
+fn name<'a>(status: &status::Status<'a>) -> &'a [u8] {
+    status.name.known().unwrap_or_default()
+}
+
+/// A process whose first thread called `pthread_exit` is a zombie to `status`, but its other threads still run.
+fn ended(status: &status::Status<'_>) -> bool {
+    let alone = status.memory.threads.known().is_none_or(|threads| threads <= 1);
+    matches!(status.state, Reading::Known(b'Z' | b'X')) && alone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(arguments(text.as_bytes()), expected);
+    }
+
+    #[test]
+    fn arguments_are_joined_and_escaped() {
+        check("", "");
+        check("\0\0", "");
+        check("a\0b c\0", "a b c");
+        check("a\0\0b\0\0\0", "a  b");
+        check("nginx: master process\0\0\0\0", "nginx: master process");
+        check("a\x1b[2J\0\nb\0", "a\\x1b[2J \\nb");
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_is_missing_for_its_reason() {
+        assert_eq!(group(Ok(b"0::/a\n")), (Reading::Known("/a".to_owned()), None));
+        assert_eq!(group(Err(Failure::Gone)), (Reading::Missing(Why::NotOffered), None));
+        assert_eq!(group(Ok(b"0::/lxc/w\n")), (Reading::Known("/lxc/w".to_owned()), Some("w".to_owned())));
+        assert!(matches!(group(Err(Failure::Forbidden)).0, Reading::Missing(Why::NotPermitted { .. })));
+    }
+
+    #[test]
+    fn a_zombie_with_threads_still_runs() {
+        let zombie = |text: &str| ended(&status::parse(text.as_bytes()));
+        assert!(zombie("State:\tZ (zombie)\nThreads:\t1\n"));
+        assert!(!zombie("State:\tZ (zombie)\nThreads:\t4\n"));
+        assert!(!zombie("State:\tS (sleeping)\nThreads:\t1\n"));
+        assert!(zombie("State:\tX (dead)\n"));
+    }
+}
