@@ -1,8 +1,12 @@
 //! The world as it is: sampling the machine, attaching to processes
 
+mod clock;
 mod doctor;
+mod host;
 mod native;
 mod sys;
 
+pub use clock::Clock;
 pub use doctor::{Condition, ConditionState, Examination, examine_machine, examine_process};
+pub use host::{Filter, HostError, HostLosses, HostSampler};
 pub use native::{AttachError, AttachOptions, Detached, Facts, Session, SessionError, TargetState, attach};
