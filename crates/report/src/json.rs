@@ -46,6 +46,7 @@ impl Document<'_> {
         writeln!(out, "{text}")
     }
 
+    /// The document as a value; its first members are the schema and the kind of document.
     fn value(&self) -> Value {
         match self {
             Self::Hunt { view, attached } => hunt(start("hunt"), view)
@@ -59,10 +60,12 @@ impl Document<'_> {
     }
 }
 
+/// What every document begins with, so that a reader can tell which it is from its first bytes.
 fn start(document: &str) -> Object {
     Object::new().figure(&metrics::SCHEMA, SCHEMA).text("document", document)
 }
 
+/// The machine and its ranking.
 fn hunt(object: Object, view: &HuntView) -> Object {
     let ranks = view.processes.iter().zip(1_u32..);
     object
@@ -73,6 +76,7 @@ fn hunt(object: Object, view: &HuntView) -> Object {
         .texts("notes", &view.notes)
 }
 
+/// How much was looked at.
 fn machine(view: &MachineView) -> Value {
     Object::new()
         .figure(&metrics::WINDOW, view.window)
@@ -84,6 +88,7 @@ fn machine(view: &MachineView) -> Value {
         .value()
 }
 
+/// One row of the ranking, with everything that is known of the process.
 fn process(rank: u32, view: &ProcessView) -> Value {
     let identity = &*view.identity;
     let object = Object::new()
@@ -113,6 +118,7 @@ fn process(rank: u32, view: &ProcessView) -> Value {
         .value()
 }
 
+/// What its memory consists of.
 fn memory(view: &ProcessView) -> Value {
     let memory = &view.memory;
     Object::new()
@@ -127,6 +133,7 @@ fn memory(view: &ProcessView) -> Value {
         .value()
 }
 
+/// When memory runs out; an end that may never come is said in words and not as a huge number.
 fn exhaustion(view: &ProcessView) -> Value {
     let exhaustion = match view.exhaustion {
         model::Reading::Known(exhaustion) => exhaustion,
@@ -148,6 +155,7 @@ fn history(view: &ProcessView) -> Value {
     Object::new().part(metrics::AT.key, times).part(metrics::PRIVATE.key, figures).value()
 }
 
+/// What works here.
 fn doctor(object: Object, view: &DoctorView) -> Object {
     let object = match &view.target {
         Some(target) => object.text("target", target),
@@ -156,6 +164,7 @@ fn doctor(object: Object, view: &DoctorView) -> Object {
     object.truth("attach_possible", view.attach_possible()).list("checks", &view.checks, check)
 }
 
+/// One check with the command that would change it.
 fn check(check: &Check) -> Value {
     let object = Object::new()
         .text("name", &check.name)

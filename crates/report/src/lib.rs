@@ -7,6 +7,9 @@
 //! machine, [`SitesView`] for one attached process, [`EventView`] for what happens while it is attached and
 //! [`DoctorView`] for what works here. [`Text`] writes them for people, [`Document`] for programs.
 
+#[cfg(test)]
+extern crate self as report;
+
 mod json;
 mod limits;
 pub mod metrics;
@@ -16,6 +19,11 @@ mod view;
 
 /// The intervals of the judgements are shown as they are; the views need not know `analysis` for them.
 pub use analysis::{Exhaustion, Rate, SiteTotals};
+/// The tests beside the code use the samples of the golden files.
+#[cfg(test)]
+#[path = "../tests/views/samples.rs"]
+mod samples;
+
 pub use json::Document;
 pub use span::Span;
 pub use text::Text;

@@ -6,6 +6,7 @@ mod doctor;
 mod machine;
 mod phrase;
 mod sites;
+mod spark;
 mod table;
 
 use std::io::{self, Write};
@@ -90,6 +91,7 @@ impl Text {
         table::safe(text)
     }
 
+    /// Colour is the last thing that is added: a table is laid out by what is seen.
     fn painted(self, paint: Paint, text: &str) -> String {
         match paint.code() {
             Some(code) if self.colour => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -109,6 +111,7 @@ enum Paint {
 }
 
 impl Paint {
+    /// The code of ECMA-48; none where the text stays as it is.
     const fn code(self) -> Option<&'static str> {
         match self {
             Self::Bad => Some("1;31"),

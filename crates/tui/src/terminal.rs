@@ -4,6 +4,7 @@
 //! Must not know: what is on the screen.
 
 use std::io::{self, BufWriter, Stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ratatui::backend::CrosstermBackend;
@@ -55,6 +56,7 @@ impl Terminal {
     pub fn enter() -> io::Result<Self> {
         give_back_on_panic();
         terminal::enable_raw_mode()?;
+        TAKEN.store(true, Ordering::SeqCst);
         let entered = execute!(io::stdout(), terminal::EnterAlternateScreen, cursor::Hide).and_then(|()| {
             ratatui::Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(WRITE_BYTES, io::stdout())))
         });
@@ -88,8 +90,15 @@ impl Drop for Terminal {
     }
 }
 
+/// Whether the terminal is taken. It is given back once: leaving the alternate screen again would put the cursor back to
+/// where it was and overwrite the message of a panic.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// Gives the terminal back. Errors are of no use here: the terminal may be gone already.
 fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
     let _ = execute!(io::stdout(), terminal::LeaveAlternateScreen, cursor::Show);
     let _ = terminal::disable_raw_mode();
 }

@@ -23,6 +23,7 @@ pub(super) trait Figure: Copy {
 }
 
 impl Object {
+    /// An object without members.
     pub(super) fn new() -> Self {
         Self(Map::new())
     }
@@ -33,18 +34,22 @@ impl Object {
         self.part(metric.key, figure.value())
     }
 
+    /// A text as it is: JSON escapes control characters by itself.
     pub(super) fn text(self, key: &str, text: &str) -> Self {
         self.part(key, Value::from(text))
     }
 
+    /// A list of texts.
     pub(super) fn texts(self, key: &str, texts: &[String]) -> Self {
         self.part(key, texts.iter().map(String::as_str).map(Value::from).collect())
     }
 
+    /// Yes or no.
     pub(super) fn truth(self, key: &str, truth: bool) -> Self {
         self.part(key, Value::from(truth))
     }
 
+    /// A text, or why there is none.
     pub(super) fn reading(self, key: &str, reading: &Reading<String>) -> Self {
         match reading {
             Reading::Known(text) => self.text(key, text),
@@ -52,20 +57,24 @@ impl Object {
         }
     }
 
+    /// Nothing, and why.
     pub(super) fn missing(self, key: &str, why: &str) -> Self {
         self.part(key, missing(why))
     }
 
+    /// One value for each item.
     pub(super) fn list<T>(self, key: &str, items: &[T], value: impl FnMut(&T) -> Value) -> Self {
         self.part(key, items.iter().map(value).collect())
     }
 
+    /// Any value; a key is written once, since readers of JSON differ in which of two they take.
     pub(super) fn part(mut self, key: &str, value: Value) -> Self {
         let before = self.0.insert(key.to_owned(), value);
         debug_assert!(before.is_none(), "{key} is written twice");
         self
     }
 
+    /// The finished object.
     pub(super) fn value(self) -> Value {
         Value::Object(self.0)
     }
@@ -76,6 +85,7 @@ pub(super) fn missing(why: &str) -> Value {
     Object::new().text("missing", why).value()
 }
 
+/// A growth with both ends of its interval.
 pub(super) fn rate(rate: &Reading<Rate>) -> Value {
     match rate {
         Reading::Known(rate) => Object::new()
@@ -87,6 +97,7 @@ pub(super) fn rate(rate: &Reading<Rate>) -> Value {
     }
 }
 
+/// How long freed blocks had lived; nothing was measured where nothing was freed.
 pub(super) fn lifetimes(lifetimes: Option<Lifetimes>) -> Value {
     let Some(lifetimes) = lifetimes else { return missing("nothing was freed") };
     Object::new()
@@ -158,5 +169,62 @@ impl<F: Figure> Figure for Reading<F> {
 
     fn fits(unit: Unit) -> bool {
         F::fits(unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Why;
+
+    #[track_caller]
+    fn check(object: Object, expected: &str) {
+        assert_eq!(object.value().to_string(), expected);
+    }
+
+    #[test]
+    fn figures_stand_under_the_key_of_their_metric() {
+        check(Object::new().figure(&metrics::RSS, Bytes(7)), r#"{"rss_bytes":7}"#);
+        check(Object::new().figure(&metrics::WINDOW, Duration::from_millis(1500)), r#"{"window_seconds":1.5}"#);
+        check(Object::new().figure(&metrics::BEATS, u64::MAX), r#"{"beats":18446744073709551615}"#);
+        check(Object::new().figure(&metrics::CONFIDENCE, 0.5), r#"{"confidence":0.5}"#);
+        let tally = Tally { count: 2, bytes: Bytes(10) };
+        check(Object::new().figure(&metrics::LIVE, tally), r#"{"live":{"blocks":2,"bytes":10}}"#);
+    }
+
+    #[test]
+    fn missing_is_a_reason_and_not_null() {
+        let missing = Reading::<Bytes>::Missing(Why::ProcessGone);
+        check(Object::new().figure(&metrics::RSS, missing), r#"{"rss_bytes":{"missing":"the process is gone"}}"#);
+        let user = Reading::Missing(Why::NotRecorded);
+        check(Object::new().reading("user", &user), r#"{"user":{"missing":"not recorded"}}"#);
+        assert_eq!(lifetimes(None).to_string(), r#"{"missing":"nothing was freed"}"#);
+        assert_eq!(rate(&Reading::Missing(Why::TooShort)).to_string(), r#"{"missing":"too short to tell"}"#);
+    }
+
+    #[test]
+    fn keys_keep_their_order_and_texts_are_escaped() {
+        let object = Object::new().text("z", "a\n\x1b\"").truth("a", true).texts("list", &["x".to_owned()]);
+        check(object, r#"{"z":"a\n\u001b\"","a":true,"list":["x"]}"#);
+    }
+
+    #[test]
+    fn a_figure_fits_only_its_unit() {
+        assert!(Bytes::fits(Unit::Bytes) && !Bytes::fits(Unit::Seconds));
+        assert!(Duration::fits(Unit::Seconds) && !Duration::fits(Unit::Count));
+        assert!(i64::fits(Unit::BytesPerHour) && !u64::fits(Unit::BytesPerHour));
+        assert!(Reading::<Tally>::fits(Unit::Blocks) && !Reading::<Tally>::fits(Unit::Bytes));
+    }
+
+    #[test]
+    #[should_panic(expected = "written twice")]
+    fn a_key_cannot_be_written_twice() {
+        drop(Object::new().text("key", "a").text("key", "b"));
+    }
+
+    #[test]
+    #[should_panic(expected = "another unit")]
+    fn a_figure_cannot_stand_under_a_key_of_another_unit() {
+        drop(Object::new().figure(&metrics::WINDOW, Bytes(1)));
     }
 }

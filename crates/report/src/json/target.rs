@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::object::{Object, lifetimes, missing, rate};
 use crate::{EventView, SiteTotals, SiteView, SitesView, TargetView, metrics};
 
+/// The summary of an attach, or one of the processes that `hunt` attached to.
 pub(super) fn sites(object: Object, view: &SitesView) -> Object {
     object
         .text("outcome", view.outcome.key())
@@ -25,6 +26,7 @@ pub(super) fn sites(object: Object, view: &SitesView) -> Object {
         .texts("notes", &view.notes)
 }
 
+/// One event. Its figures have the keys of the summary, so that one reader fits both.
 pub(super) fn event(object: Object, event: &EventView) -> Object {
     match event {
         EventView::Attached(view) => object.text("event", "attached").part("target", target(view)),
@@ -47,10 +49,12 @@ pub(super) fn event(object: Object, event: &EventView) -> Object {
     }
 }
 
+/// What all events of a stack begin with.
 fn of_stack(object: Object, event: &str, at: Duration, stack: StackId) -> Object {
     object.text("event", event).figure(&metrics::AT, at).figure(&metrics::STACK, stack.0)
 }
 
+/// The process and what was done to it.
 fn target(view: &TargetView) -> Value {
     Object::new()
         .figure(&metrics::PID, view.pid.0)
@@ -67,6 +71,7 @@ fn target(view: &TargetView) -> Value {
         .value()
 }
 
+/// What the hooks saw: the proof that they fire.
 fn coverage(view: &SitesView) -> Value {
     Object::new()
         .figure(&metrics::ALLOCATIONS, view.coverage.allocations)
@@ -76,6 +81,7 @@ fn coverage(view: &SitesView) -> Value {
         .value()
 }
 
+/// Losses stand here even when they are zero: a reader must not have to guess whether they were counted.
 fn losses(view: &SitesView) -> Value {
     Object::new()
         .figure(&metrics::BLOCKS_UNRECORDED, view.losses.blocks_unrecorded)
@@ -85,6 +91,7 @@ fn losses(view: &SitesView) -> Value {
         .value()
 }
 
+/// Sums over all sites, also those that the list leaves out.
 fn totals(totals: &SiteTotals) -> Value {
     Object::new()
         .figure(&metrics::SITES, totals.sites)
@@ -99,6 +106,7 @@ fn totals(totals: &SiteTotals) -> Value {
         .value()
 }
 
+/// One site with every figure and its whole stack.
 fn site(view: &SiteView) -> Value {
     let counts = &view.counts;
     let object = Object::new()
@@ -122,6 +130,7 @@ fn site(view: &SiteView) -> Value {
         .value()
 }
 
+/// A duration that only exists where something happened.
 fn or_missing(object: Object, metric: &metrics::Metric, value: Option<Duration>, why: &str) -> Object {
     match value {
         Some(value) => object.figure(metric, value),
@@ -129,6 +138,7 @@ fn or_missing(object: Object, metric: &metrics::Metric, value: Option<Duration>,
     }
 }
 
+/// One frame. The address is a text, since JSON numbers lose digits above 2^53 in many readers.
 fn frame(frame: &Frame) -> Value {
     let object = Object::new().text("address", &frame.address.to_string());
     let object = match &frame.function {
@@ -146,6 +156,7 @@ fn frame(frame: &Frame) -> Value {
     object.part("source", source).truth("inlined", frame.inlined).text("found_by", found_by(frame.trust)).value()
 }
 
+/// A line; the column is left out where the compiler recorded none.
 fn source(line: &SourceLine) -> Value {
     let object = Object::new().text("file", &line.file).figure(&metrics::LINE, line.line);
     match line.column {
@@ -154,6 +165,7 @@ fn source(line: &SourceLine) -> Value {
     }
 }
 
+/// How much a frame can be trusted.
 const fn found_by(trust: FrameTrust) -> &'static str {
     match trust {
         FrameTrust::Caller => "caller",

@@ -8,6 +8,7 @@ use super::table::safe;
 use super::{Paint, Text, phrase};
 use crate::{Check, CheckState, DoctorView};
 
+/// All checks in the order that they were given, and what they come to.
 pub(super) fn checks(text: Text, view: &DoctorView, out: &mut dyn Write) -> io::Result<()> {
     let about = view.target.as_deref().map_or_else(|| "this machine".to_owned(), safe);
     writeln!(out, "{}", text.painted(Paint::Title, &format!("Checks for {about}")))?;
@@ -19,6 +20,7 @@ pub(super) fn checks(text: Text, view: &DoctorView, out: &mut dyn Write) -> io::
     writeln!(out, "{}", conclusion(view))
 }
 
+/// What was found, and on lines of their own what is needed and what would change it: the command can be copied whole.
 fn write_check(text: Text, check: &Check, width: usize, out: &mut dyn Write) -> io::Result<()> {
     let state = text.painted(paint(check.state), &format!("{:<7}", check.state.key()));
     writeln!(out, "  {state}  {:<width$}  {}", safe(&check.name), safe(&check.found))?;
@@ -31,6 +33,7 @@ fn write_check(text: Text, check: &Check, width: usize, out: &mut dyn Write) -> 
     Ok(())
 }
 
+/// What could not be found out is as doubtful as a warning: it may still prevent an attach.
 const fn paint(state: CheckState) -> Paint {
     match state {
         CheckState::Fail => Paint::Bad,
@@ -39,6 +42,7 @@ const fn paint(state: CheckState) -> Paint {
     }
 }
 
+/// Never more than was checked: that nothing prevents an attach is no promise that it works.
 fn conclusion(view: &DoctorView) -> String {
     let number = |state| view.checks.iter().filter(|check| check.state == state).count() as u64;
     let unknown = match number(CheckState::Unknown) {
@@ -48,5 +52,46 @@ fn conclusion(view: &DoctorView) -> String {
     match number(CheckState::Fail) {
         0 => format!("Nothing that was checked prevents an attach{unknown}."),
         failed => format!("An attach is not possible: {} failed{unknown}.", phrase::counted(failed, "check")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    /// The states of the checks by their first letters, and the conclusion.
+    #[track_caller]
+    fn check(states: &str, expected: &str) {
+        let state = |letter| match letter {
+            'f' => CheckState::Fail,
+            'u' => CheckState::Unknown,
+            'w' => CheckState::Warn,
+            _ => CheckState::Ok,
+        };
+        let mut view = samples::doctor();
+        let sample = view.checks[0].clone();
+        view.checks = states.chars().map(|letter| Check { state: state(letter), ..sample.clone() }).collect();
+        assert_eq!(conclusion(&view), expected);
+        assert_eq!(view.attach_possible(), !states.contains('f'));
+    }
+
+    #[test]
+    fn only_a_failure_prevents_an_attach() {
+        check("", "Nothing that was checked prevents an attach.");
+        check("oww", "Nothing that was checked prevents an attach.");
+        check("ou", "Nothing that was checked prevents an attach; 1 check could not be made.");
+        check("ofwf", "An attach is not possible: 2 checks failed.");
+        check("fuu", "An attach is not possible: 1 check failed; 2 checks could not be made.");
+    }
+
+    #[test]
+    fn a_check_cannot_move_the_cursor() {
+        let mut view = samples::doctor();
+        view.target = Some("7 (a\x1b[2J)".to_owned());
+        view.checks[0].found = "b\rc".to_owned();
+        let mut out = Vec::new();
+        checks(Text { width: 80, colour: false }, &view, &mut out).unwrap();
+        assert!(!out.contains(&b'\x1b') && !out.contains(&b'\r'));
     }
 }

@@ -3,10 +3,8 @@
 //! Owns: its columns and wording. Must not know: how growth is judged.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
-use model::Bytes;
-
+use super::spark::spark;
 use super::table::{self, Column, safe};
 use super::{Paint, Text, phrase};
 use crate::{HuntView, Outcome, ProcessView, Severity, Span, metrics};
@@ -79,6 +77,7 @@ pub(super) const LIVE: &[Column<ProcessView>] =
 /// The columns of `watch --plain`.
 const PLAIN: &[Column<ProcessView>] = &[PID, COMMAND, USER, PLACE, RSS, ANON, SWAP, RECENT, KIND, VERDICT];
 
+/// One line that says how far the hunt is, so that a minute of waiting is not silence.
 pub(super) fn progress(text: Text, view: &HuntView) -> String {
     let machine = &view.machine;
     let of = machine.planned.map_or_else(String::new, |planned| format!(" of {}", Span(planned)));
@@ -93,6 +92,8 @@ pub(super) fn progress(text: Text, view: &HuntView) -> String {
     table::cut(&line, text.width)
 }
 
+/// Only what grows is listed: three hundred quiet processes would bury the one that matters. The first line says how many
+/// were watched.
 pub(super) fn hunt(text: Text, view: &HuntView, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", watched(view))?;
     let rows: Vec<&ProcessView> = view.processes.iter().filter(|row| is_remarkable(row)).collect();
@@ -109,6 +110,7 @@ pub(super) fn hunt(text: Text, view: &HuntView, out: &mut dyn Write) -> io::Resu
     writeln!(out, "{}", text.painted(paint, conclusion(view.outcome)))
 }
 
+/// One table, as `watch ps` would print it; the empty line after it tells the beats apart in a file.
 pub(super) fn beat(text: Text, view: &HuntView, rows: usize, out: &mut dyn Write) -> io::Result<()> {
     let shown: Vec<&ProcessView> = view.processes.iter().take(rows).collect();
     writeln!(out, "{}", watched(view))?;
@@ -123,6 +125,7 @@ pub(super) fn beat(text: Text, view: &HuntView, rows: usize, out: &mut dyn Write
     writeln!(out)
 }
 
+/// Everything known of one process. Here a missing figure gives its reason, for which a table has no space.
 pub(super) fn process_facts(view: &ProcessView) -> Vec<String> {
     let (identity, memory) = (&view.identity, &view.memory);
     let container = identity.container.as_deref().map_or_else(String::new, |id| format!(", container {id}"));
@@ -138,33 +141,12 @@ pub(super) fn process_facts(view: &ProcessView) -> Vec<String> {
         format!("tables     {:>10}", phrase::detail(&memory.page_tables)),
         format!("threads    {:>10}", phrase::detail(&memory.threads)),
         format!("growth     {}", phrase::rate(&view.growth)),
-        format!("now        {} per hour", phrase::detail(&view.recent.map(phrase::per_hour))),
+        format!("now        {}", phrase::detail(&view.recent.map(|rate| phrase::per_hour(rate) + " per hour"))),
         format!("full       {}", phrase::exhaustion(&view.exhaustion)),
         format!("verdict    {}", view.verdict),
     ];
     facts.extend(view.reasons.iter().map(|reason| format!("           {reason}")));
     facts.iter().map(|fact| safe(fact)).collect()
-}
-
-/// A line of bars, one a stretch of time, scaled between the least and the greatest figure.
-fn spark(history: &[(Duration, Bytes)], width: usize) -> String {
-    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let tail = &history[history.len().saturating_sub(width * history.len().div_ceil(width).max(1))..];
-    let stretch = tail.len().div_ceil(width).max(1);
-    let last_of = |points: &[(Duration, Bytes)]| points.last().map_or(0, |(_, bytes)| bytes.0);
-    let figures: Vec<u64> = tail.chunks(stretch).map(last_of).collect();
-    let (least, greatest) =
-        figures.iter().fold((u64::MAX, 0), |(low, high), &figure| (low.min(figure), high.max(figure)));
-    let range = greatest.saturating_sub(least);
-    // A flat line stays at the bottom: the noise of a few pages would otherwise look like a mountain range.
-    let noise = greatest / 200;
-    let bar = |figure: u64| {
-        let height = u128::from(figure - least) * (BARS.len() as u128 - 1) / u128::from(range.max(noise).max(1));
-        BARS[height as usize]
-    };
-    let bars: String = figures.iter().map(|&figure| bar(figure)).collect();
-    debug_assert!(figures.len() <= width, "the history is wider than its column");
-    bars
 }
 
 /// The container, or the last part of the cgroup, which is the name of the service.
@@ -176,10 +158,12 @@ fn place(row: &ProcessView) -> String {
     phrase::cell(row.identity.cgroup.clone().map(last))
 }
 
+/// Worth a row in the ranking of `hunt`.
 fn is_remarkable(row: &ProcessView) -> bool {
     matches!(row.severity, Severity::Leak | Severity::Suspect)
 }
 
+/// How much was looked at. It stands first, since a verdict is worth no more than what it rests on.
 fn watched(view: &HuntView) -> String {
     let machine = &view.machine;
     let vanished = match machine.vanished {
@@ -196,6 +180,7 @@ fn watched(view: &HuntView) -> String {
     )
 }
 
+/// The whole row takes the colour of its verdict, so that it is found at a glance.
 fn write_table(
     text: Text,
     columns: &[Column<ProcessView>],
@@ -210,6 +195,7 @@ fn write_table(
     Ok(())
 }
 
+/// Why each row is where it is: a number without a reason cannot be argued with.
 fn write_reasons(rows: &[&ProcessView], out: &mut dyn Write) -> io::Result<()> {
     for row in rows.iter().filter(|row| !row.reasons.is_empty()) {
         writeln!(out)?;
@@ -221,6 +207,7 @@ fn write_reasons(rows: &[&ProcessView], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// The last line. Each outcome has a sentence of its own, so that "blind" can never be read as "no leak".
 const fn conclusion(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::NothingFound => "Nothing found: no process grows as a leak does.",
@@ -229,5 +216,114 @@ const fn conclusion(outcome: Outcome) -> &'static str {
             "Could not judge: what was seen is not enough to say that something leaks or that nothing does."
         }
         Outcome::Blind => "Blind: the hooks never fired, so nothing can be said about leaks.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+    use model::{Reading, Why};
+    use std::sync::Arc;
+
+    /// Changes the first sample and reads one fact of it.
+    #[track_caller]
+    fn check_fact(change: impl FnOnce(&mut ProcessView), name: &str, expected: &str) {
+        let mut view = samples::leaking();
+        change(&mut view);
+        let facts = process_facts(&view);
+        let fact = facts.iter().find_map(|fact| fact.trim_start().strip_prefix(name));
+        assert_eq!(fact.map(str::trim), Some(expected), "{facts:#?}");
+    }
+
+    #[test]
+    fn facts_give_the_reason_of_what_is_missing() {
+        check_fact(|_| (), "rss", "220.0 MiB");
+        check_fact(
+            |view| view.memory.file = Reading::Missing(Why::Malformed),
+            "rss",
+            "unknown: not in the documented form",
+        );
+        check_fact(|view| view.memory.swap = Reading::Missing(Why::NotOffered), "rss", "220.0 MiB");
+        check_fact(|_| (), "now", "+1.00 GiB per hour");
+        check_fact(|view| view.recent = Reading::Missing(Why::TooShort), "now", "unknown: too short to tell");
+        check_fact(|_| (), "full", "in 12 h 48 min (between 12 h 25 min and 13 h 10 min)");
+        check_fact(|view| view.exhaustion = endless(), "full", "in 1 h 00 min (between 30 min 00 s and never)");
+    }
+
+    fn endless() -> Reading<crate::Exhaustion> {
+        let (after, soonest) = (samples::seconds(3600.0), samples::seconds(1800.0));
+        Reading::Known(crate::Exhaustion { after, soonest, latest: None })
+    }
+
+    #[test]
+    fn facts_escape_what_others_chose() {
+        let mut view = samples::leaking();
+        let mut identity = (*view.identity).clone();
+        identity.arguments = "a\x1b]0;title\x07b".to_owned();
+        identity.container = Some("c\n2".to_owned());
+        view.identity = Arc::new(identity);
+        view.reasons = vec!["r\r".to_owned()];
+        assert!(process_facts(&view).iter().all(|fact| !fact.contains(char::is_control)));
+    }
+
+    #[track_caller]
+    fn check_place(cgroup: Reading<&str>, container: Option<&str>, expected: &str) {
+        let mut view = samples::leaking();
+        let mut identity = (*view.identity).clone();
+        identity.cgroup = cgroup.map(str::to_owned);
+        identity.container = container.map(str::to_owned);
+        view.identity = Arc::new(identity);
+        assert_eq!(place(&view), expected);
+    }
+
+    #[test]
+    fn the_place_is_the_container_or_the_service() {
+        check_place(Reading::Known("/system.slice/cron.service"), None, "cron.service");
+        check_place(Reading::Known("/docker/0123"), Some("0123"), "0123");
+        check_place(Reading::Known("/user.slice/"), None, "user.slice");
+        check_place(Reading::Known("/"), None, "/");
+        check_place(Reading::Known(""), None, "/");
+        check_place(Reading::Missing(Why::ProcessGone), None, "?");
+        check_place(Reading::Missing(Why::ProcessGone), Some("0123"), "0123");
+    }
+
+    #[test]
+    fn progress_says_what_there_is_to_say() {
+        let wide = Text { width: 200, colour: false };
+        let mut view = samples::hunt();
+        view.processes.clear();
+        view.machine.planned = None;
+        view.machine.beats = 1;
+        view.machine.window = samples::seconds(0.0);
+        assert_eq!(progress(wide, &view), "watching 312 processes: 0 s, 1 sample, none grows so far");
+    }
+
+    #[test]
+    fn what_was_watched_is_always_said() {
+        let mut view = samples::hunt();
+        view.machine.vanished = 0;
+        view.machine.memory_available = Reading::Missing(Why::NotOffered);
+        let expected = "Watched 312 processes for 1 min 00 s (61 samples). \
+                        Memory available: unknown: not offered by this kernel of 16.0 GiB.";
+        assert_eq!(watched(&view), expected);
+    }
+
+    #[test]
+    fn every_outcome_has_a_sentence_of_its_own() {
+        let outcomes = [Outcome::NothingFound, Outcome::LeakFound, Outcome::CouldNotJudge, Outcome::Blind];
+        let sentences: std::collections::BTreeSet<_> = outcomes.into_iter().map(conclusion).collect();
+        assert_eq!(sentences.len(), outcomes.len());
+        assert!(!conclusion(Outcome::Blind).contains("no leak"));
+    }
+
+    #[test]
+    fn only_what_grows_is_listed_by_hunt() {
+        for (severity, listed) in
+            [(Severity::Leak, true), (Severity::Suspect, true), (Severity::Unclear, false), (Severity::Fine, false)]
+        {
+            let view = ProcessView { severity, ..samples::leaking() };
+            assert_eq!(is_remarkable(&view), listed, "{severity:?}");
+        }
     }
 }

@@ -49,6 +49,7 @@ pub(super) const COLUMNS: &[Column<SiteView>] = &[
     Column { metric: &metrics::SITE, least: Some(24), dispensable: 0, cell: site_name },
 ];
 
+/// What is left on the screen after a session: the facts first, then every listed site.
 pub(super) fn summary(text: Text, view: &SitesView, out: &mut dyn Write) -> io::Result<()> {
     for fact in facts(view) {
         writeln!(out, "{fact}")?;
@@ -64,6 +65,7 @@ pub(super) fn summary(text: Text, view: &SitesView, out: &mut dyn Write) -> io::
     Ok(())
 }
 
+/// One line, and under the first expiry of a stack its frames: that is the line people wait for.
 pub(super) fn event(text: Text, event: &EventView, out: &mut dyn Write) -> io::Result<()> {
     let Some((at, paint, line)) = sentence(event) else {
         return attached(event, out);
@@ -75,6 +77,7 @@ pub(super) fn event(text: Text, event: &EventView, out: &mut dyn Write) -> io::R
     Ok(())
 }
 
+/// The header of the live view and of the summary. The result stands last, next to the sites that it is about.
 pub(super) fn facts(view: &SitesView) -> Vec<String> {
     let target = &view.target;
     let mut facts = vec![
@@ -94,6 +97,7 @@ pub(super) fn facts(view: &SitesView) -> Vec<String> {
     facts.iter().map(|fact| safe(fact)).collect()
 }
 
+/// Every figure of a site, also those that are zero: a reader compares sites line by line.
 pub(super) fn site_facts(view: &SiteView) -> Vec<String> {
     let counts = &view.counts;
     let late = counts.freed_late_longest.filter(|_| counts.freed_late.count > 0);
@@ -118,6 +122,7 @@ pub(super) fn site_facts(view: &SiteView) -> Vec<String> {
     facts.iter().map(|fact| safe(fact)).collect()
 }
 
+/// Address, function and offset, line. An inlined function has no address of its own.
 pub(super) fn frame(index: usize, frame: &Frame) -> String {
     let place = if frame.inlined { " ".repeat(18) } else { format!("{:#018x}", frame.address.0) };
     let inlined = if frame.inlined { " [inlined]" } else { "" };
@@ -158,6 +163,7 @@ fn sentence(event: &EventView) -> Option<(Duration, Paint, String)> {
     })
 }
 
+/// One late free reads as a sentence of its own; many are one line, or they would flood the view.
 fn freed_late(count: u64, longest: &Reading<Duration>) -> String {
     let after = match longest {
         Reading::Known(longest) => format!("after {}", Span(*longest)),
@@ -169,11 +175,13 @@ fn freed_late(count: u64, longest: &Reading<Duration>) -> String {
     }
 }
 
+/// The first line of the plain view.
 fn attached(event: &EventView, out: &mut dyn Write) -> io::Result<()> {
     let EventView::Attached(target) = event else { return Ok(()) };
     writeln!(out, "{}", safe(&attached_line(target)))
 }
 
+/// What is hooked, how, and what it cost the target.
 fn attached_line(target: &TargetView) -> String {
     format!(
         "attached to {} ({}): {}, {} hooked, {}; blocks expire after {}; stopped for {} at most",
@@ -187,6 +195,7 @@ fn attached_line(target: &TargetView) -> String {
     )
 }
 
+/// A site with its figures and its stack.
 fn write_site(text: Text, site: &SiteView, out: &mut dyn Write) -> io::Result<()> {
     let demoted = if site.demoted { ", demoted" } else { "" };
     let title = format!("#{} {}{demoted} (stack {})", site.rank, safe(&site.verdict), site.counts.stack.0);
@@ -198,6 +207,7 @@ fn write_site(text: Text, site: &SiteView, out: &mut dyn Write) -> io::Result<()
     write_frames(&site.frames, out)
 }
 
+/// The frames are never cut to the width: a cut line number is a wrong one.
 fn write_frames(frames: &[Frame], out: &mut dyn Write) -> io::Result<()> {
     if frames.is_empty() {
         return writeln!(out, "    (the stack could not be read)");
@@ -223,6 +233,7 @@ fn site_name(site: &SiteView) -> String {
     }
 }
 
+/// An offset into an inlined function would be meaningless, since it has no address of its own.
 fn function(frame: &Frame) -> String {
     match &frame.function {
         Reading::Known(function) if frame.inlined => function.name.to_string(),
@@ -243,6 +254,7 @@ fn source(frame: &Frame) -> String {
     }
 }
 
+/// Proof that the hooks fire, without which nothing may be said about leaks.
 fn seen(view: &SitesView) -> String {
     let coverage = &view.coverage;
     format!(
@@ -255,6 +267,7 @@ fn seen(view: &SitesView) -> String {
     )
 }
 
+/// What the session costs the target.
 fn cost(view: &SitesView) -> String {
     let detach = match view.target.detach_stop {
         Reading::Known(stop) => format!(" and {} at the detach", Span(stop)),
@@ -268,6 +281,7 @@ fn cost(view: &SitesView) -> String {
     )
 }
 
+/// Everything that was not recorded, by cause; "nothing" is said aloud, since it is a promise.
 fn lost(view: &SitesView) -> String {
     let losses = &view.losses;
     let causes = [
@@ -282,6 +296,7 @@ fn lost(view: &SitesView) -> String {
     if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") }
 }
 
+/// The answer. While the target is attached it is an answer so far.
 fn result(view: &SitesView) -> String {
     let so_far = if view.target.state == "attached" { " so far" } else { "" };
     match view.outcome {
@@ -295,3 +310,6 @@ fn result(view: &SitesView) -> String {
         Outcome::Blind => "blind: the hooks never fired, so nothing can be said about leaks".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

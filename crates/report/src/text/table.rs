@@ -82,6 +82,7 @@ fn is_unsafe(character: char) -> bool {
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// All cells of one column and how wide they are. Texts are made safe before they are measured, since escapes are wider.
 fn fill<Row>(column: &Column<Row>, rows: &[&Row]) -> Filled {
     let cells = rows.iter().map(|row| safe(&(column.cell)(row)));
     let cells: Vec<String> = std::iter::once(column.metric.title.to_owned()).chain(cells).collect();
@@ -90,14 +91,17 @@ fn fill<Row>(column: &Column<Row>, rows: &[&Row]) -> Filled {
     Filled { cells, right: column.metric.is_number(), width, least, dispensable: column.dispensable }
 }
 
+/// The width of the table when everything is cut that may be cut.
 fn least_width(columns: &[Filled]) -> usize {
     gaps(columns) + columns.iter().map(|column| column.least).sum::<usize>()
 }
 
+/// What stands between the columns.
 fn gaps(columns: &[Filled]) -> usize {
     columns.len().saturating_sub(1) * GAP
 }
 
+/// The column to leave out next: the most dispensable, of two the right one.
 fn most_dispensable(columns: &[Filled]) -> Option<usize> {
     let order = |&(index, column): &(usize, &Filled)| (column.dispensable, index);
     let (index, column) = columns.iter().enumerate().max_by_key(order)?;
@@ -115,6 +119,7 @@ fn shrink(columns: &mut [Filled], width: usize) {
     }
 }
 
+/// One line of the table. Spaces at its end are left out, so that a copied table has none.
 fn line(columns: &[Filled], row: usize) -> String {
     let mut line = String::new();
     for column in columns {

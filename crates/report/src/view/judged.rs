@@ -161,6 +161,7 @@ fn outcome_of(processes: &[ProcessView]) -> Outcome {
     }
 }
 
+/// The word for a verdict and how much attention it deserves.
 const fn meaning_of(verdict: SiteVerdict) -> (&'static str, Severity) {
     match verdict {
         SiteVerdict::Leaking => ("leaking", Severity::Leak),
@@ -171,6 +172,7 @@ const fn meaning_of(verdict: SiteVerdict) -> (&'static str, Severity) {
     }
 }
 
+/// What a reader must know to judge the ranking; a healthy run has none but processes that ended.
 fn notes_of(losses: TrackerLosses) -> Vec<String> {
     let causes = [
         (losses.samples_untracked, "samples of processes were not kept: too many processes"),

@@ -1,0 +1,130 @@
+//! Tests of single sentences about sites. The whole texts are compared in `tests/views`.
+
+use super::*;
+use crate::samples;
+use model::{Address, Bytes, Function, Losses, ModuleName, SourceLine, Tally, Why};
+use std::sync::Arc;
+
+/// A frame of `function offset line trust`, where `?` is missing.
+fn frame_of(text: &str) -> Frame {
+    let parts: Vec<&str> = text.split(' ').collect();
+    let known = |text: &str| (text != "?").then_some(());
+    let function = || Function { name: parts[0].into(), offset: parts[1].parse().unwrap() };
+    let line = || SourceLine { file: "/src/a.c".into(), line: parts[2].parse().unwrap(), column: None };
+    Frame {
+        address: Address(0x1234),
+        module: Reading::Known(ModuleName { path: "/lib/a.so".into(), build_id: None }),
+        function: Reading::from_option(known(parts[0]).map(|()| function()), Why::NoDebugInformation),
+        line: Reading::from_option(known(parts[2]).map(|()| line()), Why::NoDebugInformation),
+        inlined: parts[3] == "inlined",
+        trust: if parts[3] == "pointer" { FrameTrust::FramePointer } else { FrameTrust::UnwindTable },
+    }
+}
+
+#[track_caller]
+fn check_frame(text: &str, expected: &str) {
+    assert_eq!(frame(3, &frame_of(text)), expected);
+}
+
+#[test]
+fn a_frame_says_what_is_known_of_it() {
+    check_frame("run 255 7 table", "#3   0x0000000000001234  run+0xff  /src/a.c:7");
+    check_frame("run 0 7 inlined", "#3                       run  /src/a.c:7 [inlined]");
+    check_frame("run 0 7 pointer", "#3   0x0000000000001234  run+0x0  /src/a.c:7 [by frame pointer]");
+    check_frame("run 1 ? table", "#3   0x0000000000001234  run+0x1  in /lib/a.so (no debug information)");
+    check_frame("? 1 ? table", "#3   0x0000000000001234  ?  in /lib/a.so (no debug information)");
+}
+
+#[test]
+fn a_frame_cannot_move_the_cursor() {
+    let mut hostile = frame_of("run 1 7 table");
+    hostile.line = Reading::Known(SourceLine { file: "a\x1b[2J".into(), line: 1, column: Some(2) });
+    assert_eq!(frame(0, &hostile), r"#0   0x0000000000001234  run+0x1  a\u{1b}[2J:1:2");
+}
+
+#[track_caller]
+fn check_name(frames: &[&str], expected: &str) {
+    let frames: Arc<[Frame]> = frames.iter().map(|text| frame_of(text)).collect();
+    assert_eq!(site_name(&SiteView { frames, ..samples::leaking_site() }), expected);
+}
+
+#[test]
+fn a_site_is_named_by_the_innermost_line() {
+    check_name(&["inner 1 5 inlined", "outer 1 9 table"], "a.c:5 inner");
+    check_name(&["inner 1 ? table", "outer 2 9 table"], "a.c:9 outer+0x2");
+    check_name(&["? 1 ? table", "outer 2 ? table"], "outer+0x2 in /lib/a.so (no debug information)");
+    check_name(&["? 1 ? table"], "? in /lib/a.so (no debug information)");
+    check_name(&[], "stack 17");
+}
+
+#[track_caller]
+fn check_lost(change: impl FnOnce(&mut SitesView), expected: &str) {
+    let mut view = samples::sites();
+    view.losses = Losses::default();
+    change(&mut view);
+    assert_eq!(lost(&view), expected);
+}
+
+#[test]
+fn losses_are_told_by_cause() {
+    check_lost(|_| (), "nothing");
+    check_lost(|view| view.totals.histories_dropped = 2, "2 histories of sites dropped (too many sites)");
+    check_lost(
+        |view| view.losses = Losses { blocks_unrecorded: 1_000, stacks_broken: 1, ..Losses::default() },
+        "1,000 blocks not recorded (a table was full), 1 stack ended early (no unwind information)",
+    );
+}
+
+#[track_caller]
+fn check_result(state: &str, outcome: Outcome, leaking: u64, expected: &str) {
+    let mut view = samples::sites();
+    state.clone_into(&mut view.target.state);
+    view.outcome = outcome;
+    view.totals.leaking = leaking;
+    view.totals.may_leak = Tally { count: 2, bytes: Bytes(64) };
+    assert_eq!(result(&view), expected);
+}
+
+#[test]
+fn a_result_says_whether_it_is_final() {
+    check_result("attached", Outcome::LeakFound, 1, "leak found so far: 2 blocks (64 B) may leak at 1 site");
+    check_result("detached", Outcome::LeakFound, 3, "leak found: 2 blocks (64 B) may leak at 3 sites");
+    check_result("exited", Outcome::NothingFound, 0, "nothing found: no site leaks");
+    check_result("attached", Outcome::NothingFound, 0, "nothing found so far: no site leaks");
+    check_result("detached", Outcome::CouldNotJudge, 0, "could not judge: what was seen is not enough");
+}
+
+#[test]
+fn late_frees_are_one_line() {
+    let after = Reading::Known(Duration::from_secs(90));
+    assert_eq!(freed_late(1, &after), "expired block freed after 1 min 30 s");
+    assert_eq!(freed_late(7, &after), "7 expired blocks freed, the longest-lived after 1 min 30 s");
+    let unknown = Reading::Missing(Why::NotRecorded);
+    assert_eq!(freed_late(1, &unknown), "expired block freed after an unknown time (not recorded)");
+}
+
+#[track_caller]
+fn check_fact(view: &SiteView, name: &str, expected: &str) {
+    let facts = site_facts(view);
+    let fact = facts.iter().find_map(|fact| fact.strip_prefix(name));
+    assert_eq!(fact.map(str::trim), Some(expected), "{facts:#?}");
+}
+
+#[test]
+fn a_site_without_frees_has_no_lifetimes() {
+    let (leaking, demoted) = (samples::leaking_site(), samples::demoted_site());
+    check_fact(&leaking, "freed blocks lived", "1 µs min, 2.00 ms mean, 0.40 s max");
+    check_fact(&demoted, "freed blocks lived", "none was freed");
+    check_fact(&leaking, "oldest not freed", "1 min 00 s");
+    check_fact(&demoted, "oldest not freed", "nothing is live");
+    check_fact(&leaking, "freed after expiry", "0 blocks (0 B)");
+    check_fact(&demoted, "freed after expiry", "15 blocks (14.6 KiB), the longest-lived after 9.50 s");
+}
+
+#[test]
+fn the_cost_of_the_detach_is_told_once_it_is_known() {
+    let mut view = samples::sites();
+    assert!(!cost(&view).contains("detach"), "{}", cost(&view));
+    view.target.detach_stop = Reading::Known(Duration::from_millis(2));
+    assert!(cost(&view).contains("1.20 ms at the attach and 2.00 ms at the detach"), "{}", cost(&view));
+}
