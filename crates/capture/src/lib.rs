@@ -3,10 +3,12 @@
 mod clock;
 mod doctor;
 mod host;
+mod names;
 mod native;
 mod sys;
 
 pub use clock::Clock;
 pub use doctor::{Condition, ConditionState, Examination, examine_machine, examine_process};
 pub use host::{Filter, HostError, HostLosses, HostSampler};
-pub use native::{AttachError, AttachOptions, Detached, Facts, Session, SessionError, TargetState, attach};
+pub use names::{ModuleMap, NameOptions, Namer};
+pub use native::{AttachError, AttachOptions, Detached, Facts, Session, SessionError, TargetState, attach, remove_remains};
