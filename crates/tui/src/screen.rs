@@ -162,11 +162,13 @@ impl Screen {
         self.sites.as_ref()?.sites.iter().find(|site| site.counts.stack == stack)
     }
 
+    /// The sites in their order, as the selection knows them.
     pub(crate) fn stacks(&self) -> Vec<StackId> {
         let sites = self.sites.as_ref().map_or(&[][..], |view| &view.sites);
         sites.iter().map(|site| site.counts.stack).collect()
     }
 
+    /// A screen that starts here. The ranking is behind an attached process only where it was there before.
     fn at(place: Place) -> Self {
         Self {
             machine: None,
@@ -185,6 +187,7 @@ impl Screen {
         }
     }
 
+    /// While a filter is typed every character belongs to it; the arrows still move, since the list is on the screen.
     fn key_of_filter(&mut self, key: Key) {
         match key {
             Key::Character(character) => self.ranking.type_character(character),
@@ -198,6 +201,7 @@ impl Screen {
         }
     }
 
+    /// Small letters do something, capital letters sort.
     fn key_of_ranking(&mut self, key: Key) -> Option<Action> {
         match key {
             Key::Character('/') => self.ranking.typing = true,
@@ -212,6 +216,7 @@ impl Screen {
         None
     }
 
+    /// The process that is open is the one that is attached to, even if the ranking has changed its order meanwhile.
     fn key_of_process(&mut self, key: Key) -> Option<Action> {
         match key {
             Key::Character('a') => {
@@ -227,6 +232,7 @@ impl Screen {
         None
     }
 
+    /// Without a ranking behind it there is nothing to go back to, and Escape must not end a session by accident.
     fn key_of_sites(&mut self, key: Key) -> Option<Action> {
         match key {
             Key::Escape if self.from_ranking => {
@@ -247,6 +253,7 @@ impl Screen {
         None
     }
 
+    /// A stack may be longer than the screen.
     fn key_of_stack(&mut self, key: Key) {
         match key {
             Key::Escape => self.place = Place::Sites,
@@ -254,22 +261,26 @@ impl Screen {
         }
     }
 
+    /// The process that is selected in the ranking.
     fn selected(&self) -> Option<ProcessKey> {
         self.ranking.selected(self.machine.as_ref()?).map(|process| process.identity.key)
     }
 
+    /// Keeps the process as it is now: it may have ended at the next beat, and its last figures are of use then.
     fn open_process(&mut self) {
         let Some(view) = self.machine.as_ref().and_then(|machine| self.ranking.selected(machine)) else { return };
         self.opened = Some(Opened { view: view.clone(), alive: true });
         self.place = Place::Process;
     }
 
+    /// Asks the caller and waits for the figures; the screen changes when they come.
     fn attach_to(&mut self, key: ProcessKey) -> Action {
         self.awaited = Some(key.pid);
         self.message = Some(format!("attaching to {}", key.pid));
         Action::Attach(key.pid)
     }
 
+    /// Moves the selection among the rows that are listed.
     fn shift_ranking(&mut self, key: Key) {
         if let Some(machine) = &self.machine {
             self.ranking.shift(machine, rows_of(key));

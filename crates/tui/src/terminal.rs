@@ -115,6 +115,7 @@ fn give_back_on_panic() {
     });
 }
 
+/// Mouse, focus and paste mean nothing on these screens.
 fn key_of(event: &Event) -> Option<Key> {
     match event {
         // Some terminals report the release of a key as well.
@@ -162,6 +163,39 @@ mod tests {
         check(KeyCode::Char('z'), KeyModifiers::CONTROL, None);
         check(KeyCode::F(5), KeyModifiers::NONE, None);
         check(KeyCode::Esc, KeyModifiers::NONE, Some(Key::Escape));
+    }
+
+    #[test]
+    fn every_key_of_a_screen_can_be_typed() {
+        for (code, key) in [
+            (KeyCode::Up, Key::Up),
+            (KeyCode::Down, Key::Down),
+            (KeyCode::PageUp, Key::PageUp),
+            (KeyCode::PageDown, Key::PageDown),
+            (KeyCode::Home, Key::Home),
+            (KeyCode::End, Key::End),
+            (KeyCode::Enter, Key::Enter),
+            (KeyCode::Backspace, Key::Backspace),
+            (KeyCode::Tab, Key::Tab),
+        ] {
+            check(code, KeyModifiers::NONE, Some(key));
+        }
+    }
+
+    #[test]
+    fn a_new_size_is_told_and_a_mouse_is_not() {
+        assert_eq!(key_of(&Event::Resize(80, 24)), Some(Key::Resize));
+        for event in [Event::FocusGained, Event::FocusLost, Event::Paste("q".to_owned())] {
+            assert_eq!(key_of(&event), None, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_taken_is_not_given_back() {
+        // The tests have no terminal: giving back would write escapes to their output and turn off a raw mode.
+        assert!(!TAKEN.load(Ordering::SeqCst));
+        give_back();
+        assert!(!TAKEN.load(Ordering::SeqCst));
     }
 
     #[test]

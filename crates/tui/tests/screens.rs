@@ -235,3 +235,124 @@ fn quit_is_quit_everywhere_but_in_a_filter() {
     assert_eq!(press(&mut screen, "/q"), []);
     assert_eq!(screen.key(Key::Quit), Some(Action::Quit), "Ctrl-C is no character");
 }
+
+/// A ranking of so many processes named `p0`, `p1` and so on, of which the last grows most.
+fn crowd(number: u32) -> report::HuntView {
+    let mut view = samples::hunt();
+    view.notes.clear();
+    view.processes = (0..number).map(member).collect();
+    view
+}
+
+fn member(number: u32) -> report::ProcessView {
+    let mut process = samples::leaking();
+    let mut identity = (*process.identity).clone();
+    identity.key.pid = Pid(1000 + number);
+    identity.command = format!("p{number}");
+    process.identity = identity.into();
+    process.recent = model::Reading::Known(i64::from(number) << 20);
+    process
+}
+
+/// The name in the row that is marked as selected.
+fn selected(screen: &Screen) -> String {
+    let text = text_of(&drawn(screen, USUAL));
+    let row = text.lines().find_map(|line| line.strip_prefix('>')).unwrap_or_default();
+    row.split_whitespace().nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_selected_row_is_always_on_the_screen() {
+    let mut screen = Screen::watch();
+    screen.show_machine(crowd(100));
+    let mut name = |key| {
+        screen.key(key);
+        selected(&screen)
+    };
+    assert_eq!(name(Key::Down), "p1");
+    assert_eq!(name(Key::PageDown), "p11");
+    assert_eq!(name(Key::End), "p99");
+    assert_eq!(name(Key::Down), "p99");
+    assert_eq!(name(Key::PageUp), "p89");
+    assert_eq!(name(Key::Home), "p0");
+    assert_eq!(name(Key::Up), "p0");
+    for number in 1..100 {
+        assert_eq!(name(Key::Down), format!("p{number}"));
+    }
+}
+
+#[test]
+fn the_selection_stays_on_its_process() {
+    let mut screen = Screen::watch();
+    screen.show_machine(crowd(100));
+    press(&mut screen, "vvv");
+    assert_eq!(selected(&screen), "p3");
+    press(&mut screen, "G");
+    assert_eq!(selected(&screen), "p3", "the order changed, the process did not");
+    let mut view = crowd(100);
+    view.processes.reverse();
+    view.processes.retain(|process| process.identity.command != "p2");
+    screen.show_machine(view);
+    assert_eq!(selected(&screen), "p3");
+    assert_eq!(press(&mut screen, "a"), [Action::Attach(Pid(1003))]);
+}
+
+#[test]
+fn a_process_that_ended_gives_its_place_to_another() {
+    let mut screen = Screen::watch();
+    screen.show_machine(crowd(5));
+    press(&mut screen, "vvvv");
+    screen.show_machine(crowd(2));
+    assert_eq!(selected(&screen), "p1");
+    screen.show_machine(crowd(0));
+    assert_eq!(selected(&screen), "");
+    assert_eq!(press(&mut screen, "a!v"), [], "there is nothing to attach to or to open");
+}
+
+#[test]
+fn an_open_process_shows_the_newest_figures() {
+    let mut screen = watching();
+    press(&mut screen, "!");
+    let mut view = samples::hunt();
+    "stepped".clone_into(&mut view.processes[0].verdict);
+    screen.show_machine(view);
+    assert!(text_of(&drawn(&screen, USUAL)).contains("verdict    stepped"));
+    press(&mut screen, "<");
+    assert_eq!(selected(&screen), "billing-…");
+}
+
+#[test]
+fn a_stack_that_left_the_ranking_says_so() {
+    let mut screen = attached();
+    press(&mut screen, "!");
+    let mut view = samples::sites();
+    view.sites.remove(0);
+    screen.show_sites(view);
+    assert!(text_of(&drawn(&screen, USUAL)).contains("stack 17 is no longer in the ranking"));
+    press(&mut screen, "<");
+    assert!(text_of(&drawn(&screen, USUAL)).contains("stack 3"));
+}
+
+#[test]
+fn escape_does_not_end_a_session_that_has_nothing_behind_it() {
+    let mut screen = attached();
+    assert_eq!(press(&mut screen, "<<<"), []);
+    assert!(text_of(&drawn(&screen, USUAL)).contains("Target     1234"));
+}
+
+#[test]
+fn keys_before_the_first_figures_do_nothing() {
+    for mut screen in [Screen::watch(), Screen::attach()] {
+        assert_eq!(press(&mut screen, "v^!a<sGr?"), []);
+        drawn(&screen, USUAL);
+    }
+}
+
+#[test]
+fn a_stack_that_is_awaited_opens_only_once() {
+    let mut screen = watching();
+    press(&mut screen, "a");
+    screen.say("refused".to_owned());
+    screen.show_sites(samples::sites());
+    assert!(text_of(&drawn(&screen, USUAL)).contains("leakline watch"), "a refused attach opens nothing");
+}

@@ -26,6 +26,7 @@ pub(crate) struct Canvas<'a> {
 }
 
 impl<'a> Canvas<'a> {
+    /// All of an area, as far as the buffer has it.
     pub(crate) fn new(area: Rect, buffer: &'a mut Buffer, colour: bool) -> Self {
         Self { area: area.intersection(buffer.area), buffer, colour }
     }
@@ -82,10 +83,12 @@ impl<'a> Canvas<'a> {
         (self.area, self.buffer)
     }
 
+    /// Columns that are free.
     pub(crate) fn width(&self) -> usize {
         usize::from(self.area.width)
     }
 
+    /// Lines that are free.
     pub(crate) fn height(&self) -> usize {
         usize::from(self.area.height)
     }
@@ -95,6 +98,7 @@ impl<'a> Canvas<'a> {
         Text { width: self.width(), colour: false }
     }
 
+    /// Without colour the tones still differ by weight, so that a leak stands out on a terminal of one colour.
     pub(crate) fn style(&self, tone: Tone) -> Style {
         let coloured = |colour| if self.colour { Style::new().fg(colour) } else { Style::new() };
         match tone {

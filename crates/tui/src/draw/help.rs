@@ -4,6 +4,7 @@
 
 use super::canvas::{Canvas, Tone};
 
+/// The keys in the order in which they are needed.
 const KEYS: &[(&str, &str)] = &[
     ("↑ ↓ j k", "select a row, scroll"),
     ("PgUp PgDn", "by ten rows; Home and End to the ends"),
@@ -18,10 +19,47 @@ const KEYS: &[(&str, &str)] = &[
     ("q Ctrl-C", "quit; what is attached is detached"),
 ];
 
+/// All keys at once, on a screen of their own: what is below may be of any length.
 pub(super) fn draw(canvas: &mut Canvas<'_>) {
+    canvas.bottom(Tone::Faint, "any key closes the help");
     canvas.top(Tone::Title, "Keys");
     for (key, meaning) in KEYS {
         canvas.top(Tone::Plain, &format!("  {key:<14}{meaning}"));
     }
-    canvas.bottom(Tone::Faint, "any key closes the help");
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::buffer::Buffer;
+    use ratatui::layout::Rect;
+
+    use super::*;
+    use crate::limits::WIDTH_MIN;
+
+    #[test]
+    fn the_help_fits_a_usual_terminal() {
+        assert!(KEYS.len() + 2 <= 24);
+        assert!(KEYS.iter().all(|(key, meaning)| key.chars().count() <= 14 && meaning.len() + 16 <= 80));
+    }
+
+    #[test]
+    fn every_key_is_named_once() {
+        let mut keys: Vec<&str> = KEYS.iter().flat_map(|(keys, _)| keys.split(' ')).collect();
+        let all = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), all);
+    }
+
+    #[test]
+    fn on_a_small_terminal_the_way_out_is_still_shown() {
+        let area = Rect::new(0, 0, WIDTH_MIN, 3);
+        let mut buffer = Buffer::empty(area);
+        let mut canvas = Canvas::new(area, &mut buffer, false);
+        canvas.bottom(Tone::Faint, "kept");
+        draw(&mut canvas);
+        assert_eq!(buffer[(0, 0)].symbol(), "K");
+        assert_eq!(buffer[(0, 1)].symbol(), "a", "any key closes the help");
+        assert_eq!(buffer[(0, 2)].symbol(), "k");
+    }
 }

@@ -42,6 +42,7 @@ pub(crate) fn screen(screen: &Screen, area: Rect, buffer: &mut Buffer) {
     }
 }
 
+/// Three short lines, since there is no space for one long.
 fn too_small(canvas: &mut Canvas<'_>, area: Rect) {
     canvas.top(Tone::Plain, "terminal too small");
     canvas.top(Tone::Plain, &format!("it is {}×{},", area.width, area.height));

@@ -16,6 +16,7 @@ use crate::screen::Screen;
 /// The facts begin with a word of this width.
 const INDENT: usize = 11;
 
+/// The facts above the curve, or beside it where there is space.
 pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
     let Some(opened) = &screen.opened else { return };
     let view = &opened.view;
@@ -32,6 +33,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
     }
 }
 
+/// The figures with the reasons of what is missing.
 fn facts(canvas: &mut Canvas<'_>, view: &ProcessView) {
     let facts = canvas.text().process_facts(view);
     for (index, fact) in facts.iter().enumerate() {

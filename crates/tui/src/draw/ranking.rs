@@ -8,6 +8,7 @@ use super::canvas::{Canvas, Tone};
 use crate::screen::Screen;
 use crate::state::{self, Ranking};
 
+/// Title, order, notes, table.
 pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
     let Some(view) = &screen.machine else {
         canvas.top(Tone::Title, "leakline watch");
@@ -28,6 +29,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
     table(canvas, ranking, &rows);
 }
 
+/// How much is watched, and how much memory is left on the machine.
 fn title(view: &HuntView) -> String {
     let machine = &view.machine;
     let available = machine.memory_available.known().map_or_else(|| "?".to_owned(), |bytes| bytes.to_string());
@@ -39,6 +41,7 @@ fn title(view: &HuntView) -> String {
     )
 }
 
+/// What the rows are sorted by and which of them are listed: a filter that is forgotten must not hide a leak.
 fn order(ranking: &Ranking, shown: usize, view: &HuntView) -> String {
     let reversed = if ranking.reversed { ", reversed" } else { "" };
     let cursor = if ranking.typing { "▏" } else { "" };

@@ -13,6 +13,7 @@ const INDENT: usize = 11;
 /// On a screen with fewer lines only the facts are shown that nobody may miss, so that there is space for sites.
 const FACTS_HEIGHT: usize = 18;
 
+/// The facts of the attach, and under them the sites.
 pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
     let Some(view) = &screen.sites else {
         canvas.top(Tone::Plain, "attaching");
@@ -28,6 +29,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
     }
 }
 
+/// The figures of one site, its frames and the source text of their lines.
 pub(super) fn draw_stack(canvas: &mut Canvas<'_>, screen: &Screen, stack: StackId) {
     let Some(site) = screen.site(stack) else {
         canvas.top(Tone::Plain, &format!("stack {} is no longer in the ranking", stack.0));
@@ -67,10 +69,12 @@ fn is_essential(fact: &str, view: &SitesView) -> bool {
     fact.starts_with("Target") || fact.starts_with("Result") || (fact.starts_with("Lost") && has_losses(view))
 }
 
+/// Whether anything was not recorded.
 fn has_losses(view: &SitesView) -> bool {
     view.losses != Losses::default()
 }
 
+/// Blind stands out: it looks like "nothing found" to someone who does not read it.
 const fn tone_of(outcome: Outcome) -> Tone {
     match outcome {
         Outcome::LeakFound => Tone::Bad,
@@ -79,6 +83,7 @@ const fn tone_of(outcome: Outcome) -> Tone {
     }
 }
 
+/// Only the rows on the screen are laid out.
 fn table(canvas: &mut Canvas<'_>, view: &SitesView, selected: usize) {
     let space = canvas.height().saturating_sub(1).max(1);
     let first = selected - selected % space;
@@ -92,6 +97,7 @@ fn table(canvas: &mut Canvas<'_>, view: &SitesView, selected: usize) {
     }
 }
 
+/// All lines of one site; some do not fit and are reached by scrolling.
 fn stack_lines(text: Text, site: &SiteView) -> Vec<(Tone, String)> {
     let mut lines: Vec<_> = text.site_facts(site).into_iter().map(|fact| (Tone::Plain, fact)).collect();
     lines.push((Tone::Plain, String::new()));
@@ -107,10 +113,44 @@ fn stack_lines(text: Text, site: &SiteView) -> Vec<(Tone, String)> {
     lines
 }
 
+/// The text around a line, with a mark at the line of the call.
 fn source_lines(excerpt: &Excerpt, of_call: Option<u32>) -> impl Iterator<Item = (Tone, String)> {
     excerpt.lines.iter().zip(excerpt.first..).map(move |(line, number)| {
         let is_call = of_call == Some(number);
         let (mark, tone) = if is_call { ('>', Tone::Doubtful) } else { (' ', Tone::Faint) };
         (tone, format!("      {mark} {number:>5} │ {}", line.replace('\t', "    ")))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The marks and numbers of an excerpt, `>` at the line of the call.
+    #[track_caller]
+    fn check(first: u32, lines: &[&str], of_call: Option<u32>, expected: &[&str]) {
+        let excerpt = Excerpt { frame: 0, first, lines: lines.iter().map(|line| (*line).to_owned()).collect() };
+        let written: Vec<String> = source_lines(&excerpt, of_call).map(|(_, line)| line).collect();
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn the_line_of_the_call_is_marked() {
+        check(9, &["a", "b"], Some(10), &["            9 │ a", "      >    10 │ b"]);
+        check(9, &["a", "b"], None, &["            9 │ a", "           10 │ b"]);
+        check(9, &["a"], Some(8), &["            9 │ a"]);
+        check(1, &[], Some(1), &[]);
+    }
+
+    #[test]
+    fn tabs_have_a_width() {
+        check(1, &["\tx"], Some(1), &["      >     1 │     x"]);
+    }
+
+    #[test]
+    fn blind_and_leaking_stand_out() {
+        assert_eq!(tone_of(Outcome::LeakFound), Tone::Bad);
+        assert_eq!(tone_of(Outcome::Blind), Tone::Doubtful);
+        assert_eq!(tone_of(Outcome::NothingFound), Tone::Plain);
+    }
 }

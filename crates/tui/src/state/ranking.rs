@@ -63,11 +63,13 @@ impl Order {
         }
     }
 
+    /// The next one, and after the last the first.
     fn next(self) -> Self {
         let at = Self::ALL.iter().position(|order| *order == self).unwrap_or(0);
         Self::ALL[(at + 1) % Self::ALL.len()]
     }
 
+    /// Numbers with the greatest first, names and pids as one reads them.
     fn compare(self, left: &ProcessView, right: &ProcessView) -> Ordering {
         match self {
             // The rows come in this order already, and the sort is stable.
@@ -106,6 +108,7 @@ impl Ranking {
         self.selection.shift(&keys, by);
     }
 
+    /// Sorts by the next order.
     pub(crate) fn sort_next(&mut self) {
         self.order = self.order.next();
     }
@@ -117,6 +120,7 @@ impl Ranking {
         self.order = order;
     }
 
+    /// Adds to the filter. What is not shown (control characters) is not taken.
     pub(crate) fn type_character(&mut self, character: char) {
         if self.filter.chars().count() < FILTER_MAX && !character.is_control() {
             self.filter.push(character);
@@ -135,6 +139,7 @@ fn descending<T: Ord>(left: Reading<T>, right: Reading<T>) -> Ordering {
     Reverse(left.known()).cmp(&Reverse(right.known()))
 }
 
+/// Whether a row is listed. A pid must be given whole: parts of numbers match everything.
 fn passes(row: &ProcessView, filter: &str) -> bool {
     let identity = &row.identity;
     let known = |reading: &Reading<String>| reading.as_known().is_some_and(|text| contains(text, filter));
@@ -146,6 +151,7 @@ fn passes(row: &ProcessView, filter: &str) -> bool {
         || identity.key.pid.to_string() == filter
 }
 
+/// Upper and lower case are the same.
 fn contains(text: &str, filter: &str) -> bool {
     text.to_lowercase().contains(filter)
 }
