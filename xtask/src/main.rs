@@ -1,3 +1,54 @@
-//! xtask
+//! What a developer runs: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask bench`.
+//!
+//! Owns: the names of the tasks. Must not know: anything of the product; rules are in `tidy`, steps in `ci`.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "xtask is the developer's own tool: it runs cargo and prints what it found"
+)]
 
-fn main() {}
+mod ci;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "usage: cargo xtask ci | tidy | bench [OPTIONS]
+
+  ci      format, clippy, tidy, tests in debug and release, cargo-deny, bench smoke: all that must hold
+  tidy    the rules that no compiler checks, and the figures of the code
+  bench   measures bare, leakline and heaptrack in alternation (see `cargo xtask bench --help`)";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = match words.split_first().map(|(task, rest)| (task.as_str(), rest)) {
+        Some(("ci", [])) => ci::run(&root()),
+        Some(("tidy", [])) => tidy::run(&root()),
+        Some(("bench", options)) => bench(options),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            println!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The checkout: xtask lies one folder below it.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn bench(options: &[String]) -> Result<(), String> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--release", "--package", "bench", "--"]).args(options).current_dir(root());
+    let status = command.status().map_err(|error| format!("cargo cannot be started: {error}"))?;
+    if status.success() { Ok(()) } else { Err("the bench failed".to_owned()) }
+}
