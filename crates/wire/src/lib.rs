@@ -1,1 +1,41 @@
-//! The layout of the memory shared between the agent in the target and leakline
+//! The layout of the memory that the agent in the target and leakline share.
+//!
+//! Owns: where each table lies, what its entries look like, and the limits of each.
+//! Must not know: Linux, std, who maps the memory, what the figures mean.
+//!
+//! Either side must treat what it reads as hostile: the other may be dead, stopped in the middle of a write, or overwritten
+//! by a stray pointer of the target. Every index is checked against the limits here before it is used.
+//!
+//! The file is sparse: its size is address space, not memory. In order of offset:
+//!
+//! | region | who writes | what |
+//! |---|---|---|
+//! | control | both, see [`Control`] | state, settings, cursors |
+//! | robust | leakline | the robust list by which the kernel tells the agent that leakline died |
+//! | patches | leakline | which code was changed, for whoever has to clean up |
+//! | modules | leakline | ranges of code, in four buffers used in turn |
+//! | rows | leakline | unwind rows: sorted starts, then packed rules |
+//! | threads | agent | thread pointer to record |
+//! | records | agent | what one thread owns: guard, figures, caches |
+//! | counters | agent | one [`SiteCounters`] per thread and stack |
+//! | stack index, stacks, frames | agent | every distinct stack once |
+//! | directory, shadow | agent | one [`Block`] per granule of the target's heap |
+
+#![no_std]
+
+mod block;
+mod control;
+mod layout;
+mod rule;
+mod tables;
+
+pub use block::{BLOCK_SIZE_MAX, Block};
+pub use control::{Control, MAGIC, STATE_TID_MASK, ShadowCursor, StackCursors, ThreadCursors, VERSION};
+pub use layout::{
+    CHUNK_SPAN_SHIFT, COUNTERS_BYTES, FRAMES_MAX, Layout, MODULES_MAX, PATCHES_MAX, STACK_INDEX_SLOTS, STACKS_MAX,
+    THREAD_SLOTS, THREADS_MAX, chunk_shift, file_len, regions,
+};
+pub use rule::{PackedRule, RuleKind};
+pub use tables::{
+    FRAME_ADDRESS_MASK, Link, Module, Patch, Robust, SiteCounters, StackRecord, ThreadFigures, ThreadSlot,
+};

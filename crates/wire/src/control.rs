@@ -1,0 +1,95 @@
+//! The first page: whether anybody listens, settings, and cursors of the tables.
+//!
+//! Owns: [`Control`]. Must not know: who maps it.
+
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+/// First word of the file.
+pub const MAGIC: u64 = 0x656e_696c_6b61_656c;
+
+/// Grows whenever the layout changes; leakline only cleans up, never reads, a file of another version.
+pub const VERSION: u32 = 1;
+
+/// The bits of [`Control::state`] that hold a thread number. All zero: nobody listens and hooks pass calls through.
+///
+/// The state is a robust futex: its value is the thread number of leakline's keeper thread, and when that thread dies, by
+/// whatever means, the kernel clears these bits. So the hooks go dormant without leakline's help.
+pub const STATE_TID_MASK: u32 = 0x3fff_ffff;
+
+/// The control page. Fields that the agent writes have cache lines of their own.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Control {
+    /// [`MAGIC`].
+    pub magic: AtomicU64,
+    /// [`VERSION`].
+    pub version: AtomicU32,
+    /// See [`STATE_TID_MASK`].
+    pub state: AtomicU32,
+    /// Age in ticks of the time stamp counter from which a block has expired.
+    pub expire_ticks: AtomicU64,
+    /// Grows when the modules change: what was learnt of unwinding before is void.
+    pub generation: AtomicU32,
+    /// Greatest number of frames kept of a stack.
+    pub depth: AtomicU32,
+    /// Greatest number of stacks that get an id.
+    pub stacks_max: AtomicU32,
+    /// How many chunks of shadow the file has room for.
+    pub chunks_max: AtomicU32,
+    /// Lowest address of the main thread's stack at the attach.
+    pub main_stack_low: AtomicU64,
+    /// End of the main thread's stack.
+    pub main_stack_high: AtomicU64,
+    /// Binary logarithm of the granule of the shadow: no two blocks of the target's allocator start within one granule.
+    pub granule_shift: AtomicU32,
+    /// Where the agent's code was put, for whoever has to clean up.
+    pub code_at: AtomicU64,
+    /// Length of that mapping.
+    pub code_len: AtomicU64,
+    /// Where the file is mapped in the target.
+    pub shared_at: AtomicU64,
+    /// Length of that mapping.
+    pub shared_len: AtomicU64,
+    /// Which of the four buffers of modules is current (lowest two bits) and how many modules it has (the rest).
+    pub modules: AtomicU32,
+    /// Where the shadow has room.
+    pub shadow: ShadowCursor,
+    /// Where the stacks have room.
+    pub stacks: StackCursors,
+    /// Where the threads have room.
+    pub threads: ThreadCursors,
+}
+
+/// Next free place in the shadow; alone in its cache line, like the other cursors.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct ShadowCursor {
+    /// Next free chunk; chunk 0 is never used.
+    pub chunks: AtomicU32,
+}
+
+/// Next free places for stacks.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct StackCursors {
+    /// Next free id; stack 0 stands for stacks beyond the limit.
+    pub ids: AtomicU32,
+    /// Next free word of the frames.
+    pub frames: AtomicU32,
+    /// Stacks that got no id.
+    pub refused: AtomicU64,
+}
+
+/// Next free places for threads, and what threads tell leakline.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct ThreadCursors {
+    /// Next free record.
+    pub records: AtomicU32,
+    /// Calls passed through because there was no record left for the thread.
+    pub refused: AtomicU64,
+    /// A code address that lay in no known module; leakline looks for new modules when it changes.
+    pub unknown_code: AtomicU64,
+}
+
+const _: () = assert!(size_of::<Control>() <= 4096, "the control page is one page");

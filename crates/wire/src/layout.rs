@@ -1,0 +1,134 @@
+//! Where each region of the shared file lies.
+//!
+//! Owns: offsets, sizes and limits. Must not know: what the entries mean.
+
+use crate::tables::{Module, Patch, Robust, SiteCounters, StackRecord, ThreadSlot};
+
+/// Threads that can have a record; further ones pass through and are counted.
+pub const THREADS_MAX: usize = 2048;
+/// Slots of the table that finds a thread's record; at most half are used.
+pub const THREAD_SLOTS: usize = 4096;
+/// Distinct stacks, including stack 0.
+pub const STACKS_MAX: usize = 65_536;
+/// Slots of the table that finds a stack by its hash; at most half are used.
+pub const STACK_INDEX_SLOTS: usize = 131_072;
+/// Greatest number of frames of one stack.
+pub const FRAMES_MAX: usize = 128;
+/// Ranges of code in one buffer.
+pub const MODULES_MAX: usize = 8192;
+/// Places in the target's code that can be changed.
+pub const PATCHES_MAX: usize = 256;
+/// A chunk of the shadow covers so many bytes of heap (64 MiB, which is also one arena of glibc).
+pub const CHUNK_SPAN_SHIFT: u32 = 26;
+/// Bytes of one [`SiteCounters`].
+pub const COUNTERS_BYTES: u64 = size_of::<SiteCounters>() as u64;
+
+const PAGE: u64 = 4096;
+const ADDRESS_BITS: u32 = 47;
+
+/// A region of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Offset of its first byte.
+    pub at: u64,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+impl Layout {
+    const fn after(previous: Self, len: u64) -> Self {
+        Self { at: previous.end(), len: len.next_multiple_of(PAGE) }
+    }
+
+    /// Offset behind its last byte.
+    pub const fn end(self) -> u64 {
+        self.at + self.len
+    }
+}
+
+/// The regions, in order.
+pub mod regions {
+    use super::{
+        ADDRESS_BITS, CHUNK_SPAN_SHIFT, COUNTERS_BYTES, FRAMES_MAX, Layout, MODULES_MAX, Module, PAGE, PATCHES_MAX,
+        Patch, Robust, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX, ThreadSlot,
+    };
+
+    /// [`crate::Control`].
+    pub const CONTROL: Layout = Layout { at: 0, len: PAGE };
+    /// [`Robust`].
+    pub const ROBUST: Layout = Layout::after(CONTROL, size_of::<Robust>() as u64);
+    /// [`Patch`]es, the first with `len == 0` ends them.
+    pub const PATCHES: Layout = Layout::after(ROBUST, (PATCHES_MAX * size_of::<Patch>()) as u64);
+    /// Four buffers of [`Module`]s.
+    pub const MODULES: Layout = Layout::after(PATCHES, (4 * MODULES_MAX * size_of::<Module>()) as u64);
+    /// Unwind rows: `u32` words.
+    pub const ROWS: Layout = Layout::after(MODULES, 1 << 30);
+    /// [`ThreadSlot`]s.
+    pub const THREADS: Layout = Layout::after(ROWS, (THREAD_SLOTS * size_of::<ThreadSlot>()) as u64);
+    /// One [`RECORD_BYTES`] per thread.
+    pub const RECORDS: Layout = Layout::after(THREADS, THREADS_MAX as u64 * RECORD_BYTES);
+    /// [`crate::SiteCounters`], by thread, then by stack.
+    pub const COUNTERS: Layout = Layout::after(RECORDS, THREADS_MAX as u64 * COUNTERS_PER_THREAD);
+    /// `u32` stack ids by hash, zero where free.
+    pub const STACK_INDEX: Layout = Layout::after(COUNTERS, (STACK_INDEX_SLOTS * 4) as u64);
+    /// [`StackRecord`]s by id.
+    pub const STACKS: Layout = Layout::after(STACK_INDEX, (STACKS_MAX * size_of::<StackRecord>()) as u64);
+    /// Frames of stacks: `u64` words.
+    pub const FRAMES: Layout = Layout::after(STACKS, (STACKS_MAX * FRAMES_MAX * 8) as u64);
+    /// `u32` chunk numbers by `address >> CHUNK_SPAN_SHIFT`, zero where there is no chunk.
+    pub const DIRECTORY: Layout = Layout::after(FRAMES, (4 << (ADDRESS_BITS - CHUNK_SPAN_SHIFT)) as u64);
+    /// Chunks of [`crate::Block`]s; the last region, since its length is chosen at the attach.
+    pub const SHADOW_AT: u64 = DIRECTORY.end().next_multiple_of(1 << 21);
+
+    /// Bytes of a thread's record.
+    pub const RECORD_BYTES: u64 = 256 * 1024;
+    /// Bytes of a thread's counters.
+    pub const COUNTERS_PER_THREAD: u64 = STACKS_MAX as u64 * COUNTERS_BYTES;
+}
+
+/// Binary logarithm of the bytes of shadow in one chunk: one [`crate::Block`] of 16 bytes per granule.
+#[inline]
+pub const fn chunk_shift(granule_shift: u32) -> u32 {
+    CHUNK_SPAN_SHIFT - granule_shift + 4
+}
+
+/// Bytes of the whole file with room for `chunks` chunks.
+pub const fn file_len(chunks: u32, granule_shift: u32) -> u64 {
+    regions::SHADOW_AT + ((chunks as u64) << chunk_shift(granule_shift))
+}
+
+const _: () = assert!(THREAD_SLOTS.is_power_of_two(), "slots are masked, not divided");
+const _: () = assert!(STACK_INDEX_SLOTS.is_power_of_two(), "slots are masked, not divided");
+const _: () = assert!(STACKS_MAX * 2 <= STACK_INDEX_SLOTS, "a probe must always meet a free slot");
+const _: () = assert!(THREADS_MAX * 2 <= THREAD_SLOTS, "a probe must always meet a free slot");
+const _: () = assert!(STACKS_MAX <= 1 << 24, "a block has 24 bits for its stack");
+const _: () = assert!((STACKS_MAX * FRAMES_MAX) < u32::MAX as usize, "frames are numbered in 32 bits");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_follow_one_another_on_page_boundaries() {
+        let all = [
+            regions::CONTROL,
+            regions::ROBUST,
+            regions::PATCHES,
+            regions::MODULES,
+            regions::ROWS,
+            regions::THREADS,
+            regions::RECORDS,
+            regions::COUNTERS,
+            regions::STACK_INDEX,
+            regions::STACKS,
+            regions::FRAMES,
+            regions::DIRECTORY,
+        ];
+        for pair in all.windows(2) {
+            assert_eq!(pair[0].end(), pair[1].at);
+            assert_eq!(pair[1].at % PAGE, 0);
+        }
+        assert!(regions::SHADOW_AT >= regions::DIRECTORY.end());
+        assert_eq!(file_len(2, 5) - file_len(1, 5), 32 << 20);
+    }
+}

@@ -1,0 +1,141 @@
+//! The entries of the tables.
+//!
+//! Owns: their form. Must not know: where they lie or who reads them.
+
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+/// The part of a frame word that is an address; the two highest bits say how the frame was found.
+pub const FRAME_ADDRESS_MASK: u64 = (1 << 62) - 1;
+
+/// What stands just before the agent's code in the target: private memory that the kernel wipes in a forked child.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Link {
+    /// Where the shared file is mapped; zero in a forked child, where hooks must pass calls through.
+    pub base: AtomicU64,
+}
+
+/// The robust list of leakline's keeper thread, see `set_robust_list(2)`. Addresses are leakline's.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Robust {
+    /// `robust_list_head.list`: address of `entry`.
+    pub head: AtomicU64,
+    /// `robust_list_head.futex_offset`: from `entry` to the futex.
+    pub futex_offset: AtomicU64,
+    /// `robust_list_head.list_op_pending`: always zero.
+    pub pending: AtomicU64,
+    /// The only entry; points back to `head`.
+    pub entry: AtomicU64,
+}
+
+/// A place where the target's code was changed, so that a later leakline can put it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Patch {
+    /// Address in the target.
+    pub at: u64,
+    /// What stood there.
+    pub before: [u8; 16],
+    /// What was written.
+    pub after: [u8; 16],
+    /// How many bytes.
+    pub len: u64,
+}
+
+/// A range of code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Module {
+    /// First address.
+    pub start: u64,
+    /// Address behind the last.
+    pub end: u64,
+    /// Address that the starts of the rows count from.
+    pub base: u64,
+    /// Index of its first start in the rows, in words.
+    pub starts: u32,
+    /// Number of rows; its rules follow its starts.
+    pub rows: u32,
+}
+
+/// Finds a thread's record.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct ThreadSlot {
+    /// Thread pointer (`fs` base); zero where free.
+    pub pointer: AtomicU64,
+    /// Number of the record plus one, once it is there.
+    pub record: AtomicU32,
+    /// Fills the slot.
+    pub pad: AtomicU32,
+}
+
+/// What one thread counts, apart from sites. The first cache line of its record.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct ThreadFigures {
+    /// Calls that allocated.
+    pub allocations: AtomicU64,
+    /// Calls that freed.
+    pub frees: AtomicU64,
+    /// Frees of blocks that are not in the shadow.
+    pub frees_of_older: AtomicU64,
+    /// Blocks that found no room in the shadow.
+    pub blocks_unrecorded: AtomicU64,
+    /// Blocks that replaced one whose free was not seen.
+    pub blocks_replaced: AtomicU64,
+    /// Stacks cut at the greatest depth.
+    pub stacks_cut: AtomicU64,
+    /// Stacks that ended at a frame that could not be unwound.
+    pub stacks_broken: AtomicU64,
+    /// Stacks that had to be unwound since the stack memory did not hold them.
+    pub stacks_unwound: AtomicU64,
+}
+
+/// What one thread counts for one stack. Frees count for the stack that allocated, in the thread that frees.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct SiteCounters {
+    /// Blocks allocated.
+    pub allocated: AtomicU64,
+    /// Their bytes.
+    pub allocated_bytes: AtomicU64,
+    /// Blocks freed.
+    pub freed: AtomicU64,
+    /// Their bytes.
+    pub freed_bytes: AtomicU64,
+    /// Sum of the lifetimes of freed blocks, in ticks.
+    pub life_sum: AtomicU64,
+    /// Complement (`!ticks`) of the shortest lifetime, so that zero means none.
+    pub life_min_complement: AtomicU64,
+    /// Longest lifetime, in ticks.
+    pub life_max: AtomicU64,
+    /// Blocks whose free was not seen, since another one came to stand in their place.
+    pub replaced: AtomicU64,
+    /// Blocks freed after they had expired.
+    pub late: AtomicU64,
+    /// Their bytes.
+    pub late_bytes: AtomicU64,
+    /// Bytes of the blocks in `replaced`.
+    pub replaced_bytes: AtomicU64,
+    /// Fills the cache line.
+    pub pad: [AtomicU64; 5],
+}
+
+/// One distinct stack.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct StackRecord {
+    /// Hash of its frames.
+    pub hash: AtomicU64,
+    /// First of its frames.
+    pub frames_at: AtomicU32,
+    /// How many frames; zero until the record is complete.
+    pub frames: AtomicU32,
+}
+
+const _: () = assert!(size_of::<ThreadFigures>() == 64, "a thread's figures are one cache line");
+const _: () = assert!(size_of::<SiteCounters>() == 128, "the figures of every allocation and free are one cache line");
+const _: () = assert!(size_of::<StackRecord>() == 16, "stack records are indexed by shifting");
+const _: () = assert!(size_of::<ThreadSlot>() == 16, "slots are indexed by shifting");
