@@ -1,0 +1,195 @@
+//! What one thread owns: its guard against nested calls, its figures, its caches, and the bounds of its stack.
+//!
+//! Owns: finding and claiming the record of the calling thread. Must not know: hooks, unwinding rules.
+//!
+//! A signal handler may run between any two instructions here and call the allocator itself. So nothing is published before
+//! it is complete, and every index is checked where it is used.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+
+use wire::{FRAMES_MAX, THREAD_SLOTS, THREADS_MAX, ThreadFigures, ThreadSlot, regions};
+
+use crate::arch;
+use crate::shared::Shared;
+
+/// Words that one unwinding may read: two per frame (return address, rbp) and some for signal frames.
+pub(crate) const WORDS_MAX: usize = 2 * FRAMES_MAX + 16;
+/// Slots of the index of remembered stacks.
+pub(crate) const MEMORY_SLOTS: usize = 1024;
+/// Slots of the cache of unwind rules.
+pub(crate) const RULE_SLOTS: usize = 512;
+/// Slots of the cache that tells where a caller's return address lies.
+pub(crate) const LEAF_SLOTS: usize = 256;
+/// Words for remembered stacks: what is left of the record.
+pub(crate) const ARENA_WORDS: usize = 28 * 1024;
+
+const PAGE: u64 = 4096;
+/// The gap that the kernel leaves below the main stack; no mapping of the program's own lies in it.
+const MAIN_STACK_GAP: u64 = 128 << 20;
+/// Pages that are probed at most to prove that a thread's stack reaches up to its thread pointer.
+const STACK_PAGES_MAX: u64 = 16 * 1024;
+
+/// A thread's record. Only its thread writes it, apart from leakline, which only reads.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Record {
+    pub(crate) figures: ThreadFigures,
+    /// Stack pointer of the hook that runs; zero where none does.
+    guard: AtomicU64,
+    /// Stack that is known to be mapped as long as the thread lives.
+    low: AtomicU64,
+    high: AtomicU64,
+    /// Generation of the modules for which the caches are true.
+    pub(crate) generation: AtomicU32,
+    /// Next free word of the arena.
+    pub(crate) arena_next: AtomicU32,
+    /// Frames of the unwinding that is under way.
+    pub(crate) frames: [AtomicU64; FRAMES_MAX],
+    /// Addresses and values of the words it read.
+    pub(crate) word_at: [AtomicU64; WORDS_MAX],
+    pub(crate) word: [AtomicU64; WORDS_MAX],
+    /// Return address and, in the second word, how far above the stack pointer its caller's return address lies.
+    pub(crate) leaves: [[AtomicU64; 2]; LEAF_SLOTS],
+    /// Code address and packed rule.
+    pub(crate) rules: [[AtomicU64; 2]; RULE_SLOTS],
+    /// Hash (high half) and arena position (low half) of remembered stacks.
+    pub(crate) memory: [AtomicU64; MEMORY_SLOTS],
+    pub(crate) arena: [AtomicU64; ARENA_WORDS],
+}
+
+const _: () = assert!(size_of::<Record>() as u64 <= regions::RECORD_BYTES, "a record fits its place");
+
+/// The calling thread inside a hook.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Thread {
+    pub(crate) shared: Shared,
+    pub(crate) record: &'static Record,
+    pub(crate) number: u32,
+}
+
+impl Thread {
+    /// The calling thread, unless nobody listens or this call comes from inside another hooked one.
+    #[inline]
+    pub(crate) fn current(sp: u64) -> Option<Self> {
+        let shared = Shared::listening()?;
+        let pointer = arch::thread_pointer();
+        let slots: &[ThreadSlot] = shared.slice(regions::THREADS.at, THREAD_SLOTS);
+        let slot = slots.get(slot_of(pointer))?;
+        let number = if slot.pointer.load(Relaxed) == pointer { slot.record.load(Relaxed) } else { 0 };
+        let number = if number == 0 { find(shared, slots, pointer)? } else { number };
+        let number = number - 1;
+        if number as usize >= THREADS_MAX {
+            return None;
+        }
+        let record: &Record = shared.at(regions::RECORDS.at + u64::from(number) * regions::RECORD_BYTES);
+        let guard = record.guard.load(Relaxed);
+        if guard != 0 && record.is_nested(guard, sp) {
+            return None;
+        }
+        Some(Self { shared, record, number })
+    }
+
+    /// From here until [`Self::leave`] further calls of this thread are nested.
+    #[inline]
+    pub(crate) fn enter(self, sp: u64) {
+        self.record.guard.store(sp, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn leave(self) {
+        self.record.guard.store(0, Relaxed);
+    }
+}
+
+impl Record {
+    /// Whether a call at `sp` comes from inside the hook that set the guard. A hook that was left by `longjmp` never cleared
+    /// its guard: that shows by a stack pointer above it on the same stack.
+    #[cold]
+    fn is_nested(&self, guard: u64, sp: u64) -> bool {
+        let known = |at: u64| self.low.load(Relaxed) <= at && at < self.high.load(Relaxed);
+        !(known(sp) && (sp > guard || !known(guard)))
+    }
+
+    /// Whether the whole range can be read for as long as the thread runs on the stack at `sp`.
+    #[inline]
+    pub(crate) fn covers(&self, sp: u64, end: u64) -> bool {
+        self.low.load(Relaxed) <= sp && end <= self.high.load(Relaxed)
+    }
+
+    /// Finds the bounds of the stack at `sp`; false where it is neither the main stack nor the one that ends at the
+    /// thread's control block (a coroutine or an alternate signal stack), whose pages may vanish at any time.
+    #[inline]
+    pub(crate) fn anchor(&self, shared: Shared, sp: u64) -> bool {
+        (self.low.load(Relaxed) <= sp && sp < self.high.load(Relaxed)) || self.find_anchor(shared, sp)
+    }
+
+    #[cold]
+    fn find_anchor(&self, shared: Shared, sp: u64) -> bool {
+        let main = shared.control().main_stack_high.load(Relaxed);
+        let page = sp & !(PAGE - 1);
+        if sp < main && main - sp < MAIN_STACK_GAP {
+            self.low.store(page, Relaxed);
+            self.high.store(main, Relaxed);
+            return true;
+        }
+        let pointer = arch::thread_pointer();
+        let high = (pointer & !(PAGE - 1)) + PAGE;
+        if sp >= pointer || (high - page) / PAGE > STACK_PAGES_MAX {
+            return false;
+        }
+        let known = self.high.load(Relaxed) == high;
+        let top = if known && self.low.load(Relaxed) > page { self.low.load(Relaxed) } else { high };
+        let mut at = page;
+        while at < top {
+            if !arch::readable(at) {
+                return false;
+            }
+            at += PAGE;
+        }
+        self.low.store(page, Relaxed);
+        self.high.store(high, Relaxed);
+        true
+    }
+}
+
+#[inline]
+fn slot_of(pointer: u64) -> usize {
+    ((pointer >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize & (THREAD_SLOTS - 1)
+}
+
+/// Number plus one of the record of the thread with this pointer, claimed if it has none.
+#[cold]
+fn find(shared: Shared, slots: &[ThreadSlot], pointer: u64) -> Option<u32> {
+    let first = slot_of(pointer);
+    for step in 0..THREAD_SLOTS {
+        let slot = slots.get((first + step) & (THREAD_SLOTS - 1))?;
+        let owner = match slot.pointer.load(Acquire) {
+            0 => match slot.pointer.compare_exchange(0, pointer, Release, Acquire) {
+                Ok(_) => pointer,
+                Err(owner) => owner,
+            },
+            owner => owner,
+        };
+        if owner == pointer {
+            return claim(shared, slot);
+        }
+    }
+    None
+}
+
+fn claim(shared: Shared, slot: &ThreadSlot) -> Option<u32> {
+    let number = slot.record.load(Relaxed);
+    if number != 0 {
+        return Some(number);
+    }
+    let threads = &shared.control().threads;
+    if threads.records.load(Relaxed) as usize >= THREADS_MAX {
+        threads.refused.fetch_add(1, Relaxed);
+        return None;
+    }
+    let number = threads.records.fetch_add(1, Relaxed) + 1;
+    slot.record.store(number, Release);
+    Some(number)
+}
+
+const _: () = assert!(THREAD_SLOTS == 1 << 12, "slot_of keeps the highest twelve bits");

@@ -1,0 +1,86 @@
+//! The shared mapping as the agent sees it.
+//!
+//! Owns: turning offsets of the layout into references. Must not know: what is done with them.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use wire::{Control, Link, STATE_TID_MASK, regions};
+
+use crate::record::Record;
+
+/// Where the mapping is. The loader fills it in; the kernel wipes it in a forked child. The only writable word of the image,
+/// by which the loader finds it (a name for it would cost a relocation).
+static LEAKLINE_LINK: Link = Link { base: AtomicU64::new(0) };
+
+/// The mapping. Only made where somebody listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared {
+    base: u64,
+}
+
+impl Shared {
+    /// The mapping, if there is one in this process and leakline listens.
+    #[inline]
+    pub(crate) fn listening() -> Option<Self> {
+        // SAFETY: the static is always there. Volatile, since the compiler sees nobody who could ever fill it in.
+        let base = unsafe { LEAKLINE_LINK.base.as_ptr().read_volatile() };
+        if base == 0 {
+            return None;
+        }
+        let shared = Self { base };
+        (shared.control().state.load(Relaxed) & STATE_TID_MASK != 0).then_some(shared)
+    }
+
+    #[inline]
+    pub(crate) fn control(self) -> &'static Control {
+        self.at(regions::CONTROL.at)
+    }
+
+    /// What lies at an offset of the file. Only for types made of atomics, for which every content is a value.
+    #[inline]
+    pub(crate) fn at<T: Plain>(self, offset: u64) -> &'static T {
+        let pointer = core::ptr::with_exposed_provenance::<T>((self.base + offset) as usize);
+        // SAFETY: the loader mapped the whole file at `base` before it filled in the link; callers stay within regions.
+        unsafe { &*pointer }
+    }
+
+    /// `len` entries from an offset of the file on.
+    #[inline]
+    pub(crate) fn slice<T: Plain>(self, offset: u64, len: usize) -> &'static [T] {
+        let pointer = core::ptr::with_exposed_provenance::<T>((self.base + offset) as usize);
+        // SAFETY: as in `at`; callers bound `len` by the region.
+        unsafe { core::slice::from_raw_parts(pointer, len) }
+    }
+}
+
+/// Types made of atomics only, for which every bit pattern is a value and other writers are expected.
+pub(crate) trait Plain {}
+
+impl Plain for AtomicU32 {}
+impl Plain for AtomicU64 {}
+impl Plain for Control {}
+impl Plain for Record {}
+impl Plain for [AtomicU64; 2] {}
+impl Plain for wire::SiteCounters {}
+impl Plain for wire::StackRecord {}
+impl Plain for wire::ThreadSlot {}
+impl Plain for ModuleCell {}
+
+/// A [`wire::Module`] that leakline may rewrite while it is read.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct ModuleCell {
+    pub(crate) start: AtomicU64,
+    pub(crate) end: AtomicU64,
+    pub(crate) base: AtomicU64,
+    pub(crate) starts: AtomicU32,
+    pub(crate) rows: AtomicU32,
+}
+
+const _: () = assert!(size_of::<ModuleCell>() == size_of::<wire::Module>(), "both sides read the same modules");
+
+/// Adds to a figure that only this thread writes.
+#[inline]
+pub(crate) fn add(figure: &AtomicU64, amount: u64) {
+    figure.store(figure.load(Relaxed).wrapping_add(amount), Relaxed);
+}
