@@ -11,4 +11,6 @@ pub use clock::Clock;
 pub use doctor::{Condition, ConditionState, Examination, examine_machine, examine_process};
 pub use host::{Filter, HostError, HostLosses, HostSampler};
 pub use names::{ModuleMap, NameOptions, Namer};
-pub use native::{AttachError, AttachOptions, Detached, Facts, Session, SessionError, TargetState, attach, remove_remains};
+pub use native::{
+    AttachError, AttachOptions, Detached, Facts, Session, SessionError, TargetState, attach, remove_remains,
+};

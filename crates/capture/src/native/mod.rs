@@ -2,11 +2,34 @@
 //!
 //! Owns: the order of steps of an attach and a detach, and what is left if one of them fails.
 //! Must not know: who asked for the attach, or what the counts mean.
+//!
+//! Everything slow happens while the target runs: reading modules, compiling unwind rows, filling tables. One thread is
+//! stopped to make the mappings; all are stopped for the moment in which the jumps are written.
 
-use std::fmt;
+mod arch;
+mod arm;
+mod code;
+mod error;
+mod file;
+mod functions;
+mod image;
+mod load;
+mod place;
+mod prepare;
+mod read;
+mod remains;
+mod remote;
+mod session;
+mod target;
+mod threads;
+mod ticks;
+
 use std::time::Duration;
 
-use model::{Address, Bytes, FrameTrust, Pid, ProcessKey, Snapshot, StackId};
+use model::{Pid, ProcessKey, Snapshot};
+
+pub use error::{AttachError, SessionError};
+pub use session::{Session, attach};
 
 /// What to record and how much of it.
 #[derive(Clone, Debug)]
@@ -39,6 +62,8 @@ pub struct Facts {
     pub allocator: String,
     /// Names of the functions that were hooked.
     pub functions: Vec<String>,
+    /// Functions of the allocator that could not be hooked, with the reason.
+    pub unhooked: Vec<String>,
     /// Longest time that any thread of the target was stopped by us during the attach.
     pub longest_stop: Duration,
     /// From the call of [`attach`] until the hooks were active.
@@ -50,7 +75,7 @@ pub struct Facts {
 /// What a detach did.
 #[derive(Clone, Debug)]
 pub struct Detached {
-    /// The last figures, read while no thread was inside a hook.
+    /// The last figures; exact if nothing is left.
     pub snapshot: Snapshot,
     /// Longest time that any thread was stopped during the detach; none where the target was gone.
     pub longest_stop: Option<Duration>,
@@ -58,84 +83,7 @@ pub struct Detached {
     pub left: Vec<String>,
 }
 
-/// Why an attach was refused or failed; the target is as it was.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum AttachError {
-    /// There is no such process.
-    NoSuchProcess(Pid),
+/// Takes out what an earlier leakline left in a process when it was killed; nothing to do is no error.
+pub fn remove_remains(pid: Pid) -> Result<(), AttachError> {
+    remains::remove(&target::Target::open(pid)?)
 }
-
-/// Why a session cannot be read.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// The memory shared with the target does not have the form that the agent gives it.
-    Corrupt(String),
-}
-
-/// An attached target. Created, used and dropped on one thread, since the kernel ties tracing to a thread.
-#[derive(Debug)]
-pub struct Session {
-    facts: Facts,
-}
-
-/// Hooks the allocator of a running process.
-pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError> {
-    let _ = options;
-    Err(AttachError::NoSuchProcess(pid))
-}
-
-impl Session {
-    /// Everything counted until now.
-    pub fn snapshot(&mut self) -> Result<Snapshot, SessionError> {
-        Err(SessionError::Corrupt(String::new()))
-    }
-
-    /// The return addresses of one stack, innermost first.
-    pub fn stack(&mut self, id: StackId) -> Option<Vec<(Address, FrameTrust)>> {
-        let _ = (id, Bytes(0));
-        None
-    }
-
-    /// Whether the target still runs.
-    pub fn target(&mut self) -> TargetState {
-        TargetState::Exited
-    }
-
-    /// What is known of the attach.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
-    /// Takes the hooks out; the target is afterwards as it was, apart from what [`Detached::left`] lists.
-    pub fn detach(self) -> Detached {
-        Detached { snapshot: Snapshot::default(), longest_stop: None, left: Vec::new() }
-    }
-}
-
-impl AttachError {
-    /// What would help: a command to run, or a setting to change.
-    pub fn hint(&self) -> Option<String> {
-        None
-    }
-}
-
-impl fmt::Display for AttachError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchProcess(pid) => write!(f, "there is no process {pid}"),
-        }
-    }
-}
-
-impl fmt::Display for SessionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Corrupt(what) => write!(f, "the shared memory is corrupt: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for AttachError {}
-impl std::error::Error for SessionError {}

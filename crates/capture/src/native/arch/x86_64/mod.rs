@@ -1,0 +1,14 @@
+//! x86-64.
+//!
+//! Owns: the names that the rest of the attach uses. Must not know: ptrace, files.
+
+mod frame;
+mod patch;
+mod registers;
+
+pub(crate) use frame::{FRAME_BYTES_FIXED, signal_frame};
+pub(crate) use patch::{Relocation, SITE_BYTES, relocate};
+pub(crate) use registers::{
+    Call, RESTORER, SYSCALL_RETURN, frame_place, instruction, result, set_call, set_instruction, stack_pointer,
+    undisturbed,
+};

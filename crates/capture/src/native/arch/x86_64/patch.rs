@@ -1,0 +1,241 @@
+//! Machine code: the jump at a hooked function, the stub that it leads to, and the displaced instructions.
+//!
+//! Owns: every byte of code that is written into a target, apart from the agent. Must not know: how it is written.
+
+use std::fmt;
+
+use iced_x86::{
+    BlockEncoder, BlockEncoderOptions, Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionBlock,
+    OpKind,
+};
+
+/// Room for one site's stub and displaced instructions.
+pub(crate) const SITE_BYTES: usize = 128;
+const HOOK_POINTER_AT: usize = 24;
+const DISPLACED_AT: usize = 32;
+const JUMP_BYTES: usize = 5;
+const BITS: u32 = 64;
+
+/// Why a function cannot be hooked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PatchError {
+    /// Its first instructions are not decodable, or too few before it ends.
+    TooShort,
+    /// It jumps back into the bytes that would be replaced, from this address.
+    BranchIntoPrologue(u64),
+    /// It calls another function in its first bytes.
+    CallInPrologue,
+    /// The displaced instructions cannot be encoded elsewhere.
+    NotRelocatable(String),
+    /// The stub is out of reach of a near jump.
+    OutOfReach,
+}
+
+impl fmt::Display for PatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooShort => write!(f, "its code is shorter than a jump"),
+            Self::BranchIntoPrologue(from) => write!(f, "it jumps back into its first bytes (from {from:#x})"),
+            Self::CallInPrologue => write!(f, "it calls a function in its first bytes"),
+            Self::NotRelocatable(why) => write!(f, "its first instructions cannot be moved: {why}"),
+            Self::OutOfReach => write!(f, "no free memory within 2 GiB of it"),
+        }
+    }
+}
+
+/// All that is needed to hook one function and to undo it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Relocation {
+    /// Where the jump goes: the entry, or behind its `endbr64`.
+    pub(crate) at: u64,
+    /// Bytes that stood there.
+    pub(crate) before: Vec<u8>,
+    /// Bytes to write there: the jump, and no-operations up to an instruction boundary.
+    pub(crate) after: Vec<u8>,
+    /// Stub, pointer to the hook, displaced instructions and the jump back, for the site's place.
+    pub(crate) site: Vec<u8>,
+    /// The site's place.
+    pub(crate) site_at: u64,
+    /// For every displaced instruction where it was and where its copy is.
+    moved: Vec<(u64, u64)>,
+}
+
+impl Relocation {
+    /// Where a thread goes on that stands inside the bytes to be replaced.
+    pub(crate) fn to_copy(&self, at: u64) -> Option<u64> {
+        self.moved.iter().find(|(old, _)| *old == at).map(|(_, new)| *new)
+    }
+
+    /// Whether an address lies behind the first of the bytes to be replaced.
+    pub(crate) fn is_inside(&self, at: u64) -> bool {
+        self.at < at && at < self.at + self.before.len() as u64
+    }
+}
+
+/// Prepares hooking the function whose code is `code` and lies at `entry`: its calls go to `hook` by way of `site_at`.
+pub(crate) fn relocate(code: &[u8], entry: u64, site_at: u64, hook: u64) -> Result<Relocation, PatchError> {
+    const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+    let skip = if code.starts_with(&ENDBR64) { ENDBR64.len() } else { 0 };
+    let at = entry + skip as u64;
+    let code = code.get(skip..).unwrap_or(&[]);
+    let displaced = displaced(code, at)?;
+    let len = displaced.iter().map(Instruction::len).sum::<usize>();
+    refuse_branches(code, at, len)?;
+    let (copy, offsets) = copy_of(&displaced, at + len as u64, site_at + DISPLACED_AT as u64)?;
+    let site = site_of(&copy, site_at, hook);
+    if site.len() > SITE_BYTES {
+        return Err(PatchError::NotRelocatable("their copy is too long".into()));
+    }
+    let mut after = vec![0xe9];
+    let distance = i32::try_from(site_at.wrapping_sub(at + JUMP_BYTES as u64).cast_signed());
+    after.extend_from_slice(&distance.map_err(|_| PatchError::OutOfReach)?.to_le_bytes());
+    after.resize(len, 0x90);
+    let copies = offsets.iter().map(|offset| site_at + DISPLACED_AT as u64 + u64::from(*offset));
+    let moved = displaced.iter().map(Instruction::ip).zip(copies).collect();
+    let before = code.get(..len).map(<[u8]>::to_vec).ok_or(PatchError::TooShort)?;
+    assert!(before.len() == after.len() && len >= JUMP_BYTES, "a jump replaces whole instructions");
+    Ok(Relocation { at, before, after, site, site_at, moved })
+}
+
+/// The first instructions that together are as long as a jump.
+fn displaced(code: &[u8], at: u64) -> Result<Vec<Instruction>, PatchError> {
+    let mut decoder = Decoder::with_ip(BITS, code, at, DecoderOptions::NONE);
+    let mut displaced = Vec::new();
+    let mut len = 0;
+    while len < JUMP_BYTES {
+        let instruction = decoder.decode();
+        if instruction.is_invalid() {
+            return Err(PatchError::TooShort);
+        }
+        len += instruction.len();
+        displaced.push(instruction);
+        match instruction.flow_control() {
+            FlowControl::Next | FlowControl::ConditionalBranch => {}
+            FlowControl::UnconditionalBranch if len >= JUMP_BYTES => {}
+            FlowControl::Call | FlowControl::IndirectCall => return Err(PatchError::CallInPrologue),
+            FlowControl::UnconditionalBranch
+            | FlowControl::IndirectBranch
+            | FlowControl::Return
+            | FlowControl::Interrupt
+            | FlowControl::XbeginXabortXend
+            | FlowControl::Exception => return Err(PatchError::TooShort),
+        }
+    }
+    Ok(displaced)
+}
+
+/// Refuses a function that branches into its own first bytes, apart from its very first: there the jump stands.
+fn refuse_branches(code: &[u8], at: u64, len: usize) -> Result<(), PatchError> {
+    for instruction in &mut Decoder::with_ip(BITS, code, at, DecoderOptions::NONE) {
+        let near = matches!(instruction.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32 | OpKind::NearBranch16);
+        let target = instruction.near_branch_target();
+        if near && at < target && target < at + len as u64 {
+            return Err(PatchError::BranchIntoPrologue(instruction.ip()));
+        }
+    }
+    Ok(())
+}
+
+/// The displaced instructions for their new place, followed by a jump back, and where each of them starts.
+fn copy_of(displaced: &[Instruction], back: u64, to: u64) -> Result<(Vec<u8>, Vec<u32>), PatchError> {
+    let not_relocatable = |error: iced_x86::IcedError| PatchError::NotRelocatable(error.to_string());
+    let mut instructions = displaced.to_vec();
+    instructions.push(Instruction::with_branch(Code::Jmp_rel32_64, back).map_err(not_relocatable)?);
+    // Branches keep their form: a longer one would move what follows, and the jump back has to be the last five bytes.
+    let options = BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS;
+    let block = InstructionBlock::new(&instructions, to);
+    let encoded = BlockEncoder::encode(BITS, block, options).map_err(not_relocatable)?;
+    let count = displaced.len();
+    let offsets = encoded.new_instruction_offsets.get(..count).map(<[u32]>::to_vec);
+    match (offsets, encoded.new_instruction_offsets.get(count)) {
+        (Some(offsets), Some(last))
+            if !offsets.contains(&u32::MAX) && *last as usize + JUMP_BYTES == encoded.code_buffer.len() =>
+        {
+            Ok((encoded.code_buffer, offsets))
+        }
+        _ => Err(PatchError::NotRelocatable("their branches reach too far".into())),
+    }
+}
+
+fn site_of(copy: &[u8], site_at: u64, hook: u64) -> Vec<u8> {
+    let mut site = vec![0x48, 0x89, 0xe1]; // mov %rsp, %rcx
+    site.extend_from_slice(&[0x49, 0x89, 0xe8]); // mov %rbp, %r8
+    site.extend_from_slice(&[0x4c, 0x8d, 0x0d]); // lea displaced(%rip), %r9
+    site.extend_from_slice(&((DISPLACED_AT - 13) as u32).to_le_bytes());
+    site.extend_from_slice(&[0xff, 0x25]); // jmp *hook(%rip)
+    site.extend_from_slice(&((HOOK_POINTER_AT - 19) as u32).to_le_bytes());
+    debug_assert!(site.len() == 19 && site_at.is_multiple_of(8), "the pointer is aligned and behind the stub");
+    site.resize(HOOK_POINTER_AT, 0xcc);
+    site.extend_from_slice(&hook.to_le_bytes());
+    site.extend_from_slice(copy);
+    site
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENTRY: u64 = 0x7f00_0010_0000;
+    const SITE: u64 = 0x7f00_0000_0000;
+
+    fn bytes(text: &str) -> Vec<u8> {
+        text.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+    }
+
+    /// Hooks the code and says where the jump stands, how long it is, and what the copy does.
+    #[track_caller]
+    fn check(code: &str, expected: &str) {
+        let found = match relocate(&bytes(code), ENTRY, SITE, 0x1234) {
+            Err(error) => format!("{error}"),
+            Ok(relocation) => {
+                let copy = &relocation.site[DISPLACED_AT..];
+                let mut decoder = Decoder::with_ip(BITS, copy, SITE + DISPLACED_AT as u64, DecoderOptions::NONE);
+                let text: Vec<String> = decoder.iter().map(|i| format!("{:?}", i.code())).collect();
+                format!("{}+{}: {}", relocation.at - ENTRY, relocation.before.len(), text.join(" "))
+            }
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn prologues_are_moved() {
+        // glibc 2.36: malloc (push r12; push rbp; push rbx; sub rsp,16) and free (test rdi,rdi; je +x).
+        check("41 54 55 53 48 83 ec 10 c3", "0+8: Push_r64 Push_r64 Push_r64 Sub_rm64_imm8 Jmp_rel32_64");
+        check("48 85 ff 0f 84 b7 00 00 00 c3", "0+9: Test_rm64_r64 Je_rel32_64 Jmp_rel32_64");
+        check("48 85 ff 74 20 c3", "0+5: Test_rm64_r64 Je_rel32_64 Jmp_rel32_64");
+        check("f3 0f 1e fa 48 8b 05 00 10 00 00 c3", "4+7: Mov_r64_rm64 Jmp_rel32_64");
+        check("e9 00 10 00 00", "0+5: Jmp_rel32_64 Jmp_rel32_64");
+    }
+
+    #[test]
+    fn what_cannot_be_moved_is_refused() {
+        check("c3 90 90 90 90 90", "its code is shorter than a jump");
+        check("90 90 c3", "its code is shorter than a jump");
+        check("e8 00 00 00 00 c3", "it calls a function in its first bytes");
+        check("90 90 90 90 90 eb fa", "it jumps back into its first bytes (from 0x7f0000100005)");
+        check("", "its code is shorter than a jump");
+    }
+
+    #[test]
+    fn a_branch_back_to_the_very_first_byte_is_fine() {
+        check("90 90 90 90 90 eb f9", "0+5: Nopd Nopd Nopd Nopd Nopd Jmp_rel32_64");
+    }
+
+    #[test]
+    fn threads_are_led_into_the_copy() {
+        let relocation = relocate(&bytes("41 54 55 53 48 83 ec 10 c3"), ENTRY, SITE, 0x1234).unwrap();
+        for offset in [0, 2, 3, 4] {
+            let copy = relocation.to_copy(ENTRY + offset).unwrap();
+            assert_eq!(copy, SITE + DISPLACED_AT as u64 + offset);
+            assert_eq!(relocation.is_inside(ENTRY + offset), offset != 0);
+        }
+        assert_eq!(relocation.to_copy(ENTRY + 1), None);
+        assert!(!relocation.is_inside(ENTRY + 8));
+    }
+
+    #[test]
+    fn a_site_out_of_reach_is_refused() {
+        let far = relocate(&bytes("90 90 90 90 90"), ENTRY, ENTRY - (3 << 30), 0x1234);
+        assert!(matches!(far, Err(PatchError::OutOfReach | PatchError::NotRelocatable(_))), "{far:?}");
+    }
+}

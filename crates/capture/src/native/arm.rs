@@ -1,0 +1,123 @@
+//! Putting the jumps in and taking them out, while no thread runs.
+//!
+//! Owns: every change to the target's own code. Must not know: what the hooks do.
+
+use std::io;
+use std::ops::Range;
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::arch::{self, Relocation};
+use super::target::Target;
+use super::threads::{AllStopped, Resting, tracing};
+
+/// How often all threads are stopped until none stands where it must not.
+const TRIES: u32 = 40;
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+/// Bytes of each stack that are searched for addresses: signal handlers keep where they interrupted.
+const STACK_BYTES: usize = 16 * 1024;
+
+/// A place whose bytes were replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Changed {
+    pub(crate) at: u64,
+    pub(crate) before: Vec<u8>,
+    pub(crate) after: Vec<u8>,
+}
+
+/// Writes all jumps, or none. `ready` runs once they are in place, before any thread goes on.
+pub(crate) fn arm(target: &Target, relocations: &[Relocation], ready: impl Fn() + Sync) -> io::Result<Duration> {
+    tracing(|| {
+        let inside = |at: u64| relocations.iter().any(|relocation| relocation.is_inside(at));
+        let mut longest = Duration::ZERO;
+        for pause in pauses() {
+            let mut all = AllStopped::stop(target)?;
+            // A thread that stands in the bytes goes on in their copy; one that a signal handler interrupted there cannot be moved.
+            let free = !all.threads().iter().any(|thread| stack_mentions(target, thread, &inside));
+            if free {
+                all.move_threads(|at| relocations.iter().filter(|r| r.is_inside(at)).find_map(|r| r.to_copy(at)));
+                let written = write_all(target, relocations);
+                if written.is_ok() {
+                    ready();
+                }
+                longest = longest.max(all.resume());
+                return written.map(|()| longest);
+            }
+            longest = longest.max(all.resume());
+            sleep(pause);
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "a signal handler stays on top of an allocator function"))
+    })
+}
+
+/// Puts back what stood at every place that still holds what was written there. Needs no look at where threads are: nobody
+/// ever stands behind the first byte of a jump.
+pub(crate) fn disarm(target: &Target, changed: &[Changed]) -> io::Result<Duration> {
+    tracing(|| {
+        let all = AllStopped::stop(target)?;
+        let mut result = Ok(());
+        for change in changed {
+            let now = target.read_exactly(change.at, change.after.len());
+            if now.is_ok_and(|now| now == change.after)
+                && let Err(error) = target.write(change.at, &change.before)
+            {
+                result = Err(error);
+            }
+        }
+        let stopped = all.resume();
+        result.map(|()| stopped)
+    })
+}
+
+/// Waits until no thread can return into `code`; `look` runs while all are at rest and it is certain. False if some thread
+/// stays there, for example inside an allocator that waits for a lock. `is_busy` tells of threads inside hooks.
+pub(crate) fn drained(
+    target: &Target,
+    code: &Range<u64>,
+    is_busy: impl Fn() -> bool + Sync,
+) -> io::Result<(bool, Duration)> {
+    tracing(|| {
+        let mut longest = Duration::ZERO;
+        for pause in pauses() {
+            if !is_busy() {
+                let all = AllStopped::stop(target)?;
+                let within = |at: u64| code.contains(&at);
+                let stands = |thread: &Resting| {
+                    within(arch::instruction(&thread.registers)) || stack_mentions(target, thread, &within)
+                };
+                let free = !is_busy() && !all.threads().iter().any(stands);
+                longest = longest.max(all.resume());
+                if free {
+                    return Ok((true, longest));
+                }
+            }
+            sleep(pause);
+        }
+        Ok((false, longest))
+    })
+}
+
+fn pauses() -> impl Iterator<Item = Duration> {
+    (0..TRIES).map(|round| Duration::from_micros(500 << round.min(6)).min(PAUSE_MAX))
+}
+
+fn write_all(target: &Target, relocations: &[Relocation]) -> io::Result<()> {
+    for (done, relocation) in relocations.iter().enumerate() {
+        if let Err(error) = target.write(relocation.at, &relocation.after) {
+            for relocation in relocations.iter().take(done) {
+                // It could be written an instant ago, and nothing ran since.
+                let _ = target.write(relocation.at, &relocation.before);
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the innermost part of a thread's stack holds an address that `wanted` accepts.
+fn stack_mentions(target: &Target, thread: &Resting, wanted: &impl Fn(u64) -> bool) -> bool {
+    let mut bytes = [0; STACK_BYTES];
+    let read = target.read(arch::stack_pointer(&thread.registers) & !7, &mut bytes).unwrap_or(0);
+    let words = bytes.get(..read).unwrap_or(&[]).chunks_exact(8);
+    words.filter_map(|word| word.try_into().ok()).map(u64::from_le_bytes).any(wanted)
+}

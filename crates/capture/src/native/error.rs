@@ -1,0 +1,139 @@
+//! Why an attach is refused or fails, and what would help.
+//!
+//! Owns: the wording of facts and hints. Must not know: how they were found.
+
+use std::fmt;
+
+use model::Pid;
+
+/// Why an attach was refused or failed; the target is as it was.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// There is no such process.
+    NoSuchProcess(Pid),
+    /// The process is leakline itself.
+    Itself(Pid),
+    /// It is a thread of the kernel.
+    KernelThread(Pid),
+    /// It has ended and waits for its parent.
+    Zombie(Pid),
+    /// It is stopped by a signal.
+    Stopped(Pid),
+    /// Something else traces it.
+    Traced {
+        /// The target.
+        pid: Pid,
+        /// The tracer.
+        tracer: Pid,
+    },
+    /// Another leakline watches it.
+    Watched(Pid),
+    /// The kernel forbids it.
+    Forbidden {
+        /// The target.
+        pid: Pid,
+        /// `kernel.yama.ptrace_scope`, where the kernel has it.
+        ptrace_scope: Option<u8>,
+    },
+    /// It is a program for another processor or of 32 bits.
+    ForeignArchitecture {
+        /// The target.
+        pid: Pid,
+        /// What its program file says.
+        found: String,
+    },
+    /// No allocator that can be hooked was found.
+    NoAllocator {
+        /// The target.
+        pid: Pid,
+        /// What was looked at, and why it was not enough.
+        found: String,
+    },
+    /// The target ended, or became another program, during the attach.
+    Vanished(Pid),
+    /// A step of the attach failed; it was undone.
+    Step {
+        /// The target.
+        pid: Pid,
+        /// What was tried.
+        step: &'static str,
+        /// What the kernel or the target's memory said.
+        found: String,
+    },
+}
+
+impl AttachError {
+    /// What would help: a command to run, or a setting to change.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoSuchProcess(_) | Self::Vanished(_) => "list processes with `leakline watch --plain`".into(),
+            Self::Itself(_) => "name another process".into(),
+            Self::KernelThread(_) => "kernel memory shows in /proc/slabinfo: no allocator can be hooked there".into(),
+            Self::Zombie(_) => "look at its parent, which has not collected it".into(),
+            Self::Stopped(pid) => format!("nothing is allocated while it is stopped: `kill -CONT {pid}`, then attach"),
+            Self::Traced { tracer, .. } => {
+                format!("detach the other tracer first (process {tracer}: `ps -fp {tracer}`)")
+            }
+            Self::Watched(_) => "end the other leakline first".into(),
+            Self::Forbidden { ptrace_scope, .. } => forbidden_hint(*ptrace_scope),
+            Self::ForeignArchitecture { .. } => {
+                "leakline attaches to x86-64 programs; `leakline hunt` still measures growth".into()
+            }
+            Self::NoAllocator { pid, .. } => format!("`leakline doctor {pid}` shows what was looked at"),
+            Self::Step { pid, .. } => format!("`leakline doctor {pid}` shows what the machine and the target allow"),
+        })
+    }
+}
+
+fn forbidden_hint(ptrace_scope: Option<u8>) -> String {
+    let container = "in a container: `docker run --cap-add=SYS_PTRACE …`";
+    match ptrace_scope {
+        Some(3) => "kernel.yama.ptrace_scope is 3: tracing is off until the next boot".into(),
+        Some(scope @ 1..=2) => {
+            format!(
+                "run as root (`sudo leakline …`), or `sysctl kernel.yama.ptrace_scope=0` (now {scope}); {container}"
+            )
+        }
+        _ => format!("run as root or as the target's user (`sudo leakline …`); {container}"),
+    }
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchProcess(pid) => write!(f, "there is no process {pid}"),
+            Self::Itself(pid) => write!(f, "process {pid} is leakline itself"),
+            Self::KernelThread(pid) => write!(f, "process {pid} is a thread of the kernel"),
+            Self::Zombie(pid) => write!(f, "process {pid} is a zombie: it has ended and has no memory"),
+            Self::Stopped(pid) => write!(f, "process {pid} is stopped by a signal"),
+            Self::Traced { pid, tracer } => write!(f, "process {pid} is already traced by process {tracer}"),
+            Self::Watched(pid) => write!(f, "another leakline is attached to process {pid}"),
+            Self::Forbidden { pid, .. } => write!(f, "the kernel forbids tracing process {pid}"),
+            Self::ForeignArchitecture { pid, found } => write!(f, "process {pid} runs {found}, not an x86-64 program"),
+            Self::NoAllocator { pid, found } => write!(f, "no allocator to hook in process {pid}: {found}"),
+            Self::Vanished(pid) => write!(f, "process {pid} ended or became another program during the attach"),
+            Self::Step { pid, step, found } => write!(f, "cannot {step} in process {pid}: {found}"),
+        }
+    }
+}
+
+impl std::error::Error for AttachError {}
+
+/// Why a session cannot be read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The memory shared with the target cannot be read.
+    Unreadable(String),
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(what) => write!(f, "the memory shared with the target cannot be read: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for SessionError {}

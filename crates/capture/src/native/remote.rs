@@ -1,0 +1,165 @@
+//! System calls made by one thread of the target on our behalf.
+//!
+//! Owns: stopping that thread, the calls, and bringing it back exactly to where it was. Must not know: what is called.
+//!
+//! The other threads run on meanwhile. At every instant the kernel may let the thread go on without us, since leakline can be
+//! killed: what lies on its stack then brings it back, see `arch/x86_64/frame.rs`.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::arch::{self, Call};
+use super::target::Target;
+use crate::sys::ptrace::{Registers, Stop, Tracee};
+
+/// How long a thread may take to stop. One that sleeps uninterruptibly is left alone after that.
+const STOP_LIMIT: Duration = Duration::from_millis(500);
+const ALL_SIGNALS: u64 = u64::MAX;
+
+/// Where the target's own code has the instructions that calls need.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gadgets {
+    /// [`arch::SYSCALL_RETURN`].
+    pub(crate) syscall_return: u64,
+    /// [`arch::RESTORER`].
+    pub(crate) restorer: u64,
+}
+
+/// A stopped thread that makes system calls. Dropping it lets the thread go on.
+#[derive(Debug)]
+pub(crate) struct Remote<'a> {
+    target: &'a Target,
+    tracee: Tracee,
+    registers: Registers,
+    mask: u64,
+    gadgets: Gadgets,
+    frame_at: u64,
+    /// A signal that came in between, to be delivered at the end.
+    held: i32,
+    called: bool,
+    began: Instant,
+}
+
+impl<'a> Remote<'a> {
+    /// Stops a thread. `is_stack` tells whether a range is writable memory of one mapping.
+    pub(crate) fn start(
+        target: &'a Target,
+        tid: u32,
+        gadgets: Gadgets,
+        is_stack: impl Fn(u64, u64) -> bool,
+    ) -> io::Result<Self> {
+        let tracee = Tracee::seize(tid)?;
+        let began = Instant::now();
+        let prepared = tracee.interrupt().and_then(|()| stopped(tracee)).and_then(|()| {
+            // Without the privilege, filters stay in force: a forbidden call then fails, or its filter ends the target.
+            let _ = tracee.suspend_seccomp();
+            let registers = tracee.registers()?;
+            let mask = tracee.signal_mask()?;
+            let frame_at = put_frame(target, tracee, &registers, mask, gadgets, is_stack)?;
+            tracee.set_signal_mask(ALL_SIGNALS)?;
+            Ok((registers, mask, frame_at))
+        });
+        match prepared {
+            Ok((registers, mask, frame_at)) => {
+                Ok(Self { target, tracee, registers, mask, gadgets, frame_at, held: 0, called: false, began })
+            }
+            Err(error) => {
+                let _ = tracee.let_go(0);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes one system call.
+    pub(crate) fn call(&mut self, number: i64, arguments: [u64; 6]) -> io::Result<u64> {
+        let mut registers = self.registers;
+        let call = Call { number, arguments };
+        arch::set_call(&mut registers, self.gadgets.syscall_return, self.frame_at, call);
+        self.tracee.set_registers(&registers)?;
+        self.called = true;
+        self.run_to_syscall_stop()?; // its entry
+        self.run_to_syscall_stop()?; // its exit
+        arch::result(&self.tracee.registers()?)
+    }
+
+    /// The target whose thread this is.
+    pub(crate) fn target(&self) -> &Target {
+        self.target
+    }
+
+    /// Lets the thread go on and says how long it had been stopped.
+    pub(crate) fn finish(self) -> Duration {
+        let began = self.began;
+        drop(self);
+        began.elapsed()
+    }
+
+    fn run_to_syscall_stop(&mut self) -> io::Result<()> {
+        self.tracee.run_to_syscall()?;
+        loop {
+            match self.tracee.wait(STOP_LIMIT)? {
+                Stop::Syscall => return Ok(()),
+                Stop::Signal(signal) => self.held = signal,
+                Stop::Interrupted | Stop::Event => {}
+                Stop::Gone => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
+            }
+            self.tracee.run_to_syscall()?;
+        }
+    }
+
+    /// Brings the thread to a stop in which the kernel handles interrupted system calls, with its own registers.
+    fn restore(&mut self) -> io::Result<()> {
+        // The mask first: if we die now, the frame sets it too; if we die later, nobody else would.
+        self.tracee.set_signal_mask(self.mask)?;
+        if self.called {
+            self.tracee.interrupt()?;
+            self.tracee.resume(0)?;
+            match self.tracee.wait(STOP_LIMIT)? {
+                Stop::Signal(signal) => self.held = signal,
+                Stop::Interrupted | Stop::Event | Stop::Syscall => {}
+                Stop::Gone => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
+            }
+        }
+        self.tracee.set_registers(&arch::undisturbed(&self.registers))
+    }
+}
+
+impl Drop for Remote<'_> {
+    fn drop(&mut self) {
+        // A failure here means that the thread is gone: every other path ends in its frame.
+        let _ = self.restore();
+        let _ = self.tracee.let_go(self.held);
+    }
+}
+
+/// Waits for the stop that was asked for, passing on signals that come first.
+fn stopped(tracee: Tracee) -> io::Result<()> {
+    loop {
+        match tracee.wait(STOP_LIMIT)? {
+            Stop::Interrupted => return Ok(()),
+            Stop::Signal(signal) => tracee.resume(signal)?,
+            Stop::Syscall | Stop::Event => tracee.resume(0)?,
+            Stop::Gone => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
+    }
+}
+
+/// Writes the frame that brings the thread back without us, and says where.
+fn put_frame(
+    target: &Target,
+    tracee: Tracee,
+    registers: &Registers,
+    mask: u64,
+    gadgets: Gadgets,
+    is_stack: impl Fn(u64, u64) -> bool,
+) -> io::Result<u64> {
+    let state = tracee.extended_state()?;
+    let no_room = || io::Error::new(io::ErrorKind::OutOfMemory, "no room on the thread's stack");
+    let at = arch::frame_place(registers, state.len() + arch::FRAME_BYTES_FIXED).ok_or_else(no_room)?;
+    let frame = arch::signal_frame(at, gadgets.restorer, registers, mask, &state);
+    if !is_stack(at, at + frame.len() as u64) {
+        return Err(no_room());
+    }
+    target.write(at, &frame)?;
+    Ok(at)
+}

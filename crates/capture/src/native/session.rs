@@ -1,0 +1,291 @@
+//! One attach from beginning to end.
+//!
+//! Owns: carrying out a plan, the attached target, and undoing it. Must not know: how any step is done.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::{Duration, Instant};
+
+use formats::maps;
+use model::{Address, FrameTrust, Pid, Snapshot, StackId};
+use wire::{Control, MAGIC, STACKS_MAX, VERSION, regions};
+
+use super::arm::{self, Changed};
+use super::code::CodeTables;
+use super::error::{AttachError, SessionError};
+use super::file::SharedFile;
+use super::load::{self, Loaded, Wanted};
+use super::prepare::Plan;
+use super::read;
+use super::remains;
+use super::remote::Gadgets;
+use super::target::Target;
+use super::threads::tracing;
+use super::ticks::Ticks;
+use super::{AttachOptions, Detached, Facts, TargetState};
+use crate::sys::keeper::{ControlPage, Keeper};
+
+/// How often the target's mappings are read anew without a reason.
+const MODULES_EVERY: Duration = Duration::from_secs(5);
+
+/// An attached target. Dropping it takes the hooks out.
+#[derive(Debug)]
+pub struct Session {
+    target: Target,
+    facts: Facts,
+    shared: SharedFile,
+    page: Arc<ControlPage>,
+    keeper: Keeper,
+    code: CodeTables,
+    /// `/proc/PID/maps` as it was last read.
+    maps: Arc<[u8]>,
+    maps_read: Instant,
+    unknown_code: u64,
+    ticks: Ticks,
+    expire: Duration,
+    changed: Vec<Changed>,
+    wanted: Wanted,
+    shared_at: u64,
+    gadgets: Gadgets,
+    attached: bool,
+}
+
+/// Hooks the allocator of a running process.
+pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError> {
+    let mut ticks = Ticks::begin();
+    let began = Instant::now();
+    let target = Target::open(pid)?;
+    remains::remove(&target)?;
+    let text = target.maps()?;
+    let mut plan = Plan::make(&target, &text)?;
+    let failed = |step: &'static str| move |error: io::Error| AttachError::Step { pid, step, found: error.to_string() };
+    let loaded = load_agent(&target, &plan).map_err(|error| gone_or(&target, &error, "bring the agent in"))?;
+    let Loaded { shared_at, file, stopped } = loaded;
+    let shared = SharedFile::new(file);
+    let page = Arc::new(ControlPage::map(shared.file()).map_err(failed("map the shared memory"))?);
+    let keeper = Keeper::start(page.clone()).map_err(failed("start the keeper"))?;
+    let code = std::mem::take(&mut plan.code);
+    let threads = target.threads().map_or(0, |threads| threads.len() as u32);
+    let mut session = Session {
+        facts: facts(&target, &plan, threads, stopped),
+        maps: text.into(),
+        maps_read: Instant::now(),
+        unknown_code: 0,
+        expire: options.expire,
+        changed: plan.relocations.iter().map(changed).collect(),
+        wanted: plan.wanted,
+        gadgets: plan.gadgets,
+        attached: false,
+        ticks: Ticks::begin(),
+        target,
+        shared,
+        page,
+        keeper,
+        code,
+        shared_at,
+    };
+    // From here on an error drops the session, which takes everything out again.
+    session.fill(&plan, options).map_err(|error| gone_or(&session.target, &error, "fill the shared memory"))?;
+    let keeper = &session.keeper;
+    let armed = arm::arm(&session.target, &plan.relocations, || keeper.listen());
+    let stopped = armed.map_err(|error| gone_or(&session.target, &error, "put the hooks in"))?;
+    ticks.start();
+    session.ticks = ticks;
+    session.attached = true;
+    session.facts.longest_stop = session.facts.longest_stop.max(stopped);
+    session.facts.active_after = began.elapsed();
+    Ok(session)
+}
+
+impl Session {
+    /// Everything counted until now.
+    pub fn snapshot(&mut self) -> Result<Snapshot, SessionError> {
+        self.refresh_code();
+        let expire = self.ticks.ticks(self.expire);
+        self.control().expire_ticks.store(expire, Relaxed);
+        let unreadable = |error: io::Error| SessionError::Unreadable(error.to_string());
+        read::snapshot(&self.shared, self.page.control(), &self.ticks, expire).map_err(unreadable)
+    }
+
+    /// The return addresses of one stack, innermost first.
+    pub fn stack(&mut self, id: StackId) -> Option<Vec<(Address, FrameTrust)>> {
+        read::stack(&self.shared, self.page.control(), id)
+    }
+
+    /// The target's mappings as they were last read, in the form of `/proc/PID/maps`.
+    pub fn maps(&self) -> Arc<[u8]> {
+        self.maps.clone()
+    }
+
+    /// Whether the target still runs.
+    pub fn target(&mut self) -> TargetState {
+        let mut word = [0; 8];
+        let link = self.wanted.code_at + self.wanted.link_page;
+        // The memory of a program that ended or called `exec` is empty.
+        match self.target.read(link, &mut word) {
+            Ok(8) => TargetState::Running,
+            _ if self.target.is_alive() => TargetState::Executed,
+            _ => TargetState::Exited,
+        }
+    }
+
+    /// What is known of the attach.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Takes the hooks out; the target is afterwards as it was, apart from what [`Detached::left`] lists.
+    pub fn detach(mut self) -> Detached {
+        let (longest_stop, left) = self.take_out();
+        let snapshot = self.snapshot().unwrap_or_default();
+        Detached { snapshot, longest_stop, left }
+    }
+
+    fn control(&self) -> &Control {
+        self.page.control()
+    }
+
+    /// Writes settings, tables, the agent and, last, the link by which it finds them.
+    fn fill(&mut self, plan: &Plan, options: &AttachOptions) -> io::Result<()> {
+        let control = self.page.control();
+        control.version.store(VERSION, Relaxed);
+        control.expire_ticks.store(self.ticks.ticks(options.expire), Relaxed);
+        control.generation.store(1, Relaxed);
+        control.depth.store(u32::from(options.depth.max(1)), Relaxed);
+        control.stacks_max.store(options.stacks_max.saturating_add(1).min(STACKS_MAX as u32), Relaxed);
+        control.chunks_max.store(plan.chunks, Relaxed);
+        control.granule_shift.store(plan.granule_shift, Relaxed);
+        control.main_stack_low.store(plan.main_stack.0, Relaxed);
+        control.main_stack_high.store(plan.main_stack.1, Relaxed);
+        control.code_at.store(plan.wanted.code_at, Relaxed);
+        control.code_len.store(plan.wanted.code_len, Relaxed);
+        control.shared_at.store(self.shared_at, Relaxed);
+        control.shared_len.store(plan.wanted.shared_len, Relaxed);
+        control.shadow.chunks.store(1, Relaxed);
+        control.stacks.ids.store(1, Relaxed);
+        self.write_patches()?;
+        control.magic.store(MAGIC, Release);
+        let text = self.maps.clone();
+        let mappings: Vec<_> = maps::parse(&text).collect();
+        self.code.publish(&mappings, &self.shared, self.page.control())?;
+        for (at, bytes) in plan.parts() {
+            self.target.write(at, bytes)?;
+        }
+        if !plan.still_holds(&self.target)? {
+            return Err(io::Error::other("its allocator's code changed meanwhile"));
+        }
+        self.target.write(plan.wanted.code_at + plan.image.link, &self.shared_at.to_le_bytes())
+    }
+
+    /// Notes every change in the shared memory before it is made, for whoever has to clean up after us.
+    fn write_patches(&self) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for change in &self.changed {
+            let padded = |part: &[u8]| {
+                let mut part = part.to_vec();
+                part.resize(16, 0);
+                part
+            };
+            bytes.extend_from_slice(&change.at.to_le_bytes());
+            bytes.extend_from_slice(&padded(&change.before));
+            bytes.extend_from_slice(&padded(&change.after));
+            bytes.extend_from_slice(&(change.before.len() as u64).to_le_bytes());
+        }
+        assert!(bytes.len() as u64 <= regions::PATCHES.len, "there is room for every function of every module");
+        self.shared.write(regions::PATCHES.at, &bytes)
+    }
+
+    /// Notices modules that were loaded or unloaded, when the agent met unknown code or some time has passed.
+    fn refresh_code(&mut self) {
+        let unknown = self.control().threads.unknown_code.load(Relaxed);
+        if unknown == self.unknown_code && self.maps_read.elapsed() < MODULES_EVERY {
+            return;
+        }
+        self.unknown_code = unknown;
+        self.maps_read = Instant::now();
+        // A target that is gone has no mappings; what is known of it stays.
+        let Some(text) = self.target.maps().ok().filter(|text| !text.is_empty()) else { return };
+        let mappings: Vec<_> = maps::parse(&text).collect();
+        self.code.learn(&self.target, &mappings);
+        let _ = self.code.publish(&mappings, &self.shared, self.page.control());
+        self.maps = text.into();
+    }
+
+    fn take_out(&mut self) -> (Option<Duration>, Vec<String>) {
+        self.keeper.silence();
+        self.attached = false;
+        if self.target() != TargetState::Running {
+            return (None, Vec::new());
+        }
+        let code = self.wanted.code_at..self.wanted.code_at + self.wanted.code_len;
+        let restored = arm::disarm(&self.target, &self.changed);
+        let drained = restored.and_then(|stopped| {
+            let control = self.page.control();
+            let (free, longest) = arm::drained(&self.target, &code, || read::is_busy(&self.shared, control))?;
+            Ok((free, longest.max(stopped)))
+        });
+        match drained {
+            Ok((true, longest)) => match self.unload() {
+                Ok(stopped) => (Some(longest.max(stopped)), Vec::new()),
+                Err(error) => (Some(longest), self.left(&error.to_string())),
+            },
+            Ok((false, longest)) => (Some(longest), self.left("a thread is still inside the allocator")),
+            Err(_) if self.target() != TargetState::Running => (None, Vec::new()),
+            Err(error) => (None, vec![format!("hooks, dormant: {error}")]),
+        }
+    }
+
+    fn unload(&self) -> io::Result<Duration> {
+        let text = self.target.maps().map_err(|error| io::Error::other(error.to_string()))?;
+        let mappings: Vec<_> = maps::parse(&text).collect();
+        let ranges = [(self.shared_at, self.wanted.shared_len), (self.wanted.code_at, self.wanted.code_len)];
+        tracing(|| load::unload(load::some_thread(&self.target, self.gadgets, &mappings)?, &ranges))
+    }
+
+    fn left(&self, why: &str) -> Vec<String> {
+        let code = format!("{} bytes of unused code at {:#x} ({why})", self.wanted.code_len, self.wanted.code_at);
+        vec![code, format!("the shared memory at {:#x}", self.shared_at)]
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.attached || self.keeper.is_listening() {
+            let _ = self.take_out();
+        } else if self.facts.active_after.is_zero() {
+            // The attach failed halfway: no hook was ever in place.
+            let _ = self.unload();
+        }
+    }
+}
+
+fn load_agent(target: &Target, plan: &Plan) -> io::Result<Loaded> {
+    let text = target.maps().map_err(|error| io::Error::other(error.to_string()))?;
+    let mappings: Vec<_> = maps::parse(&text).collect();
+    tracing(|| load::load(load::some_thread(target, plan.gadgets, &mappings)?, plan.wanted))
+}
+
+fn gone_or(target: &Target, error: &io::Error, step: &'static str) -> AttachError {
+    if target.is_alive() && error.raw_os_error() != Some(libc::ESRCH) {
+        AttachError::Step { pid: target.pid(), step, found: error.to_string() }
+    } else {
+        AttachError::Vanished(target.pid())
+    }
+}
+
+fn changed(relocation: &super::arch::Relocation) -> Changed {
+    Changed { at: relocation.at, before: relocation.before.clone(), after: relocation.after.clone() }
+}
+
+fn facts(target: &Target, plan: &Plan, threads: u32, stopped: Duration) -> Facts {
+    Facts {
+        key: target.key,
+        allocator: plan.allocator.clone(),
+        functions: plan.functions.clone(),
+        unhooked: plan.unhooked.clone(),
+        longest_stop: stopped,
+        active_after: Duration::ZERO,
+        threads,
+    }
+}

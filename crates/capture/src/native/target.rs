@@ -1,0 +1,210 @@
+//! The process to attach to, as it is before anything is changed.
+//!
+//! Owns: its identity, its memory through `/proc/PID/mem`, and the reasons to leave it alone.
+//! Must not know: hooks, the agent.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use model::{Pid, ProcessKey};
+
+use super::error::AttachError;
+
+const ELF_HEADER: usize = 20;
+const ELF_64: u8 = 2;
+const MACHINE_X86_64: u16 = 62;
+
+/// An x86-64 process that can be attached to.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) key: ProcessKey,
+    /// `/proc/PID/mem`, which stays with the program that ran when it was opened: after `exec` it reads nothing.
+    memory: File,
+}
+
+impl Target {
+    /// Opens a process, or says why it cannot be attached to.
+    pub(crate) fn open(pid: Pid) -> Result<Self, AttachError> {
+        if pid.0 == std::process::id() {
+            return Err(AttachError::Itself(pid));
+        }
+        let started = started(pid).ok_or(AttachError::NoSuchProcess(pid))?;
+        refuse_state(pid)?;
+        refuse_architecture(pid)?;
+        let memory = OpenOptions::new().read(true).write(true).open(path(pid, "mem"));
+        let memory = memory.map_err(|error| forbidden_or_gone(pid, &error))?;
+        Ok(Self { key: ProcessKey { pid, started }, memory })
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.key.pid
+    }
+
+    /// A file of the process below `/proc`.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        path(self.key.pid, name)
+    }
+
+    /// The text of `/proc/PID/maps`.
+    pub(crate) fn maps(&self) -> Result<Vec<u8>, AttachError> {
+        fs::read(self.path("maps")).map_err(|error| forbidden_or_gone(self.pid(), &error))
+    }
+
+    /// The numbers of its threads.
+    pub(crate) fn threads(&self) -> io::Result<Vec<u32>> {
+        let mut threads = Vec::new();
+        for entry in fs::read_dir(self.path("task"))? {
+            threads.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        }
+        Ok(threads)
+    }
+
+    /// Whether a thread has ended and is only kept for its parent or its group.
+    pub(crate) fn is_ended(&self, tid: u32) -> bool {
+        let stat = fs::read(self.path(&format!("task/{tid}/stat"))).unwrap_or_default();
+        let behind = stat.iter().rposition(|byte| *byte == b')').and_then(|at| stat.get(at + 2));
+        matches!(behind, None | Some(b'Z' | b'X'))
+    }
+
+    /// Reads memory; fewer bytes than asked for where a mapping ends.
+    pub(crate) fn read(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.memory.read_at(buffer, at)
+    }
+
+    /// Reads exactly `len` bytes.
+    pub(crate) fn read_exactly(&self, at: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        self.memory.read_exact_at(&mut bytes, at)?;
+        Ok(bytes)
+    }
+
+    /// Writes memory, whatever its protection. Callers keep what stood there and can put it back.
+    pub(crate) fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.memory.write_all_at(bytes, at)
+    }
+
+    /// Whether the process still is the one that was opened (it may run another program).
+    pub(crate) fn is_alive(&self) -> bool {
+        started(self.pid()) == Some(self.key.started)
+            && state(self.pid()).is_some_and(|state| state != 'Z' && state != 'X')
+    }
+}
+
+fn path(pid: Pid, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+/// The fields of `/proc/PID/stat` behind the command's name, which may itself hold spaces and parentheses.
+fn stat(pid: Pid) -> Option<Vec<String>> {
+    let text = fs::read(path(pid, "stat")).ok()?;
+    let behind = text.iter().rposition(|byte| *byte == b')')? + 1;
+    let fields = String::from_utf8_lossy(text.get(behind..)?);
+    Some(fields.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
+/// Field 22: start time in clock ticks since boot.
+fn started(pid: Pid) -> Option<u64> {
+    stat(pid)?.get(19)?.parse().ok()
+}
+
+fn state(pid: Pid) -> Option<char> {
+    stat(pid)?.first()?.chars().next()
+}
+
+/// Field 9: `PF_KTHREAD` marks threads of the kernel.
+fn is_kernel_thread(pid: Pid) -> bool {
+    const KERNEL_THREAD: u64 = 0x0020_0000;
+    let flags = stat(pid).and_then(|fields| fields.get(6)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & KERNEL_THREAD != 0)
+}
+
+fn refuse_state(pid: Pid) -> Result<(), AttachError> {
+    if is_kernel_thread(pid) {
+        return Err(AttachError::KernelThread(pid));
+    }
+    let tracer = fs::read_to_string(path(pid, "status")).ok().and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+        line.trim().parse::<u32>().ok()
+    });
+    match (state(pid), tracer) {
+        (None, _) => Err(AttachError::NoSuchProcess(pid)),
+        (Some('Z' | 'X'), _) => Err(AttachError::Zombie(pid)),
+        (_, Some(tracer)) if tracer != 0 => Err(AttachError::Traced { pid, tracer: Pid(tracer) }),
+        (Some('T' | 't'), _) => Err(AttachError::Stopped(pid)),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_architecture(pid: Pid) -> Result<(), AttachError> {
+    let mut header = Vec::new();
+    let file = File::open(path(pid, "exe")).map_err(|error| forbidden_or_gone(pid, &error))?;
+    file.take(ELF_HEADER as u64).read_to_end(&mut header).map_err(|error| forbidden_or_gone(pid, &error))?;
+    match architecture(&header) {
+        None => Ok(()),
+        Some(found) => Err(AttachError::ForeignArchitecture { pid, found }),
+    }
+}
+
+/// What a program file is, unless it is a 64-bit x86 one.
+fn architecture(header: &[u8]) -> Option<String> {
+    let (Some(magic), Some(class), Some(machine)) = (header.get(..4), header.get(4), header.get(18..20)) else {
+        return Some("a file that is no program".into());
+    };
+    let machine = u16::from_le_bytes([machine[0], machine[1]]);
+    match (magic, *class, machine) {
+        (b"\x7fELF", ELF_64, MACHINE_X86_64) => None,
+        (b"\x7fELF", 1, machine) => Some(format!("a 32-bit program (ELF machine {machine})")),
+        (b"\x7fELF", _, machine) => Some(format!("a program for another processor (ELF machine {machine})")),
+        _ => Some("a file that is no program".into()),
+    }
+}
+
+/// The error of a failed look at `/proc/PID`.
+fn forbidden_or_gone(pid: Pid, error: &io::Error) -> AttachError {
+    if started(pid).is_none() {
+        AttachError::NoSuchProcess(pid)
+    } else if state(pid).is_none_or(|state| state == 'Z') {
+        AttachError::Zombie(pid)
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        AttachError::Forbidden { pid, ptrace_scope: ptrace_scope() }
+    } else {
+        AttachError::Step { pid, step: "read /proc/PID", found: error.to_string() }
+    }
+}
+
+/// `kernel.yama.ptrace_scope`; none where the kernel has no such setting, which means no restriction.
+pub(crate) fn ptrace_scope() -> Option<u8> {
+    fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_files_are_told_apart() {
+        let header = |class: u8, machine: u16| {
+            let mut header = b"\x7fELF\0\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\0\0".to_vec();
+            header[4] = class;
+            header[18..20].copy_from_slice(&machine.to_le_bytes());
+            header
+        };
+        assert_eq!(architecture(&header(2, 62)), None);
+        assert_eq!(architecture(&header(1, 3)), Some("a 32-bit program (ELF machine 3)".into()));
+        assert_eq!(architecture(&header(2, 183)), Some("a program for another processor (ELF machine 183)".into()));
+        assert_eq!(architecture(b"#!/bin/sh\nexec something\n"), Some("a file that is no program".into()));
+        assert_eq!(architecture(b""), Some("a file that is no program".into()));
+    }
+
+    #[test]
+    fn processes_that_cannot_be_attached_to_are_named() {
+        assert!(matches!(Target::open(Pid(std::process::id())), Err(AttachError::Itself(_))));
+        assert!(matches!(Target::open(Pid(0x7fff_fff0)), Err(AttachError::NoSuchProcess(_))));
+        // Process 2 is kthreadd, except in a pid namespace of its own.
+        if is_kernel_thread(Pid(2)) {
+            assert!(matches!(Target::open(Pid(2)), Err(AttachError::KernelThread(_))));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `ptrace(2)` on single threads, without policy.
+//!
+//! Owns: the calls and the meaning of wait statuses. Must not know: what a tracee is stopped for.
+
+#![expect(unsafe_code, reason = "ptrace and waitpid take pointers and have no safe wrapper in std")]
+
+use std::io;
+use std::ptr::{from_mut, from_ref};
+use std::time::{Duration, Instant};
+
+use libc::{c_int, c_uint, c_void, iovec, pid_t, user_regs_struct};
+
+/// Registers of a stopped thread.
+pub(crate) type Registers = user_regs_struct;
+
+const NT_X86_XSTATE: usize = 0x202;
+/// The largest processor state that signal frames of today hold (AVX-512 and AMX tiles need 11 KiB).
+const XSTATE_MAX: usize = 16 * 1024;
+
+/// Why a thread stopped, or that it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// `PTRACE_INTERRUPT` or a group stop.
+    Interrupted,
+    /// Entry to or exit from a system call.
+    Syscall,
+    /// A signal is about to be delivered; it has to be passed on when the thread is resumed.
+    Signal(c_int),
+    /// Some other event.
+    Event,
+    /// The thread or process is gone.
+    Gone,
+}
+
+/// A thread that this thread traces. Dropping it does not let go of it: the kernel does when this thread ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tracee {
+    tid: pid_t,
+}
+
+fn request(what: c_uint, tid: pid_t, address: usize, data: usize) -> io::Result<()> {
+    // SAFETY: for the requests in this file `data` is a number or points to a buffer that outlives the call.
+    let result = unsafe { libc::ptrace(what, tid, address as *mut c_void, data as *mut c_void) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+impl Tracee {
+    /// Starts to trace a thread, which runs on.
+    pub(crate) fn seize(tid: u32) -> io::Result<Self> {
+        let tid = tid as pid_t;
+        request(libc::PTRACE_SEIZE, tid, 0, libc::PTRACE_O_TRACESYSGOOD as usize)?;
+        Ok(Self { tid })
+    }
+
+    /// Asks the thread to stop; [`Self::wait`] tells when it has.
+    pub(crate) fn interrupt(self) -> io::Result<()> {
+        request(libc::PTRACE_INTERRUPT, self.tid, 0, 0)
+    }
+
+    /// Lifts seccomp filters while the thread is traced; only a fully privileged tracer may.
+    pub(crate) fn suspend_seccomp(self) -> io::Result<()> {
+        const SUSPEND_SECCOMP: usize = 1 << 21;
+        let options = libc::PTRACE_O_TRACESYSGOOD as usize | SUSPEND_SECCOMP;
+        request(libc::PTRACE_SETOPTIONS, self.tid, 0, options)
+    }
+
+    /// Runs until the next entry to or exit from a system call.
+    pub(crate) fn run_to_syscall(self) -> io::Result<()> {
+        request(libc::PTRACE_SYSCALL, self.tid, 0, 0)
+    }
+
+    /// Runs on and delivers `signal`, if it is not zero.
+    pub(crate) fn resume(self, signal: c_int) -> io::Result<()> {
+        request(libc::PTRACE_CONT, self.tid, 0, signal as usize)
+    }
+
+    /// Runs on untraced and delivers `signal`, if it is not zero.
+    pub(crate) fn let_go(self, signal: c_int) -> io::Result<()> {
+        request(libc::PTRACE_DETACH, self.tid, 0, signal as usize)
+    }
+
+    pub(crate) fn registers(self) -> io::Result<Registers> {
+        // SAFETY: the structure consists of integers, for which zero is a value.
+        let mut registers: Registers = unsafe { std::mem::zeroed() };
+        request(libc::PTRACE_GETREGS, self.tid, 0, from_mut(&mut registers) as usize)?;
+        Ok(registers)
+    }
+
+    pub(crate) fn set_registers(self, registers: &Registers) -> io::Result<()> {
+        request(libc::PTRACE_SETREGS, self.tid, 0, from_ref(registers) as usize)
+    }
+
+    /// The extended processor state in the layout of `XSAVE`.
+    pub(crate) fn extended_state(self) -> io::Result<Vec<u8>> {
+        let mut state = vec![0_u8; XSTATE_MAX];
+        let mut area = iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
+        request(libc::PTRACE_GETREGSET, self.tid, NT_X86_XSTATE, from_mut(&mut area) as usize)?;
+        state.truncate(area.iov_len);
+        Ok(state)
+    }
+
+    /// The set of blocked signals.
+    pub(crate) fn signal_mask(self) -> io::Result<u64> {
+        let mut mask = 0_u64;
+        request(libc::PTRACE_GETSIGMASK as c_uint, self.tid, 8, from_mut(&mut mask) as usize)?;
+        Ok(mask)
+    }
+
+    pub(crate) fn set_signal_mask(self, mask: u64) -> io::Result<()> {
+        request(libc::PTRACE_SETSIGMASK as c_uint, self.tid, 8, from_ref(&mask) as usize)
+    }
+
+    /// Waits for the next stop; an error of kind `TimedOut` after `limit`, so that a thread that sleeps uninterruptibly in the
+    /// kernel cannot keep the others stopped.
+    pub(crate) fn wait(self, limit: Duration) -> io::Result<Stop> {
+        const YIELDS: u32 = 100;
+        let begin = Instant::now();
+        let mut rounds = 0_u32;
+        loop {
+            if let Some(stop) = self.poll()? {
+                return Ok(stop);
+            }
+            if begin.elapsed() > limit {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            rounds += 1;
+            if rounds < YIELDS {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(Duration::from_micros(20));
+            }
+        }
+    }
+
+    fn poll(self) -> io::Result<Option<Stop>> {
+        let mut status: c_int = 0;
+        // SAFETY: `status` outlives the call.
+        let result = unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL | libc::WNOHANG) };
+        match result {
+            0 => Ok(None),
+            -1 => match io::Error::last_os_error() {
+                error if error.raw_os_error() == Some(libc::ECHILD) => Ok(Some(Stop::Gone)),
+                error if error.raw_os_error() == Some(libc::EINTR) => Ok(None),
+                error => Err(error),
+            },
+            _ => Ok(Some(meaning(status))),
+        }
+    }
+}
+
+fn meaning(status: c_int) -> Stop {
+    const SYSCALL_STOP: c_int = libc::SIGTRAP | 0x80;
+    if !libc::WIFSTOPPED(status) {
+        return Stop::Gone;
+    }
+    match (libc::WSTOPSIG(status), status >> 16) {
+        (SYSCALL_STOP, _) => Stop::Syscall,
+        (_, libc::PTRACE_EVENT_STOP) => Stop::Interrupted,
+        (signal, 0) => Stop::Signal(signal),
+        (_, _) => Stop::Event,
+    }
+}
+
+/// Whether an error says that there is no such thread any more.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
+}
+
+const _: () = assert!(size_of::<*mut c_void>() == size_of::<usize>(), "addresses are passed as numbers");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: c_int, stop: Stop) {
+        assert_eq!(meaning(status), stop);
+    }
+
+    #[test]
+    fn statuses_have_one_meaning_each() {
+        check(0, Stop::Gone);
+        check(libc::SIGKILL, Stop::Gone);
+        check(libc::SIGUSR1 << 8 | 0x7f, Stop::Signal(libc::SIGUSR1));
+        check((libc::SIGTRAP | 0x80) << 8 | 0x7f, Stop::Syscall);
+        check(libc::PTRACE_EVENT_STOP << 16 | libc::SIGTRAP << 8 | 0x7f, Stop::Interrupted);
+        check(libc::PTRACE_EVENT_STOP << 16 | libc::SIGSTOP << 8 | 0x7f, Stop::Interrupted);
+        check(libc::PTRACE_EVENT_CLONE << 16 | libc::SIGTRAP << 8 | 0x7f, Stop::Event);
+    }
+}
