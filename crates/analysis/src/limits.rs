@@ -28,6 +28,31 @@ pub(crate) const MATERIAL_HOUR: u64 = 8 * 1024 * 1024;
 /// A process must grow by at least this share of its size (one part in so many), else it is merely large.
 pub(crate) const MATERIAL_SHARE: u64 = 500;
 
+/// Growth of a kind of memory below this is not named: tables and stacks move by as much at any time.
+pub(crate) const KIND_MIN: u64 = 64 * 1024;
+/// What a process does in its first seconds is starting up, where its start was seen.
+pub(crate) const WARM_UP: Duration = Duration::from_secs(5);
+/// A rise must be this many standard deviations from chance (two-sided 1 %). More would refuse six monotone points.
+pub(crate) const SCORE_MIN: f64 = 2.576;
+/// A single increment of more than this share of the growth makes it a step.
+pub(crate) const STEP_SHARE: f64 = 0.6;
+/// The second half must grow at least this much of the first half's slope ...
+pub(crate) const HALVES_RATIO: f64 = 0.5;
+/// ... and of the slope of the whole, or growth is ending.
+pub(crate) const SLOWED_RATIO: f64 = 0.35;
+/// Halves with fewer points have no slope that could be compared with each other.
+pub(crate) const HALF_POINTS_MIN: usize = 8;
+/// Growth must be this many times the median distance of the points from their line.
+pub(crate) const NOISE_TIMES: f64 = 2.5;
+/// A fall of at least this share of the range, from a peak to the trough after it, is a tooth.
+pub(crate) const TOOTH_SHARE: f64 = 0.25;
+/// So many teeth make a sawtooth; one fall is only the end of something.
+pub(crate) const TEETH_MIN: usize = 2;
+/// So many troughs, each higher than the one before, are a rising floor.
+pub(crate) const TROUGHS_MIN: usize = 3;
+/// Points of the recent rate.
+pub(crate) const RECENT_POINTS: usize = 10;
+
 const _: () = assert!(JUDGED_MAX <= POINTS_MAX, "a trend cannot use more points than are kept");
 const _: () = assert!(POINTS_MIN <= SITE_POINTS_MAX, "a site must be able to have a trend");
 const _: () = assert!(POINTS_MAX.is_multiple_of(2) && SITE_POINTS_MAX.is_multiple_of(2), "thinning merges pairs");

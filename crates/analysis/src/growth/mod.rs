@@ -2,8 +2,14 @@
 //!
 //! Owns: the histories of all processes and their ranking. Must not know: how memory is read or shown.
 
+mod history;
+mod judge;
+mod teeth;
 mod verdict;
+pub(crate) mod words;
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +17,8 @@ use model::{Bytes, Identity, MachineSample, MemorySample, ProcessKey, Reading};
 
 use crate::Rate;
 use crate::limits;
+
+use self::history::History;
 
 pub use verdict::{GrowthVerdict, MemoryKind};
 
@@ -74,6 +82,9 @@ pub struct Growth {
 #[derive(Debug)]
 pub struct GrowthTracker {
     options: GrowthOptions,
+    histories: HashMap<ProcessKey, History>,
+    memory_available: Reading<Bytes>,
+    beats: u64,
     losses: TrackerLosses,
 }
 
@@ -86,26 +97,70 @@ impl Default for GrowthOptions {
 impl GrowthTracker {
     /// A tracker that has seen nothing yet.
     pub fn new(options: GrowthOptions) -> Self {
-        Self { options, losses: TrackerLosses::default() }
+        let memory_available = Reading::Missing(model::Why::NotRecorded);
+        Self { options, histories: HashMap::new(), memory_available, beats: 0, losses: TrackerLosses::default() }
     }
 
-    /// Takes one sample of the machine, later than those before it.
+    /// Takes one sample of the machine, later than those before it. Processes that it does not name have ended.
     pub fn add(&mut self, sample: &MachineSample) {
-        let _ = (sample, self.options);
+        self.beats += 1;
+        self.memory_available = sample.memory_available;
+        for process in &sample.processes {
+            if !process.identity.kernel_thread {
+                self.add_process(sample.at, &process.identity, process.memory);
+            }
+        }
+        let (before, beats) = (self.histories.len(), self.beats);
+        self.histories.retain(|_, history| history.seen == beats);
+        self.losses.processes_ended += (before - self.histories.len()) as u64;
     }
 
     /// Tells how much memory the cgroup of a process may still take, so that exhaustion is judged by the nearer bound.
     pub fn set_room(&mut self, process: ProcessKey, room: Reading<Bytes>) {
-        let _ = (process, room);
+        if let Some(history) = self.histories.get_mut(&process) {
+            history.room = room;
+        }
     }
 
-    /// All processes of the last sample, judged, worst first.
+    /// All processes of the last sample, judged, worst first: those that grow by their rate, then the others by theirs.
     pub fn ranking(&self) -> Vec<Growth> {
-        Vec::new()
+        let mut ranking: Vec<Growth> =
+            self.histories.values().map(|history| history.judged(self.memory_available)).collect();
+        ranking.sort_by_cached_key(place);
+        ranking
     }
 
     /// What could not be kept.
     pub const fn losses(&self) -> TrackerLosses {
         self.losses
     }
+
+    fn add_process(&mut self, at: Duration, identity: &Arc<Identity>, memory: MemorySample) {
+        let key = identity.key;
+        if !self.histories.contains_key(&key) {
+            if self.histories.len() >= self.options.processes_max {
+                self.losses.samples_untracked += 1;
+                return;
+            }
+            // A process that was there at the first sample is of unknown age; one that came later has just started.
+            let born = self.beats > 1;
+            self.histories.insert(key, History::new(identity.clone(), memory, born));
+        }
+        if let Some(history) = self.histories.get_mut(&key) {
+            let (kept, thinned) = history.add(self.beats, at, identity, memory);
+            self.losses.samples_unreadable += u64::from(!kept);
+            self.losses.samples_thinned += thinned;
+        }
+    }
 }
+
+/// The order of the ranking: judged growth first, then by rate, then by size; the pid last, so that the order is stable.
+fn place(growth: &Growth) -> impl Ord + use<> {
+    let rate = growth.per_hour.map(|rate| rate.per_hour).known();
+    let rate = rate.or(growth.recent_per_hour.known());
+    let size = growth.memory.private().known();
+    (growth.verdict != GrowthVerdict::Growing, Reverse(rate), Reverse(size), growth.identity.key)
+}
+
+#[cfg(test)]
+mod tests;

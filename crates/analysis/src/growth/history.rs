@@ -1,0 +1,241 @@
+//! The history of one process, and its judgement.
+//!
+//! Owns: which kinds of memory are judged, and what else matters than their series. Must not know: other processes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Bytes, Identity, MemorySample, Reading, Why};
+
+use super::judge::{Judgement, judge};
+use super::words::{amount, span};
+use super::{Exhaustion, Growth, GrowthVerdict, MemoryKind};
+use crate::Rate;
+use crate::limits::{KIND_MIN, MATERIAL_MIN, POINTS_MAX, RECENT_POINTS, WARM_UP};
+use crate::series::{Height, Point, Series};
+
+const KIB: u64 = 1024;
+
+/// How sure growth of shared memory is against growth of private memory: a page counts for a process as soon as it
+/// touches it, whoever made it, so that a pool of shared buffers that is visited page by page looks like growth.
+const SHARED_CONFIDENCE: f64 = 0.6;
+/// How sure growth is of a process that started while it was watched.
+const BORN_CONFIDENCE: f64 = 0.8;
+
+/// The kinds of memory of one sample in KiB: a quarter of the size of four `Bytes`, up to 4 TiB each, times 120 points, times
+/// thousands of processes.
+#[derive(Clone, Copy, Debug)]
+struct Kinds {
+    anon: u32,
+    swap: u32,
+    shmem: u32,
+    file: u32,
+}
+
+const _: () = assert!(size_of::<Kinds>() == 16, "histories are counted by this size in limits.rs");
+
+/// What is kept of one process.
+#[derive(Debug)]
+pub(super) struct History {
+    /// The beat of its last sample.
+    pub(super) seen: u64,
+    /// What its group may still take.
+    pub(super) room: Reading<Bytes>,
+    identity: Arc<Identity>,
+    memory: MemorySample,
+    series: Series<Kinds>,
+    /// Whether its start was seen.
+    born: bool,
+}
+
+impl Height for Kinds {
+    fn height(&self) -> u64 {
+        u64::from(self.anon) + u64::from(self.swap)
+    }
+}
+
+impl Kinds {
+    fn of(memory: &MemorySample) -> Option<Self> {
+        let kib = |reading: Reading<Bytes>| Some(u32::try_from(reading.known()?.0 / KIB).unwrap_or(u32::MAX));
+        Some(Self {
+            anon: kib(memory.anon)?,
+            swap: kib(memory.swap)?,
+            shmem: kib(memory.shmem)?,
+            file: kib(memory.file)?,
+        })
+    }
+
+    fn private(&self) -> u64 {
+        self.height() * KIB
+    }
+
+    fn shared(&self) -> u64 {
+        u64::from(self.shmem) * KIB
+    }
+}
+
+impl History {
+    pub(super) const fn new(identity: Arc<Identity>, memory: MemorySample, born: bool) -> Self {
+        let room = Reading::Missing(Why::NotRecorded);
+        Self { seen: 0, room, identity, memory, series: Series::new(POINTS_MAX), born }
+    }
+
+    /// Takes a sample; returns whether its figures were there, and how many samples were merged away.
+    pub(super) fn add(
+        &mut self,
+        beat: u64,
+        at: Duration,
+        identity: &Arc<Identity>,
+        memory: MemorySample,
+    ) -> (bool, u64) {
+        self.seen = beat;
+        if executed(&self.identity, identity) {
+            self.series.clear();
+            self.born = true;
+        }
+        self.identity = identity.clone();
+        self.memory = memory;
+        match Kinds::of(&memory) {
+            Some(kinds) => (true, self.series.push(at, kinds)),
+            None => (false, 0),
+        }
+    }
+
+    pub(super) fn judged(&self, memory_available: Reading<Bytes>) -> Growth {
+        let points = self.settled();
+        let shared_grows = growth_of(points, |kinds| u64::from(kinds.shmem)) * KIB as i64 >= MATERIAL_MIN as i64;
+        let private = judge(&series_of(points, Kinds::private));
+        let settled = matches!(private.verdict, GrowthVerdict::Growing | GrowthVerdict::TooShort);
+        let (mut judgement, shared) = if shared_grows && !settled {
+            preferred(private, judge(&series_of(points, Kinds::shared)))
+        } else {
+            (private, false)
+        };
+        self.weigh(&mut judgement, points, shared);
+        let kind = kind(points, judgement.verdict, shared);
+        let exhaustion = exhaustion(&judgement, memory_available, self.room);
+        Growth {
+            identity: self.identity.clone(),
+            memory: self.memory,
+            verdict: judgement.verdict,
+            kind,
+            per_hour: judgement.rate,
+            recent_per_hour: recent(self.series.points()),
+            confidence: judgement.confidence,
+            exhaustion,
+            reasons: judgement.reasons,
+            history: self.series.points().iter().map(|point| (point.at, Bytes(point.value.private()))).collect(),
+        }
+    }
+
+    /// The points without the warm-up, where it was seen.
+    fn settled(&self) -> &[Point<Kinds>] {
+        let points = self.series.points();
+        let Some(first) = points.first().filter(|_| self.born) else { return points };
+        let start = points.partition_point(|point| point.at < first.at + WARM_UP);
+        points.get(start..).unwrap_or_default()
+    }
+
+    /// Adds what the series itself cannot know.
+    fn weigh(&self, judgement: &mut Judgement, points: &[Point<Kinds>], shared: bool) {
+        if judgement.verdict == GrowthVerdict::TooShort && Kinds::of(&self.memory).is_none() {
+            judgement.reasons = vec!["its memory by kind cannot be read".to_owned()];
+        }
+        let file = growth_of(points, |kinds| u64::from(kinds.file));
+        if file > growth_of(points, Kinds::height).max(0) && file as u64 * KIB >= MATERIAL_MIN {
+            let bytes = amount((file as u64 * KIB) as f64);
+            judgement
+                .reasons
+                .push(format!("mapped files in RAM grew by {bytes}: the kernel drops them when it needs room"));
+        }
+        if judgement.verdict != GrowthVerdict::Growing {
+            return;
+        }
+        if self.born {
+            let age = span(self.series.span());
+            judgement.reasons.push(format!("against: it started {age} ago and may still be warming up"));
+            judgement.confidence = judgement.confidence.map(|confidence| confidence * BORN_CONFIDENCE);
+        }
+        if shared {
+            let reason = "against: shared memory counts for whoever touches it; another process may have made it";
+            judgement.reasons.push(reason.to_owned());
+            judgement.confidence = judgement.confidence.map(|confidence| confidence * SHARED_CONFIDENCE);
+        }
+    }
+}
+
+/// An `exec` changes name and arguments; a process that only renames itself keeps its arguments (or the reverse).
+fn executed(before: &Arc<Identity>, after: &Arc<Identity>) -> bool {
+    !Arc::ptr_eq(before, after) && before.command != after.command && before.arguments != after.arguments
+}
+
+fn series_of(points: &[Point<Kinds>], bytes: impl Fn(&Kinds) -> u64) -> Vec<Point<u64>> {
+    points.iter().map(|point| Point { at: point.at, value: bytes(&point.value) }).collect()
+}
+
+/// Last less first, in KiB.
+fn growth_of(points: &[Point<Kinds>], kib: impl Fn(&Kinds) -> u64) -> i64 {
+    match (points.first(), points.last()) {
+        (Some(first), Some(last)) => kib(&last.value) as i64 - kib(&first.value) as i64,
+        _ => 0,
+    }
+}
+
+/// Shared memory is only worth a word where it grows.
+fn preferred(private: Judgement, shared: Judgement) -> (Judgement, bool) {
+    if shared.verdict == GrowthVerdict::Growing { (shared, true) } else { (private, false) }
+}
+
+fn kind(points: &[Point<Kinds>], verdict: GrowthVerdict, shared: bool) -> Option<MemoryKind> {
+    let private = [
+        (growth_of(points, |kinds| u64::from(kinds.anon)), MemoryKind::Anon),
+        (growth_of(points, |kinds| u64::from(kinds.swap)), MemoryKind::Swap),
+    ];
+    let others = [
+        (growth_of(points, |kinds| u64::from(kinds.shmem)), MemoryKind::Shmem),
+        (growth_of(points, |kinds| u64::from(kinds.file)), MemoryKind::File),
+    ];
+    let judged_private = verdict == GrowthVerdict::Growing && !shared;
+    if verdict == GrowthVerdict::Growing && shared {
+        return Some(MemoryKind::Shmem);
+    }
+    let others = others.into_iter().filter(|_| !judged_private);
+    let most = private.into_iter().chain(others).max_by_key(|(growth, _)| *growth);
+    most.filter(|(growth, _)| *growth * KIB as i64 >= KIND_MIN as i64).map(|(_, kind)| kind)
+}
+
+/// Growth over the last few samples, from the ends: cheap, and as nervous as a live view should be.
+fn recent(points: &[Point<Kinds>]) -> Reading<i64> {
+    let start = points.len().saturating_sub(RECENT_POINTS);
+    let points = points.get(start..).unwrap_or_default();
+    match (points.first(), points.last()) {
+        (Some(first), Some(last)) if last.at > first.at => {
+            let seconds = last.at.saturating_sub(first.at).as_secs_f64();
+            let growth = growth_of(points, Kinds::height) as f64 * KIB as f64;
+            Reading::Known((growth / seconds * 3600.0).round() as i64)
+        }
+        _ => Reading::Missing(Why::TooShort),
+    }
+}
+
+fn exhaustion(judgement: &Judgement, machine: Reading<Bytes>, group: Reading<Bytes>) -> Reading<Exhaustion> {
+    let Reading::Known(rate) = judgement.rate else { return Reading::Missing(Why::TooShort) };
+    if judgement.verdict != GrowthVerdict::Growing {
+        return Reading::Missing(Why::NotRecorded);
+    }
+    let room = match (machine, group) {
+        (Reading::Known(machine), Reading::Known(group)) => Reading::Known(machine.min(group)),
+        (Reading::Missing(_), Reading::Known(group)) => Reading::Known(group),
+        (machine, Reading::Missing(_)) => machine,
+    };
+    room.map(|room| until_full(room, rate))
+}
+
+fn until_full(room: Bytes, rate: Rate) -> Exhaustion {
+    let after = |per_hour: i64| {
+        let hours = room.0 as f64 / per_hour as f64;
+        (per_hour > 0).then(|| Duration::try_from_secs_f64(hours * 3600.0).unwrap_or(Duration::MAX))
+    };
+    let estimate = after(rate.per_hour).unwrap_or(Duration::MAX);
+    Exhaustion { after: estimate, soonest: after(rate.high).unwrap_or(estimate), latest: after(rate.low) }
+}
