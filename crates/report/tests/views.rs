@@ -6,6 +6,8 @@
 
 #[path = "views/golden.rs"]
 mod golden;
+#[path = "views/hostile.rs"]
+mod hostile;
 #[path = "views/json.rs"]
 mod json;
 #[path = "views/samples.rs"]

@@ -112,6 +112,7 @@ impl Screen {
         // Figures that come after the user has left the process are of no use.
         let is_shown = matches!(self.place, Place::Sites | Place::Stack(_));
         self.sites = is_shown.then_some(view);
+        debug_assert!(self.sites.is_some() || self.from_ranking, "a screen without a ranking always shows its sites");
     }
 
     /// A line at the bottom, for example why an attach was refused; it goes away with the next key.
@@ -269,6 +270,7 @@ impl Screen {
     /// Keeps the process as it is now: it may have ended at the next beat, and its last figures are of use then.
     fn open_process(&mut self) {
         let Some(view) = self.machine.as_ref().and_then(|machine| self.ranking.selected(machine)) else { return };
+        debug_assert_eq!(self.place, Place::Ranking, "processes are opened from the ranking");
         self.opened = Some(Opened { view: view.clone(), alive: true });
         self.place = Place::Process;
     }

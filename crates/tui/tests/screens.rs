@@ -356,3 +356,54 @@ fn a_stack_that_is_awaited_opens_only_once() {
     screen.show_sites(samples::sites());
     assert!(text_of(&drawn(&screen, USUAL)).contains("leakline watch"), "a refused attach opens nothing");
 }
+
+/// Keys and figures in any order, from a generator of numbers (xorshift), so that a failure can be repeated.
+#[test]
+fn no_order_of_keys_and_figures_is_fatal() {
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut below = |end: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % end
+    };
+    for mut screen in [Screen::watch(), Screen::attach()] {
+        for _ in 0..5_000 {
+            match below(8) {
+                0 => screen.show_machine(crowd(below(40) as u32)),
+                1 => screen.show_sites(some_sites(below(3) as usize)),
+                2 => screen.say("refused".to_owned()),
+                _ => drop(screen.key(any_key(below(24)))),
+            }
+            if below(16) == 0 {
+                drawn(&screen, (below(120) as u16, below(40) as u16));
+            }
+        }
+    }
+}
+
+fn some_sites(number: usize) -> report::SitesView {
+    let mut view = samples::sites();
+    view.sites.truncate(number);
+    view
+}
+
+fn any_key(number: u64) -> Key {
+    let keys = [
+        Key::Up,
+        Key::Down,
+        Key::PageUp,
+        Key::PageDown,
+        Key::Home,
+        Key::End,
+        Key::Enter,
+        Key::Enter,
+        Key::Escape,
+        Key::Backspace,
+        Key::Tab,
+        Key::Resize,
+    ];
+    let letters = ['/', 'a', 's', 'r', '?', 'G', 'N', 'P', 'x', 'j', 'k', 'V'];
+    let number = number as usize;
+    keys.get(number).copied().unwrap_or_else(|| Key::Character(letters[number - keys.len()]))
+}

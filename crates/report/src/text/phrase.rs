@@ -21,6 +21,7 @@ pub(super) fn count(number: u64) -> String {
         }
         written.push(digit);
     }
+    debug_assert_eq!(written.replace(',', ""), digits, "setting off changes no digit");
     written
 }
 

@@ -73,6 +73,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     if width > 0 {
         kept.push('…');
     }
+    debug_assert!(kept.width() <= width, "{kept} is wider than {width}");
     kept
 }
 

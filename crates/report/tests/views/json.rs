@@ -2,6 +2,8 @@
 //!
 //! Owns: one golden file for each document. Must not know: texts.
 
+use std::collections::BTreeSet;
+
 use report::{Document, EventView, metrics};
 use serde_json::Value;
 
@@ -89,5 +91,35 @@ fn what_is_missing_says_why() {
         [&gone["memory"]["rss_bytes"], &gone["growth"], &gone["user"], &gone["exhaustion"], &gone["confidence"]]
     {
         assert_eq!(figure["missing"], "the process is gone", "{figure}");
+    }
+}
+
+/// All keys of a document.
+fn keys_of(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| keys_of(item, keys)),
+        Value::Object(members) => {
+            for (key, member) in members {
+                keys.insert(key.clone());
+                keys_of(member, keys);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// These stand above columns; in JSON their parts have keys of their own.
+const ONLY_TITLES: [&str; 5] = ["place", "interval", "may_leak_blocks", "may_leak_bytes", "site"];
+
+#[test]
+fn every_metric_is_shown_somewhere() {
+    let (hunt, sites, mut keys) = (samples::hunt(), samples::sites(), BTreeSet::new());
+    keys_of(&written(Document::Hunt { view: &hunt, attached: &[sites] }), &mut keys);
+    for event in samples::events() {
+        keys_of(&written(Document::Event(&event)), &mut keys);
+    }
+    for metric in metrics::ALL {
+        let is_shown = keys.contains(metric.key) || ONLY_TITLES.contains(&metric.key);
+        assert!(is_shown, "`{}` is described but never shown", metric.key);
     }
 }

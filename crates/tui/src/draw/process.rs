@@ -57,6 +57,7 @@ fn curve(canvas: &mut Canvas<'_>, view: &ProcessView) {
     canvas.top(Tone::Faint, "private memory (anon + swap) over time");
     let least = points.iter().fold(f64::MAX, |least, point| least.min(point.1));
     let greatest = points.iter().fold(0.0, |greatest: f64, point| greatest.max(point.1)).max(least + 1.0);
+    debug_assert!(least < greatest && first.0 <= newest.0, "an axis runs from the lesser to the greater");
     let bytes = |figure: f64| Bytes(figure as u64).to_string();
     let since = |at: f64| Span(Duration::try_from_secs_f64(at).unwrap_or_default()).to_string();
     let dataset = Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).data(&points);

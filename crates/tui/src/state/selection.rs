@@ -32,6 +32,7 @@ impl<Key: Copy + PartialEq> Selection<Key> {
     pub(crate) fn shift(&mut self, rows: &[Key], by: isize) {
         let Some(index) = self.index(rows) else { return };
         self.index = index.saturating_add_signed(by).min(rows.len() - 1);
+        debug_assert!(self.index < rows.len(), "the selection is outside of the list");
         self.key = Some(rows[self.index]);
     }
 }
