@@ -13,10 +13,26 @@ pub(crate) const JUDGED_MAX: usize = 64;
 pub(crate) const PROCESSES_MAX: usize = 8_192;
 /// Points kept of one site.
 pub(crate) const SITE_POINTS_MAX: usize = 32;
-/// Sites whose history is kept; only sites with expired blocks have one.
-pub(crate) const SITE_HISTORIES_MAX: usize = 4_096;
-/// Sites that are known by name of their stack at all; equals the room in the tables in the target.
-pub(crate) const SITES_MAX: usize = 65_536;
+/// Sites whose history is kept: 16,384 histories are 20 MB. Only sites with blocks that ever expired have one.
+pub(crate) const SITE_HISTORIES_MAX: usize = 16_384;
+/// Fewer expired blocks than this are no pattern: programs keep one or two of many things.
+pub(crate) const LEAK_BLOCKS_MIN: u64 = 3;
+/// So many late frees demote a site, if they are ...
+pub(crate) const LATE_FREES_MIN: u64 = 8;
+/// ... at least this share of all blocks that ever expired.
+pub(crate) const LATE_SHARE_MIN: f64 = 0.5;
+/// A new maximum must exceed the old by this share, else a single block more would hide a plateau.
+pub(crate) const NEW_MAXIMUM_SHARE: f64 = 0.02;
+/// A site that has not allocated for so many thresholds, ...
+pub(crate) const QUIET_EXPIRIES: u32 = 3;
+/// ... and for so long, while the program went on, made its blocks once and keeps them.
+pub(crate) const QUIET_MIN: Duration = Duration::from_secs(10);
+/// A session must last so many thresholds before "nothing found" can be said: what was allocated in its second half cannot
+/// have expired yet.
+pub(crate) const JUDGED_EXPIRIES: u32 = 2;
+/// One unrecorded block in so many allocations is too much to say "nothing found".
+pub(crate) const UNRECORDED_SHARE: u64 = 100;
+
 /// The fewest points of a trend: five monotone points happen by chance once in 60 series, six once in 360.
 pub(crate) const POINTS_MIN: usize = 6;
 /// The shortest window of a trend: below it one garbage collection or one request is the whole series.

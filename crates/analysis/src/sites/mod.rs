@@ -2,11 +2,17 @@
 //!
 //! Owns: the events, verdicts and ranking of sites. Must not know: how blocks are counted, names of functions, views.
 
+mod judge;
+mod past;
+mod watch;
+
 use std::time::Duration;
 
-use model::{Bytes, Reading, SiteCounts, Snapshot, StackId, Tally};
+use model::{Reading, SiteCounts, StackId, Tally};
 
 use crate::Rate;
+
+pub use watch::SiteWatch;
 
 /// How sites are judged.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +111,19 @@ pub enum SiteEvent {
     },
 }
 
+impl SiteVerdict {
+    /// The word for it, in text and JSON.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Leaking => "leaking",
+            Self::TooYoung => "too young to tell",
+            Self::Bounded => "bounded",
+            Self::LateFreeing => "frees late",
+            Self::Healthy => "healthy",
+        }
+    }
+}
+
 /// What a session came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -139,41 +158,4 @@ pub struct SiteTotals {
     pub live: Tally,
     /// Sites without a history of their own, since there were too many; they are judged by their counts alone.
     pub histories_dropped: u64,
-}
-
-/// Watches the sites of one attached process.
-#[derive(Debug)]
-pub struct SiteWatch {
-    options: SiteOptions,
-    last: Snapshot,
-}
-
-impl SiteWatch {
-    /// A watch that has seen nothing yet.
-    pub fn new(options: SiteOptions) -> Self {
-        Self { options, last: Snapshot::default() }
-    }
-
-    /// Takes the next snapshot and tells what happened since the one before.
-    pub fn add(&mut self, snapshot: &Snapshot) -> Vec<SiteEvent> {
-        let _ = self.options;
-        self.last = snapshot.clone();
-        Vec::new()
-    }
-
-    /// All sites of the last snapshot, worst first.
-    pub fn ranking(&self) -> Vec<Site> {
-        Vec::new()
-    }
-
-    /// Sums over all sites of the last snapshot.
-    pub fn totals(&self) -> SiteTotals {
-        let _ = Bytes(0);
-        SiteTotals::default()
-    }
-
-    /// What it comes to until now.
-    pub fn outcome(&self) -> Outcome {
-        if self.last.is_blind() { Outcome::Blind } else { Outcome::CouldNotJudge }
-    }
 }

@@ -1,0 +1,108 @@
+//! The judgement of one site.
+//!
+//! Owns: the conditions, their order and their reasons. Must not know: other sites, or what its stack is called.
+
+use std::time::Duration;
+
+use model::SiteCounts;
+
+use super::SiteVerdict;
+use super::past::{Past, ever_expired, frees_most};
+use crate::growth::words::span;
+use crate::limits::{LEAK_BLOCKS_MIN, QUIET_EXPIRIES, QUIET_MIN};
+
+/// What is known besides the site itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances {
+    /// Time since the hooks became active.
+    pub(super) at: Duration,
+    /// When the program was last seen to allocate or free anywhere.
+    pub(super) active_at: Duration,
+    /// Age from which a block counts as expired.
+    pub(super) expire: Duration,
+}
+
+/// Judges a site; `past` is none where it has no history, since none of its blocks expired or there are too many sites.
+pub(super) fn judge(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> (SiteVerdict, Vec<String>) {
+    let ever = ever_expired(counts).count;
+    if ever == 0 {
+        return (SiteVerdict::Healthy, vec![healthy(counts, now)]);
+    }
+    if frees_most(counts) {
+        return frees_late(counts, past, now);
+    }
+    if let Some(reason) = past.and_then(|past| bounded(past, now)) {
+        return (SiteVerdict::Bounded, vec![reason]);
+    }
+    if counts.expired.count < LEAK_BLOCKS_MIN {
+        let reason = format!("only {} of its blocks expired: no pattern yet", counts.expired.count);
+        return (SiteVerdict::TooYoung, vec![reason]);
+    }
+    (SiteVerdict::Leaking, leaking(counts, past, now))
+}
+
+fn healthy(counts: &SiteCounts, now: Circumstances) -> String {
+    match counts.live.count {
+        0 => "all of its blocks were freed in time".to_owned(),
+        live => format!("none of its {live} live blocks is older than {}", span(now.expire)),
+    }
+}
+
+/// It frees most of what expires. What it keeps is only growth once blocks of the longest life seen have had time to be freed twice over.
+fn frees_late(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> (SiteVerdict, Vec<String>) {
+    let ever = ever_expired(counts).count;
+    let freed = format!("{} of the {ever} blocks that expired were freed afterwards", counts.freed_late.count);
+    let longest = counts.freed_late_longest.unwrap_or_default();
+    let settled = past.is_some_and(|past| {
+        past.first_late.is_some_and(|first| now.at.saturating_sub(first) >= longest.saturating_mul(2))
+            && past.last_third().is_some()
+            && past.still_rising()
+    });
+    if settled && counts.expired.count >= LEAK_BLOCKS_MIN {
+        let rising = "for: what it keeps goes on growing, long after blocks of the longest life were freed".to_owned();
+        return (SiteVerdict::Leaking, vec![rising, format!("against: {freed}")]);
+    }
+    let advice = format!("its blocks live longer than {}; a longer threshold would not count them", span(now.expire));
+    (SiteVerdict::LateFreeing, vec![freed, advice])
+}
+
+/// A level proves something only while the program works: one that stands still keeps every level.
+fn bounded(past: &Past, now: Circumstances) -> Option<String> {
+    let third = past.last_third()?;
+    if past.still_rising() || now.active_at < third {
+        return None;
+    }
+    if past.allocated_at >= third {
+        return Some(
+            "it goes on allocating, but no more of its blocks expire and stay: its memory levelled off".to_owned(),
+        );
+    }
+    let quiet = now.active_at.saturating_sub(past.allocated_at);
+    let long = quiet >= QUIET_MIN && quiet >= now.expire.saturating_mul(QUIET_EXPIRIES);
+    long.then(|| format!("it has allocated nothing for {} while the program went on: made once and kept", span(quiet)))
+}
+
+fn leaking(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> Vec<String> {
+    let expired = counts.expired;
+    let mut reasons = vec![format!(
+        "for: {} of its blocks ({}) are older than {} and not freed",
+        expired.count,
+        expired.bytes,
+        span(now.expire)
+    )];
+    if counts.freed.count > counts.live.count {
+        reasons.push(format!("for: it frees most of its blocks ({}), but not these", counts.freed.count));
+    } else if counts.freed.count == 0 {
+        reasons.push("for: it never freed a block".to_owned());
+    }
+    if past.is_some_and(Past::still_rising) {
+        reasons.push("for: more of them keep coming".to_owned());
+    }
+    if now.active_at < now.at.saturating_sub(now.expire) {
+        reasons.push("against: the program stood still since, so that it had no chance to free them".to_owned());
+    }
+    if counts.freed_late.count > 0 {
+        reasons.push(format!("against: {} expired blocks were freed afterwards", counts.freed_late.count));
+    }
+    reasons
+}

@@ -1,0 +1,148 @@
+//! What is remembered of one site between snapshots.
+//!
+//! Owns: its history and what was already told of it. Must not know: other sites.
+
+use std::time::Duration;
+
+use model::{Reading, SiteCounts, Tally, Why};
+
+use super::SiteEvent;
+use crate::limits::{LATE_FREES_MIN, LATE_SHARE_MIN, NEW_MAXIMUM_SHARE, POINTS_MIN, SITE_POINTS_MAX};
+use crate::series::{Height, Point, Series};
+use crate::trend::{Trend, trend};
+
+/// Bytes of a site at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    expired: u64,
+    live: u64,
+}
+
+/// The past of a site of which a block ever expired.
+#[derive(Debug)]
+pub(super) struct Past {
+    levels: Series<Level>,
+    /// Blocks that ever expired, and late frees, as they were told last.
+    told_expired: Option<u64>,
+    told_late: u64,
+    stop_told: bool,
+    /// Whether it makes no more events.
+    pub(super) demoted: bool,
+    allocations: u64,
+    /// When it was last seen to have allocated.
+    pub(super) allocated_at: Duration,
+    /// When a late free of it was first seen.
+    pub(super) first_late: Option<Duration>,
+}
+
+impl Height for Level {
+    fn height(&self) -> u64 {
+        self.expired
+    }
+}
+
+impl Past {
+    pub(super) const fn new() -> Self {
+        Self {
+            levels: Series::new(SITE_POINTS_MAX),
+            told_expired: None,
+            told_late: 0,
+            stop_told: false,
+            demoted: false,
+            allocations: 0,
+            allocated_at: Duration::ZERO,
+            first_late: None,
+        }
+    }
+
+    /// Takes the counts of the next snapshot and tells what happened.
+    pub(super) fn add(
+        &mut self,
+        at: Duration,
+        counts: &SiteCounts,
+        stop_after: Option<u64>,
+        events: &mut Vec<SiteEvent>,
+    ) {
+        self.levels.push(at, Level { expired: counts.expired.bytes.0, live: counts.live.bytes.0 });
+        if counts.allocated.count != self.allocations {
+            self.allocations = counts.allocated.count;
+            self.allocated_at = at;
+        }
+        if counts.freed_late.count > 0 && self.first_late.is_none() {
+            self.first_late = Some(at);
+        }
+        self.tell_expiry(at, counts, events);
+        self.tell_late(at, counts, events);
+        self.tell_stop(at, counts, stop_after, events);
+    }
+
+    /// Growth of its live bytes.
+    pub(super) fn growth(&self) -> Option<Trend> {
+        let live = |point: &Point<Level>| Point { at: point.at, value: point.value.live };
+        let live: Vec<Point<u64>> = self.levels.points().iter().map(live).collect();
+        trend(&live)
+    }
+
+    /// Where the last third of its history begins; none where the history is too short to have one.
+    pub(super) fn last_third(&self) -> Option<Duration> {
+        let points = self.levels.points();
+        let start = points.len() - points.len() / 3;
+        points.get(start).filter(|_| points.len() >= POINTS_MIN).map(|point| point.at)
+    }
+
+    /// Whether the last third of its history set a new maximum of expired bytes.
+    pub(super) fn still_rising(&self) -> bool {
+        let points = self.levels.points();
+        let (before, last) = points.split_at(points.len() - points.len() / 3);
+        let most = |points: &[Point<Level>]| points.iter().map(|point| point.value.expired).max().unwrap_or(0);
+        most(last) as f64 > most(before) as f64 * (1.0 + NEW_MAXIMUM_SHARE)
+    }
+
+    fn tell_expiry(&mut self, at: Duration, counts: &SiteCounts, events: &mut Vec<SiteEvent>) {
+        let (stack, expired, ever) = (counts.stack, counts.expired, ever_expired(counts).count);
+        let told = self.told_expired.replace(ever.max(self.told_expired.unwrap_or(0)));
+        match told {
+            None => events.push(SiteEvent::FirstExpiry { at, stack, expired }),
+            Some(told) if ever > told && !self.demoted => {
+                events.push(SiteEvent::Again { at, stack, more: ever - told, expired });
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn tell_late(&mut self, at: Duration, counts: &SiteCounts, events: &mut Vec<SiteEvent>) {
+        let (stack, late) = (counts.stack, counts.freed_late);
+        if self.demoted || late.count <= self.told_late {
+            return;
+        }
+        let longest = Reading::from_option(counts.freed_late_longest, Why::NotRecorded);
+        events.push(SiteEvent::FreedLate { at, stack, count: late.count - self.told_late, longest });
+        self.told_late = late.count;
+        if late.count >= LATE_FREES_MIN && frees_most(counts) {
+            self.demoted = true;
+            events.push(SiteEvent::Demoted { at, stack, freed_late: late, ever_expired: ever_expired(counts) });
+        }
+    }
+
+    fn tell_stop(&mut self, at: Duration, counts: &SiteCounts, stop_after: Option<u64>, events: &mut Vec<SiteEvent>) {
+        if !self.stop_told && stop_after.is_some_and(|most| counts.expired.count >= most) {
+            self.stop_told = true;
+            events.push(SiteEvent::StopReached { at, stack: counts.stack, expired: counts.expired });
+        }
+    }
+}
+
+/// Blocks that ever expired: those that still live and those that were freed afterwards.
+pub(super) fn ever_expired(counts: &SiteCounts) -> Tally {
+    sum(counts.expired, counts.freed_late)
+}
+
+/// Whether it frees most of what expires.
+pub(super) fn frees_most(counts: &SiteCounts) -> bool {
+    let late = counts.freed_late.count;
+    late > 0 && late as f64 >= LATE_SHARE_MIN * ever_expired(counts).count as f64
+}
+
+pub(super) const fn sum(one: Tally, other: Tally) -> Tally {
+    Tally { count: one.count.saturating_add(other.count), bytes: one.bytes.plus(other.bytes) }
+}

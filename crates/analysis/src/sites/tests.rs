@@ -1,0 +1,208 @@
+//! Sessions as text: one word per site and snapshot, and what they must come to.
+
+use model::{Bytes, Losses, Tally};
+
+use super::*;
+
+const EXPIRE: u64 = 2;
+
+fn tally(count: u64) -> Tally {
+    Tally { count, bytes: Bytes(count * 100) }
+}
+
+/// `allocated/freed/expired/late` counts of one site; blocks have 100 bytes, late-freed ones lived for 3 s at most.
+fn site(stack: u32, word: &str) -> SiteCounts {
+    let counts: Vec<u64> = word.split('/').map(|count| count.parse().unwrap()).collect();
+    let [allocated, freed, expired, late] = counts[..] else { panic!("four counts, not {word}") };
+    SiteCounts {
+        stack: StackId(stack),
+        allocated: tally(allocated),
+        freed: tally(freed),
+        live: tally(allocated - freed),
+        expired: tally(expired),
+        freed_late: tally(late),
+        freed_late_longest: (late > 0).then(|| Duration::from_secs(3)),
+        lifetimes: None,
+        oldest_live: None,
+    }
+}
+
+/// Sites 0, 1, … by their words; the program is active where their calls are.
+fn snapshot(second: u64, words: &str) -> Snapshot {
+    let sites: Vec<SiteCounts> = (0..).zip(words.split_whitespace()).map(|(stack, word)| site(stack, word)).collect();
+    let coverage = Coverage {
+        allocations: sites.iter().map(|site| site.allocated.count).sum(),
+        frees: sites.iter().map(|site| site.freed.count).sum(),
+        ..Coverage::default()
+    };
+    Snapshot { at: Duration::from_secs(second), sites, coverage, ..Snapshot::default() }
+}
+
+fn watch() -> SiteWatch {
+    SiteWatch::new(SiteOptions { expire: Duration::from_secs(EXPIRE), stop_after: None })
+}
+
+fn watched(seconds: u64, words: impl Fn(u64) -> String) -> SiteWatch {
+    let mut watch = watch();
+    for second in 0..seconds {
+        watch.add(&snapshot(second, &words(second)));
+    }
+    watch
+}
+
+/// The ranking as `stack verdict`, a demoted site with a minus, and the outcome.
+#[track_caller]
+fn check(watch: &SiteWatch, expected: &str) {
+    let one = |site: &Site| {
+        let demoted = if site.demoted { "-" } else { "" };
+        assert!(!site.reasons.is_empty(), "a verdict has its reasons");
+        format!("{}{demoted} {}", site.counts.stack.0, site.verdict.key())
+    };
+    let found: Vec<String> = watch.ranking().iter().map(one).collect();
+    assert_eq!(format!("{}: {:?}", found.join(", "), watch.outcome()), expected);
+}
+
+/// The events of each snapshot, snapshots after a bar.
+#[track_caller]
+fn check_events(mut watch: SiteWatch, session: &str, expected: &str) {
+    let one = |event: &SiteEvent| match event {
+        SiteEvent::FirstExpiry { stack, expired, .. } => format!("{} first {}", stack.0, expired.count),
+        SiteEvent::Again { stack, more, expired, .. } => format!("{} again +{more} {}", stack.0, expired.count),
+        SiteEvent::FreedLate { stack, count, longest, .. } => {
+            let longest = longest.map(|longest| longest.as_secs()).known();
+            format!("{} late {count} {longest:?}", stack.0)
+        }
+        SiteEvent::Demoted { stack, freed_late, ever_expired, .. } => {
+            format!("{} demoted {}/{}", stack.0, freed_late.count, ever_expired.count)
+        }
+        SiteEvent::StopReached { stack, expired, .. } => format!("{} stop {}", stack.0, expired.count),
+    };
+    let mut found = Vec::new();
+    for (second, words) in (0..).zip(session.split('|')) {
+        let events: Vec<String> = watch.add(&snapshot(second, words)).iter().map(one).collect();
+        found.push(events.join(", "));
+    }
+    assert_eq!(found.join("|"), expected);
+}
+
+#[test]
+fn an_expiry_is_told_once_and_then_as_again() {
+    check_events(watch(), "5/0/0/0|9/0/2/0|9/0/2/0|20/0/5/0", "|0 first 2||0 again +3 5");
+    check_events(watch(), "1/0/1/0 4/0/0/0|1/0/1/0 4/0/4/0", "0 first 1|1 first 4");
+}
+
+#[test]
+fn a_late_free_is_told_with_its_age() {
+    check_events(
+        watch(),
+        "5/0/3/0|5/1/2/1|5/1/2/1|9/3/2/3",
+        "0 first 3|0 late 1 Some(3)||0 again +2 2, 0 late 2 Some(3)",
+    );
+    check_events(watch(), "5/2/0/2", "0 first 0, 0 late 2 Some(3)");
+}
+
+#[test]
+fn a_site_that_keeps_freeing_late_is_demoted_once_and_then_silent() {
+    let expected = "0 first 4|0 again +8 4, 0 late 8 Some(3), 0 demoted 8/12||";
+    check_events(watch(), "4/0/4/0|12/8/4/8|30/26/4/26|60/50/10/50", expected);
+}
+
+#[test]
+fn the_stop_is_told_once_per_site() {
+    let options = SiteOptions { expire: Duration::from_secs(EXPIRE), stop_after: Some(5) };
+    check_events(SiteWatch::new(options), "4/0/4/0|5/0/5/0|9/0/9/0", "0 first 4|0 again +1 5, 0 stop 5|0 again +4 9");
+}
+
+#[test]
+fn counts_that_go_back_do_no_harm() {
+    check_events(watch(), "5/0/5/0|3/0/2/0|6/0/6/0", "0 first 5||0 again +1 6");
+    let huge = u64::MAX / 100;
+    check_events(
+        watch(),
+        &format!("{huge}/0/{huge}/{huge}"),
+        &format!("0 first {huge}, 0 late {huge} Some(3), 0 demoted {huge}/{}", 2 * huge),
+    );
+}
+
+#[test]
+fn a_leak_of_one_in_ten_is_found_and_goes_first() {
+    let session =
+        |t: u64| format!("{}/{}/0/0 {}/{}/{}/0", 100 * t, 100 * t, 100 * t, 90 * t, 10 * t.saturating_sub(EXPIRE));
+    check(&watched(5, session), "1 leaking, 0 healthy: Leak");
+    check(&watched(60, session), "1 leaking, 0 healthy: Leak");
+    let totals = watched(60, session).totals();
+    assert_eq!((totals.sites, totals.leaking, totals.may_leak.count), (2, 1, 570));
+    assert_eq!(totals.may_leak, totals.expired);
+}
+
+#[test]
+fn a_growing_leak_has_the_rate_of_its_live_bytes() {
+    let watch = watched(60, |t| format!("{}/0/{}/0", 10 * t, 10 * t.saturating_sub(EXPIRE)));
+    let rate = watch.ranking()[0].growth.known().unwrap();
+    assert_eq!(rate.per_hour, 1000 * 3600);
+    assert!(watched(4, |t| format!("{t}/0/{t}/0")).ranking()[0].growth.known().is_none());
+}
+
+#[test]
+fn larger_leaks_go_first() {
+    check(
+        &watched(9, |t| format!("{t}/0/{t}/0 {0}/0/{0}/0 1/0/1/0", 3 * t)),
+        "1 leaking, 0 leaking, 2 too young to tell: Leak",
+    );
+}
+
+#[test]
+fn one_or_two_blocks_are_no_pattern() {
+    check(&watched(9, |t| format!("{}/0/2/0", 2 + t)), "0 bounded: NothingFound");
+    check(&watched(5, |t| format!("{}/0/2/0", 2 + t)), "0 too young to tell: CouldNotJudge");
+}
+
+#[test]
+fn a_cache_that_levelled_off_is_bounded_while_it_works() {
+    let cache = |t: u64| format!("{}/{}/{}/0", 20 * t, 20 * t - (20 * t).min(100), (20 * t).min(90));
+    check(&watched(60, cache), "0 bounded: NothingFound");
+    check(&watched(4, cache), "0 leaking: Leak");
+}
+
+#[test]
+fn what_was_made_once_is_bounded_only_if_the_program_goes_on() {
+    check(&watched(40, |t| format!("50/0/50/0 {t}/{t}/0/0")), "0 bounded, 1 healthy: NothingFound");
+    check(&watched(40, |_| "50/0/50/0".to_owned()), "0 leaking: Leak");
+    let reasons = watched(40, |_| "50/0/50/0".to_owned()).ranking().remove(0).reasons;
+    assert!(reasons.iter().any(|reason| reason.contains("stood still")), "{reasons:?}");
+}
+
+#[test]
+fn late_frees_are_no_leak_and_go_behind() {
+    let session = |t: u64| format!("{0}/{1}/30/{1} {t}/0/{t}/0", 10 * t + 30, 10 * t);
+    check(&watched(30, session), "1 leaking, 0- frees late: Leak");
+}
+
+#[test]
+fn late_frees_do_not_hide_a_leak_of_the_same_site() {
+    let session = |t: u64| format!("{}/{}/{}/{}", 30 * t, 20 * t, 10 * t, 20 * t);
+    check(&watched(30, session), "0- leaking: Leak");
+}
+
+#[test]
+fn nothing_found_needs_proof() {
+    check(&watched(1, |_| String::new()), ": Blind");
+    check(&watched(3, |t| format!("{t}/{t}/0/0")), "0 healthy: CouldNotJudge");
+    check(&watched(9, |t| format!("{t}/{t}/0/0")), "0 healthy: NothingFound");
+    let mut lossy = snapshot(20, "50/50/0/0");
+    lossy.losses = Losses { blocks_unrecorded: 10, ..Losses::default() };
+    let mut watch = watch();
+    watch.add(&lossy);
+    check(&watch, "0 healthy: CouldNotJudge");
+}
+
+#[test]
+fn sites_beyond_the_bound_are_judged_by_their_counts_and_counted() {
+    let mut watch = watch();
+    watch.pasts_max = 1;
+    for second in 0..9 {
+        watch.add(&snapshot(second, &format!("{0}/0/{0}/0 {0}/0/{0}/0", second + 1)));
+    }
+    check(&watch, "0 leaking, 1 leaking: Leak");
+    assert_eq!(watch.totals().histories_dropped, 1);
+}

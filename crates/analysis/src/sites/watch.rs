@@ -1,0 +1,148 @@
+//! The watch over all sites of one process.
+//!
+//! Owns: the last snapshot, the past of each site, the ranking and the outcome. Must not know: how a site is judged.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use model::{Coverage, Reading, SiteCounts, Snapshot, StackId, Why};
+
+use super::judge::{Circumstances, judge};
+use super::past::{Past, ever_expired, sum};
+use super::{Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict};
+use crate::limits::{JUDGED_EXPIRIES, SITE_HISTORIES_MAX, UNRECORDED_SHARE};
+use crate::trend::Trend;
+
+/// Watches the sites of one attached process.
+#[derive(Debug)]
+pub struct SiteWatch {
+    options: SiteOptions,
+    last: Snapshot,
+    pasts: HashMap<StackId, Past>,
+    pasts_max: usize,
+    /// When the program was last seen to allocate or free.
+    active_at: Duration,
+}
+
+impl SiteWatch {
+    /// A watch that has seen nothing yet.
+    pub fn new(options: SiteOptions) -> Self {
+        Self {
+            options,
+            last: Snapshot::default(),
+            pasts: HashMap::new(),
+            pasts_max: SITE_HISTORIES_MAX,
+            active_at: Duration::ZERO,
+        }
+    }
+
+    /// Takes the next snapshot and tells what happened since the one before.
+    pub fn add(&mut self, snapshot: &Snapshot) -> Vec<SiteEvent> {
+        let mut events = Vec::new();
+        if calls(snapshot.coverage) != calls(self.last.coverage) {
+            self.active_at = snapshot.at;
+        }
+        for counts in snapshot.sites.iter().filter(|counts| ever_expired(counts).count > 0) {
+            let room = self.pasts.len() < self.pasts_max;
+            if room || self.pasts.contains_key(&counts.stack) {
+                let past = self.pasts.entry(counts.stack).or_insert_with(Past::new);
+                past.add(snapshot.at, counts, self.options.stop_after, &mut events);
+            }
+        }
+        debug_assert!(self.pasts.len() <= self.pasts_max, "histories stay within their bound");
+        self.last.clone_from(snapshot);
+        events
+    }
+
+    /// All sites of the last snapshot, worst first: those that leak, then what is unclear, bounded, freed late, and the
+    /// healthy; each by expired bytes, then by live bytes.
+    pub fn ranking(&self) -> Vec<Site> {
+        let mut ranking: Vec<Site> = self.last.sites.iter().map(|counts| self.site(counts)).collect();
+        ranking.sort_by_cached_key(|site| {
+            let counts = &site.counts;
+            (place(site), Reverse(counts.expired.bytes), Reverse(counts.live.bytes), counts.stack)
+        });
+        ranking
+    }
+
+    /// Sums over all sites of the last snapshot.
+    pub fn totals(&self) -> SiteTotals {
+        let mut totals = SiteTotals::default();
+        for counts in &self.last.sites {
+            let leaking = self.judged(counts).0 == SiteVerdict::Leaking;
+            totals.sites += 1;
+            totals.leaking += u64::from(leaking);
+            if leaking {
+                totals.may_leak = sum(totals.may_leak, counts.expired);
+            }
+            totals.expired = sum(totals.expired, counts.expired);
+            totals.freed_late = sum(totals.freed_late, counts.freed_late);
+            totals.allocated = sum(totals.allocated, counts.allocated);
+            totals.freed = sum(totals.freed, counts.freed);
+            totals.live = sum(totals.live, counts.live);
+            let known = ever_expired(counts).count == 0 || self.pasts.contains_key(&counts.stack);
+            totals.histories_dropped += u64::from(!known);
+        }
+        totals
+    }
+
+    /// What it comes to until now. "Nothing found" needs a session in which blocks could expire, hooks that fired,
+    /// and records that are whole.
+    pub fn outcome(&self) -> Outcome {
+        let verdicts: Vec<SiteVerdict> = self.last.sites.iter().map(|counts| self.judged(counts).0).collect();
+        let coverage = self.last.coverage;
+        if verdicts.contains(&SiteVerdict::Leaking) {
+            return Outcome::Leak;
+        }
+        if self.last.is_blind() {
+            return Outcome::Blind;
+        }
+        let long_enough = self.last.at >= self.options.expire.saturating_mul(JUDGED_EXPIRIES);
+        let whole = self.last.losses.blocks_unrecorded <= coverage.allocations / UNRECORDED_SHARE;
+        let clear = !verdicts.contains(&SiteVerdict::TooYoung);
+        if long_enough && whole && clear && coverage.allocations > 0 {
+            Outcome::NothingFound
+        } else {
+            Outcome::CouldNotJudge
+        }
+    }
+
+    fn site(&self, counts: &SiteCounts) -> Site {
+        let past = self.pasts.get(&counts.stack);
+        let growth = past.and_then(Past::growth).as_ref().map(Trend::rate);
+        let (verdict, reasons) = self.judged(counts);
+        Site {
+            counts: counts.clone(),
+            ever_expired: ever_expired(counts),
+            growth: Reading::from_option(growth, Why::TooShort),
+            verdict,
+            reasons,
+            demoted: past.is_some_and(|past| past.demoted),
+        }
+    }
+
+    fn judged(&self, counts: &SiteCounts) -> (SiteVerdict, Vec<String>) {
+        let now = Circumstances { at: self.last.at, active_at: self.active_at, expire: self.options.expire };
+        judge(counts, self.pasts.get(&counts.stack), now)
+    }
+}
+
+const fn calls(coverage: Coverage) -> (u64, u64) {
+    (coverage.allocations, coverage.frees)
+}
+
+/// A demoted site goes behind the others of which anything expired, unless what it keeps grows on.
+const fn place(site: &Site) -> u8 {
+    match site.verdict {
+        SiteVerdict::Leaking => 0,
+        SiteVerdict::TooYoung if !site.demoted => 1,
+        SiteVerdict::Bounded if !site.demoted => 2,
+        SiteVerdict::TooYoung | SiteVerdict::Bounded | SiteVerdict::LateFreeing => 3,
+        SiteVerdict::Healthy => 4,
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
