@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use model::Pid;
 use stacks::module::module_layout;
-use stacks::symbols::{Candidate, Pool, proves};
+use stacks::symbols::{Candidate, Pool};
 
 use super::limits::{HEADER_BYTES, VDSO_BYTES_MAX};
 use super::modules::Placed;
@@ -68,7 +68,7 @@ impl TargetFiles {
             // A container seldom has debug packages; the host's serve as well, since the proof decides.
             let paths = if candidate.ours { [Some(here), None] } else { [Some(there), Some(here)] };
             paths.into_iter().flatten().find_map(|path| {
-                let file = MappedFile::open(&path).ok().filter(|file| proves(&candidate.proof, file))?;
+                let file = MappedFile::open(&path).ok().filter(|file| candidate.proof.holds(file))?;
                 Some((candidate.path.clone(), &**pool.keep(file)?))
             })
         })

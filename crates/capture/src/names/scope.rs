@@ -9,10 +9,7 @@ use std::sync::Arc;
 
 use model::{Address, Frame, FrameTrust, ModuleName, Reading, Why};
 use stacks::module::{ModuleLayout, load_bias, module_layout};
-use stacks::symbols::{
-    DebugReferences, ModuleSymbols, NamedFrame, Pool, Sources, debug_file_candidates, debug_references,
-    supplement_candidates,
-};
+use stacks::symbols::{DebugReferences, ModuleSymbols, NamedFrame, Pool, Sources};
 
 use super::files::TargetFiles;
 use super::limits::{ADDRESSES_PER_SCOPE, FILES_MAX, ROOM_PER_MODULE, SECTIONS_MAX};
@@ -112,6 +109,10 @@ impl<'data> Scope<'data> {
             return [unnamed(address, module, Why::Malformed)].into();
         };
         let named = code.symbols.frames(address.0.wrapping_sub(bias), |path| self.split_unit(path));
+        let skipped = code.symbols.functions_skipped();
+        if skipped > 0 {
+            self.remarks.add(format!("{}: {skipped} functions are too many to be named", loaded.name.path));
+        }
         let frame = |NamedFrame { function, line, inlined }| Frame {
             address,
             module: module.clone(),
@@ -147,20 +148,20 @@ impl<'data> Scope<'data> {
 
     /// The module with its debug file, if it needs one and there is one.
     fn sources(&self, module: &'data [u8], placed: &Placed) -> Sources<'data> {
-        let references = debug_references(module);
+        let references = DebugReferences::of(module);
         let mut sources = Sources { module, ..Sources::default() };
         let mut dwarf = (placed.path.clone(), references.clone());
         if !references.has_lines {
             let found = self.debug_file_of_user(&references).or_else(|| {
-                let candidates = debug_file_candidates(&references, &placed.path, &self.options.debug_dirs);
+                let candidates = references.debug_files(&placed.path, &self.options.debug_dirs);
                 self.target.first(candidates, &self.stores.files)
             });
             if let Some((path, bytes)) = found {
-                dwarf = (path, debug_references(bytes));
+                dwarf = (path, DebugReferences::of(bytes));
                 sources.debug = Some(bytes);
             }
         }
-        let candidates = supplement_candidates(&dwarf.1, &dwarf.0, &self.options.debug_dirs);
+        let candidates = dwarf.1.supplements(&dwarf.0, &self.options.debug_dirs);
         sources.supplement = self.target.first(candidates, &self.stores.files).map(|(_, bytes)| bytes);
         let mut package = placed.path.clone().into_os_string();
         package.push(".dwp");

@@ -15,9 +15,7 @@ use std::fmt;
 use model::{Function, Reading, SourceLine, Why};
 
 pub use pool::Pool;
-pub use search::{
-    Candidate, DebugReferences, Proof, debug_file_candidates, debug_references, proves, supplement_candidates,
-};
+pub use search::{Candidate, DebugReferences, Proof};
 
 use dwarf::Lines;
 use functions::Functions;
@@ -72,6 +70,8 @@ impl<'data> ModuleSymbols<'data> {
     pub fn frames(&self, return_vaddr: u64, mut provide: impl FnMut(&[u8]) -> Option<&'data [u8]>) -> Vec<NamedFrame> {
         let call = return_vaddr.saturating_sub(1);
         let symbol = self.functions().find(call);
+        let is_plain =
+            |found: Option<functions::Found<'_>>| found.is_some_and(|found| !found.raw_name.starts_with(b"_"));
         let (levels, why) = match self.lines() {
             None => (Vec::new(), Why::NoDebugInformation),
             Some(Err(_)) => (Vec::new(), Why::Malformed),
@@ -93,6 +93,8 @@ impl<'data> ModuleSymbols<'data> {
             let start = symbol.map(|found| found.start).or(level.start);
             let function = match level.function {
                 Some(name) if inlined => Some(Function { name, offset: 0 }),
+                // glibc's own names for what it exports, such as `__GI_abort`, are not those that people know.
+                Some(name) if name.starts_with('_') && is_plain(symbol) => symbol_function(),
                 Some(name) => Some(Function { name, offset: start.map_or(0, |start| return_vaddr - start) }),
                 None if inlined => None,
                 None => symbol_function(),

@@ -43,81 +43,81 @@ pub enum Proof {
     Crc(u32),
 }
 
-/// Reads the references.
-pub fn debug_references(elf: &[u8]) -> DebugReferences {
-    let build_id = module_layout(elf).ok().and_then(|layout| layout.build_id);
-    let Some(sections) = sections(elf) else {
-        return DebugReferences { build_id, ..DebugReferences::default() };
-    };
-    let link = section::bytes(elf, &sections, ".gnu_debuglink").and_then(|bytes| debug_link(&bytes));
-    let supplement = section::bytes(elf, &sections, ".gnu_debugaltlink").and_then(|bytes| alternative_link(&bytes));
-    let info = sections.section_by_name(ENDIAN, b".debug_info").map(|(_, section)| section);
-    let has_lines = info.is_some_and(|section| section.sh_type.get(ENDIAN) != object::elf::SHT_NOBITS);
-    DebugReferences { build_id, has_lines, link, supplement }
-}
+impl DebugReferences {
+    /// Reads the references.
+    pub fn of(elf: &[u8]) -> Self {
+        let build_id = module_layout(elf).ok().and_then(|layout| layout.build_id);
+        let Some(sections) = sections(elf) else {
+            return Self { build_id, ..Self::default() };
+        };
+        let link = section::bytes(elf, &sections, ".gnu_debuglink").and_then(|bytes| debug_link(&bytes));
+        let supplement = section::bytes(elf, &sections, ".gnu_debugaltlink").and_then(|bytes| alternative_link(&bytes));
+        let info = sections.section_by_name(ENDIAN, b".debug_info").map(|(_, section)| section);
+        let has_lines = info.is_some_and(|section| section.sh_type.get(ENDIAN) != object::elf::SHT_NOBITS);
+        Self { build_id, has_lines, link, supplement }
+    }
 
-/// All places for the debug file of a module at `module_path`, in the order in which to try them: the user's folders,
-/// then by build id, then by name.
-pub fn debug_file_candidates(
-    references: &DebugReferences,
-    module_path: &Path,
-    user_dirs: &[PathBuf],
-) -> Vec<Candidate> {
-    let mut all = Vec::new();
-    let by_link = references.link.as_ref();
-    let proof_by_name = match (&references.build_id, by_link) {
-        (Some(build_id), _) => Some(Proof::BuildId(build_id.clone())),
-        (None, Some((_, crc))) => Some(Proof::Crc(*crc)),
-        (None, None) => None,
-    };
-    for dir in user_dirs {
-        all.extend(by_build_id(references, dir, true));
-        if let Some(proof) = &proof_by_name {
-            let names = [by_link.map(|(name, _)| name.clone()), named_like(module_path)];
-            for name in names.into_iter().flatten() {
-                all.push(Candidate { path: dir.join(name), proof: proof.clone(), ours: true });
+    /// All places for the debug file of a module at `module_path`, in the order in which to try them: the user's folders,
+    /// then by build id, then by name.
+    pub fn debug_files(&self, module_path: &Path, user_dirs: &[PathBuf]) -> Vec<Candidate> {
+        let mut all = Vec::new();
+        let by_link = self.link.as_ref();
+        let proof_by_name = match (&self.build_id, by_link) {
+            (Some(build_id), _) => Some(Proof::BuildId(build_id.clone())),
+            (None, Some((_, crc))) => Some(Proof::Crc(*crc)),
+            (None, None) => None,
+        };
+        for dir in user_dirs {
+            all.extend(by_build_id(self, dir, true));
+            if let Some(proof) = &proof_by_name {
+                let names = [by_link.map(|(name, _)| name.clone()), named_like(module_path)];
+                for name in names.into_iter().flatten() {
+                    all.push(Candidate { path: dir.join(name), proof: proof.clone(), ours: true });
+                }
             }
         }
+        let system = Path::new(SYSTEM_DEBUG_DIR);
+        all.extend(by_build_id(self, system, false));
+        if let (Some((name, crc)), Some(folder)) = (by_link, module_path.parent()) {
+            let below_root = folder.strip_prefix("/").unwrap_or(folder);
+            let paths = [folder.join(name), folder.join(".debug").join(name), system.join(below_root).join(name)];
+            // The link may name the module itself: stripping in place leaves such files.
+            let other = paths.into_iter().filter(|path| path != module_path);
+            all.extend(other.map(|path| Candidate { path, proof: Proof::Crc(*crc), ours: false }));
+        }
+        all
     }
-    let system = Path::new(SYSTEM_DEBUG_DIR);
-    all.extend(by_build_id(references, system, false));
-    if let (Some((name, crc)), Some(folder)) = (by_link, module_path.parent()) {
-        let below_root = folder.strip_prefix("/").unwrap_or(folder);
-        let paths = [folder.join(name), folder.join(".debug").join(name), system.join(below_root).join(name)];
-        // The link may name the module itself: stripping in place leaves such files.
-        let other = paths.into_iter().filter(|path| path != module_path);
-        all.extend(other.map(|path| Candidate { path, proof: Proof::Crc(*crc), ours: false }));
+
+    /// All places for the supplement that the file at `referrer` names.
+    pub fn supplements(&self, referrer: &Path, user_dirs: &[PathBuf]) -> Vec<Candidate> {
+        let Some((path, build_id)) = &self.supplement else {
+            return Vec::new();
+        };
+        let named = referrer.parent().map_or_else(|| path.clone(), |folder| folder.join(path));
+        let proof = Proof::BuildId(build_id.clone());
+        let mut all = Vec::new();
+        let of_supplement = Self { build_id: Some(build_id.clone()), ..Self::default() };
+        for dir in user_dirs {
+            all.extend(by_build_id(&of_supplement, dir, true));
+            all.extend(path.file_name().map(|name| Candidate {
+                path: dir.join(".dwz").join(name),
+                proof: proof.clone(),
+                ours: true,
+            }));
+        }
+        all.push(Candidate { path: named, proof, ours: false });
+        all.extend(by_build_id(&of_supplement, Path::new(SYSTEM_DEBUG_DIR), false));
+        all
     }
-    all
 }
 
-/// All places for the supplement that the file at `referrer` names.
-pub fn supplement_candidates(references: &DebugReferences, referrer: &Path, user_dirs: &[PathBuf]) -> Vec<Candidate> {
-    let Some((path, build_id)) = &references.supplement else {
-        return Vec::new();
-    };
-    let named = referrer.parent().map_or_else(|| path.clone(), |folder| folder.join(path));
-    let proof = Proof::BuildId(build_id.clone());
-    let mut all = Vec::new();
-    let of_supplement = DebugReferences { build_id: Some(build_id.clone()), ..DebugReferences::default() };
-    for dir in user_dirs {
-        all.extend(by_build_id(&of_supplement, dir, true));
-        all.extend(path.file_name().map(|name| Candidate {
-            path: dir.join(".dwz").join(name),
-            proof: proof.clone(),
-            ours: true,
-        }));
-    }
-    all.push(Candidate { path: named, proof, ours: false });
-    all.extend(by_build_id(&of_supplement, Path::new(SYSTEM_DEBUG_DIR), false));
-    all
-}
-
-/// Whether a file is the one that was looked for.
-pub fn proves(proof: &Proof, elf: &[u8]) -> bool {
-    match proof {
-        Proof::BuildId(wanted) => module_layout(elf).is_ok_and(|layout| layout.build_id.as_ref() == Some(wanted)),
-        Proof::Crc(wanted) => crc32fast::hash(elf) == *wanted,
+impl Proof {
+    /// Whether a file is the one that was looked for.
+    pub fn holds(&self, elf: &[u8]) -> bool {
+        match self {
+            Self::BuildId(wanted) => module_layout(elf).is_ok_and(|layout| layout.build_id.as_ref() == Some(wanted)),
+            Self::Crc(wanted) => crc32fast::hash(elf) == *wanted,
+        }
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
         let module = Path::new("/usr/bin/prog");
         let dirs = [PathBuf::from("/sym")];
         check(
-            &debug_file_candidates(&references(Some("abcdef"), Some("prog.debug")), module, &dirs),
+            &references(Some("abcdef"), Some("prog.debug")).debug_files(module, &dirs),
             "ours:/sym/.build-id/ab/cdef.debug id abcdef
         ours:/sym/prog.debug id abcdef
         ours:/sym/prog.debug id abcdef
@@ -212,9 +212,9 @@ mod tests {
         /usr/bin/.debug/prog.debug crc 7
         /usr/lib/debug/usr/bin/prog.debug crc 7",
         );
-        check(&debug_file_candidates(&references(None, None), module, &dirs), "");
+        check(&references(None, None).debug_files(module, &dirs), "");
         check(
-            &debug_file_candidates(&references(None, Some("prog")), module, &[]),
+            &references(None, Some("prog")).debug_files(module, &[]),
             "/usr/bin/.debug/prog crc 7
         /usr/lib/debug/usr/bin/prog crc 7",
         );
@@ -224,7 +224,7 @@ mod tests {
     fn a_supplement_is_named_relative_to_its_referrer() {
         let referrer = Path::new("/usr/lib/debug/.build-id/ab/cdef.debug");
         check(
-            &supplement_candidates(&references(None, None), referrer, &[PathBuf::from("/sym")]),
+            &references(None, None).supplements(referrer, &[PathBuf::from("/sym")]),
             "ours:/sym/.build-id/cd/ef01.debug id cdef01
         ours:/sym/.dwz/shared.debug id cdef01
         /usr/lib/debug/.build-id/ab/../../.dwz/x86_64-linux-gnu/shared.debug id cdef01

@@ -208,6 +208,14 @@ fn each_source_of_names_serves_where_the_better_ones_are_missing() {
 }
 
 #[test]
+fn the_exported_name_of_a_function_is_preferred_to_the_librarys_own() {
+    let source = FIXED_SOURCE.replace("outer", "__GI_outer");
+    let alias = "int outer(int) __attribute__((alias(\"__GI_outer\")));";
+    let built = compiled::compile("main.c", &format!("{source}{alias}"), FIXED);
+    check_outer(Sources { module: &built.bytes(), ..Sources::default() }, "outer+12 main.c:2");
+}
+
+#[test]
 fn mini_debug_info_names_functions_of_stripped_files() {
     let built = fixed(&[
         "objcopy --strip-debug % %.mini",
@@ -235,15 +243,13 @@ fn split_units_are_asked_for_by_their_path() {
 fn references_to_debug_files_are_read_and_proved() {
     let built = fixed(&["objcopy --only-keep-debug % %.debug", "strip %", "objcopy --add-gnu-debuglink=%.debug %"]);
     let (module, debug) = (built.bytes(), sibling(&built, ".debug"));
-    let references = debug_references(&module);
+    let references = DebugReferences::of(&module);
     let (name, crc) = references.link.clone().unwrap();
     assert_eq!((name.to_str().unwrap(), references.has_lines), ("module.debug", false));
-    assert!(proves(&Proof::Crc(crc), &debug) && !proves(&Proof::Crc(crc), &module));
+    assert!(Proof::Crc(crc).holds(&debug) && !Proof::Crc(crc).holds(&module));
     let build_id = references.build_id.unwrap();
-    assert!(debug_references(&debug).has_lines);
-    assert!(
-        proves(&Proof::BuildId(build_id.clone()), &debug) && !proves(&Proof::BuildId(build_id[2..].into()), &debug)
-    );
+    assert!(DebugReferences::of(&debug).has_lines);
+    assert!(Proof::BuildId(build_id.clone()).holds(&debug) && !Proof::BuildId(build_id[2..].into()).holds(&debug));
 }
 
 #[test]
@@ -265,6 +271,6 @@ fn damaged_debug_information_does_no_harm() {
         for vaddr in [0, 1, OUTER, OUTER + OFFSET, u64::MAX] {
             assert!(!symbols.frames(vaddr, |_| None).is_empty());
         }
-        debug_references(&damaged);
+        DebugReferences::of(&damaged);
     }
 }
