@@ -41,6 +41,7 @@ pub enum Document<'a> {
 impl Document<'_> {
     /// Writes the document and a line end.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        // Written at once: a reader of a pipe must not see half of a document when we are killed.
         let text = self.value().to_string();
         debug_assert!(!text.contains('\n'), "a document is one line");
         writeln!(out, "{text}")
@@ -67,6 +68,7 @@ fn start(document: &str) -> Object {
 
 /// The machine and its ranking.
 fn hunt(object: Object, view: &HuntView) -> Object {
+    // The order of the list is the ranking; the rank is written too, since tools sort lists anew.
     let ranks = view.processes.iter().zip(1_u32..);
     object
         .text("outcome", view.outcome.key())
@@ -100,6 +102,7 @@ fn process(rank: u32, view: &ProcessView) -> Value {
         .figure(&metrics::UID, identity.uid)
         .reading(metrics::USER.key, &identity.user)
         .reading(metrics::CGROUP.key, &identity.cgroup);
+    // A process in no container is the usual case and no failure, but the key is still there.
     let object = match &identity.container {
         Some(container) => object.text(metrics::CONTAINER.key, container),
         None => object.missing(metrics::CONTAINER.key, "in no container that the cgroup names"),

@@ -53,19 +53,27 @@ macro_rules! metrics {
 
 // The machine and its processes.
 metrics! {
+    // Which process a row is about.
     RANK = "rank", "#", Identifier, "leakline", "Place in the ranking, from 1, the worst first.";
     PID = "pid", "PID", Identifier, "/proc", "Process number.";
     STARTED = "started_ticks", "STARTED", Identifier, "/proc/PID/stat, field 22",
         "When the process started, in clock ticks since boot; with the pid it names one process for good.";
-    COMMAND = "command", "COMMAND", Text, "/proc/PID/stat, field 2", "Name of the process as the kernel keeps it.";
-    ARGUMENTS = "arguments", "ARGUMENTS", Text, "/proc/PID/cmdline", "Arguments of the process, joined by spaces.";
+    COMMAND = "command", "COMMAND", Text, "/proc/PID/stat, field 2",
+        "Name of the process as the kernel keeps it.";
+    ARGUMENTS = "arguments", "ARGUMENTS", Text, "/proc/PID/cmdline",
+        "Arguments of the process, joined by spaces.";
     UID = "uid", "UID", Identifier, "/proc/PID/status Uid", "Effective user number.";
     USER = "user", "USER", Text, "the user database", "Name of the effective user.";
     CGROUP = "cgroup", "CGROUP", Text, "/proc/PID/cgroup", "Control group that the memory is charged to.";
-    CONTAINER = "container", "CONTAINER", Text, "/proc/PID/cgroup", "Short id of the container, where the group names one.";
+    CONTAINER = "container", "CONTAINER", Text, "/proc/PID/cgroup",
+        "Short id of the container, where the group names one.";
     PLACE = "place", "WHERE", Text, "/proc/PID/cgroup", "The container, or the last part of the control group.";
-    RSS = "rss_bytes", "RSS", Bytes, "/proc/PID/status RssAnon + RssFile + RssShmem", "Memory of the process that is in RAM.";
-    ANON = "anon_bytes", "ANON", Bytes, "/proc/PID/status RssAnon", "Private memory that was touched and is in RAM.";
+    // What its memory consists of. RSS alone would call a process smaller that was swapped out, and larger that has read
+    // a file; therefore the kinds are shown apart and growth is judged by PRIVATE.
+    RSS = "rss_bytes", "RSS", Bytes, "/proc/PID/status RssAnon + RssFile + RssShmem",
+        "Memory of the process that is in RAM.";
+    ANON = "anon_bytes", "ANON", Bytes, "/proc/PID/status RssAnon",
+        "Private memory that was touched and is in RAM.";
     FILE = "file_bytes", "FILE", Bytes, "/proc/PID/status RssFile", "Mapped files in RAM.";
     SHMEM = "shmem_bytes", "SHMEM", Bytes, "/proc/PID/status RssShmem", "Shared memory and tmpfs pages in RAM.";
     SWAP = "swap_bytes", "SWAP", Bytes, "/proc/PID/status VmSwap", "Private memory in swap.";
@@ -73,69 +81,108 @@ metrics! {
         "Private memory whether in RAM or in swap: what a leak makes grow.";
     PAGE_TABLES = "page_tables_bytes", "TABLES", Bytes, "/proc/PID/status VmPTE", "Page tables of the process.";
     THREADS = "threads", "THREADS", Count, "/proc/PID/status Threads", "Threads of the process.";
-    GROWTH = "per_hour_bytes", "GROWTH/H", BytesPerHour, "Theil–Sen slope over the window", "Growth per hour; negative where it shrinks.";
-    GROWTH_LOW = "low_per_hour_bytes", "LOW", BytesPerHour, "Theil–Sen slope over the window", "Lower end of the interval of the growth.";
-    GROWTH_HIGH = "high_per_hour_bytes", "HIGH", BytesPerHour, "Theil–Sen slope over the window", "Upper end of the interval of the growth.";
-    RECENT = "recent_per_hour_bytes", "NOW/H", BytesPerHour, "the last few samples", "Growth of private memory per hour over the last few samples.";
-    INTERVAL = "interval", "INTERVAL", Text, "Theil–Sen slope over the window", "Interval in which the growth per hour lies.";
+    // How it grows. An estimate is never shown without the interval that it lies in.
+    GROWTH = "per_hour_bytes", "GROWTH/H", BytesPerHour, "Theil–Sen slope over the window",
+        "Growth per hour; negative where it shrinks.";
+    GROWTH_LOW = "low_per_hour_bytes", "LOW", BytesPerHour, "Theil–Sen slope over the window",
+        "Lower end of the interval of the growth.";
+    GROWTH_HIGH = "high_per_hour_bytes", "HIGH", BytesPerHour, "Theil–Sen slope over the window",
+        "Upper end of the interval of the growth.";
+    RECENT = "recent_per_hour_bytes", "NOW/H", BytesPerHour, "the last few samples",
+        "Growth of private memory per hour over the last few samples.";
+    INTERVAL = "interval", "INTERVAL", Text, "Theil–Sen slope over the window",
+        "Interval in which the growth per hour lies.";
     KIND = "kind", "KIND", Text, "/proc/PID/status", "Which memory grows most: anon, file, shmem or swap.";
-    CONFIDENCE = "confidence", "CONF", Share, "Mann–Kendall test over the window", "How certain the judgement is.";
-    EXHAUSTION = "after_seconds", "FULL IN", Seconds, "growth and MemAvailable", "Time until memory runs out if it goes on like this.";
-    EXHAUSTION_SOONEST = "soonest_seconds", "SOONEST", Seconds, "growth and MemAvailable", "The soonest time until memory runs out.";
-    EXHAUSTION_LATEST = "latest_seconds", "LATEST", Seconds, "growth and MemAvailable", "The latest time until memory runs out.";
+    CONFIDENCE = "confidence", "CONF", Share, "Mann–Kendall test over the window",
+        "How certain the judgement is.";
+    EXHAUSTION = "after_seconds", "FULL IN", Seconds, "growth and MemAvailable",
+        "Time until memory runs out if it goes on like this.";
+    EXHAUSTION_SOONEST = "soonest_seconds", "SOONEST", Seconds, "growth and MemAvailable",
+        "The soonest time until memory runs out.";
+    EXHAUSTION_LATEST = "latest_seconds", "LATEST", Seconds, "growth and MemAvailable",
+        "The latest time until memory runs out.";
     VERDICT = "verdict", "VERDICT", Text, "leakline", "What the figures come to.";
     HISTORY = "history", "HISTORY", Text, "/proc/PID/status RssAnon + VmSwap", "Private memory over time.";
-    AT = "at_seconds", "AT", Seconds, "a clock that does not jump", "Time since the sampler started, or since the hooks became active.";
-    WINDOW = "window_seconds", "WINDOW", Seconds, "a clock that does not jump", "How long the machine was watched.";
+    // How much was looked at: what a verdict rests on.
+    AT = "at_seconds", "AT", Seconds, "a clock that does not jump",
+        "Time since the sampler started, or since the hooks became active.";
+    WINDOW = "window_seconds", "WINDOW", Seconds, "a clock that does not jump",
+        "How long the machine was watched.";
     BEATS = "beats", "BEATS", Count, "leakline", "Samples taken.";
     PROCESSES = "processes_watched", "PROCESSES", Count, "/proc", "Processes watched.";
-    VANISHED = "processes_vanished", "VANISHED", Count, "/proc", "Processes that vanished while they were read.";
+    VANISHED = "processes_vanished", "VANISHED", Count, "/proc",
+        "Processes that vanished while they were read.";
     MEMORY_TOTAL = "memory_total_bytes", "TOTAL", Bytes, "/proc/meminfo MemTotal", "Memory of the machine.";
-    MEMORY_AVAILABLE = "memory_available_bytes", "AVAILABLE", Bytes, "/proc/meminfo MemAvailable", "Memory that programs can still get.";
+    MEMORY_AVAILABLE = "memory_available_bytes", "AVAILABLE", Bytes, "/proc/meminfo MemAvailable",
+        "Memory that programs can still get.";
     // An attached process and its sites.
     ALLOCATOR = "allocator", "ALLOCATOR", Text, "the symbols of the target", "Which allocator the target uses.";
     MODE = "mode", "MODE", Text, "leakline", "How calls are recorded: exact means every call.";
     STATE = "state", "STATE", Text, "leakline", "What became of the target.";
     EXPIRE = "expire_seconds", "EXPIRE", Seconds, "--expire", "Age from which a live block counts as expired.";
-    ACTIVE_AFTER = "active_after_seconds", "ACTIVE AFTER", Seconds, "a clock that does not jump", "From the command until the hooks were active.";
-    ATTACH_STOP = "attach_stop_seconds", "ATTACH STOP", Seconds, "a clock that does not jump", "Longest stop of any thread of the target at the attach.";
-    DETACH_STOP = "detach_stop_seconds", "DETACH STOP", Seconds, "a clock that does not jump", "Longest stop of any thread of the target at the detach.";
-    ELAPSED = "elapsed_seconds", "ELAPSED", Seconds, "a clock that does not jump", "Time since the hooks became active.";
+    ACTIVE_AFTER = "active_after_seconds", "ACTIVE AFTER", Seconds, "a clock that does not jump",
+        "From the command until the hooks were active.";
+    ATTACH_STOP = "attach_stop_seconds", "ATTACH STOP", Seconds, "a clock that does not jump",
+        "Longest stop of any thread of the target at the attach.";
+    DETACH_STOP = "detach_stop_seconds", "DETACH STOP", Seconds, "a clock that does not jump",
+        "Longest stop of any thread of the target at the detach.";
+    ELAPSED = "elapsed_seconds", "ELAPSED", Seconds, "a clock that does not jump",
+        "Time since the hooks became active.";
+    // What the hooks saw. Without these two "no leak" may not be said.
     ALLOCATIONS = "allocations", "ALLOCATIONS", Count, "the hooks", "Calls that allocated since the attach.";
     FREES = "frees", "FREES", Count, "the hooks", "Calls that freed since the attach.";
-    FREES_OF_OLDER = "frees_of_older", "OF OLDER", Count, "the hooks", "Frees of blocks that are older than the attach.";
+    FREES_OF_OLDER = "frees_of_older", "OF OLDER", Count, "the hooks",
+        "Frees of blocks that are older than the attach.";
     CALLING_THREADS = "calling_threads", "THREADS", Count, "the hooks", "Threads that called the allocator.";
-    BLOCKS_UNRECORDED = "blocks_unrecorded", "UNRECORDED", Count, "the hooks", "Blocks not recorded, since a table was full.";
+    // What was not recorded, by cause. These are written even when they are zero.
+    BLOCKS_UNRECORDED = "blocks_unrecorded", "UNRECORDED", Count, "the hooks",
+        "Blocks not recorded, since a table was full.";
     STACKS_CUT = "stacks_cut", "CUT", Count, "the hooks", "Stacks cut at the greatest depth.";
-    STACKS_BROKEN = "stacks_broken", "BROKEN", Count, "the hooks", "Stacks that ended early for want of unwind information.";
-    ENTRIES_CORRUPT = "entries_corrupt", "CORRUPT", Count, "the reader", "Entries of the shared memory that made no sense.";
-    MEMORY_IN_TARGET = "memory_in_target_bytes", "IN TARGET", Bytes, "the mappings of the session", "Memory of the target that the session occupies.";
-    SITES_LEFT_OUT = "sites_left_out", "LEFT OUT", Count, "--top, --min-bytes", "Sites that exist but are not listed.";
+    STACKS_BROKEN = "stacks_broken", "BROKEN", Count, "the hooks",
+        "Stacks that ended early for want of unwind information.";
+    ENTRIES_CORRUPT = "entries_corrupt", "CORRUPT", Count, "the reader",
+        "Entries of the shared memory that made no sense.";
+    MEMORY_IN_TARGET = "memory_in_target_bytes", "IN TARGET", Bytes, "the mappings of the session",
+        "Memory of the target that the session occupies.";
+    SITES_LEFT_OUT = "sites_left_out", "LEFT OUT", Count, "--top, --min-bytes",
+        "Sites that exist but are not listed.";
     SITES = "sites_seen", "SITES", Count, "the hooks", "Sites that ever allocated.";
     SITES_LEAKING = "sites_leaking", "LEAKING", Count, "leakline", "Sites judged to leak.";
-    HISTORIES_DROPPED = "site_histories_dropped", "DROPPED", Count, "leakline", "Sites judged by their counts alone, since too many histories would have to be kept.";
-    LEAKING = "may_leak_at_leaking_sites", "MAY LEAK", Blocks, "the hooks", "Expired and live at the sites that are judged to leak.";
+    HISTORIES_DROPPED = "site_histories_dropped", "DROPPED", Count, "leakline",
+        "Sites judged by their counts alone, since too many histories would have to be kept.";
+    LEAKING = "may_leak_at_leaking_sites", "MAY LEAK", Blocks, "the hooks",
+        "Expired and live at the sites that are judged to leak.";
+    // One site. All of it only covers blocks that were allocated after the attach.
     STACK = "stack", "STACK", Identifier, "leakline", "Names one stack within one session.";
-    MAY_LEAK = "may_leak", "MAY LEAK", Blocks, "the hooks", "Blocks that are live and older than the threshold.";
+    MAY_LEAK = "may_leak", "MAY LEAK", Blocks, "the hooks",
+        "Blocks that are live and older than the threshold.";
     MAY_LEAK_BLOCKS = "may_leak_blocks", "BLOCKS", Count, "the hooks", "How many blocks may leak.";
     MAY_LEAK_BYTES = "may_leak_bytes", "MAY LEAK", Bytes, "the hooks", "How many bytes may leak.";
-    EVER_EXPIRED = "expired", "EXPIRED", Blocks, "the hooks", "Blocks that ever expired, whether they were freed afterwards or not.";
-    FREED_LATE = "freed_after_expiry", "FREED LATE", Blocks, "the hooks", "Blocks that were freed after they had expired.";
-    FREED_LATE_LONGEST = "freed_after_expiry_longest_seconds", "LONGEST", Seconds, "the hooks", "How long the late-freed block that lived longest had lived.";
+    EVER_EXPIRED = "expired", "EXPIRED", Blocks, "the hooks",
+        "Blocks that ever expired, whether they were freed afterwards or not.";
+    FREED_LATE = "freed_after_expiry", "FREED LATE", Blocks, "the hooks",
+        "Blocks that were freed after they had expired.";
+    FREED_LATE_LONGEST = "freed_after_expiry_longest_seconds", "LONGEST", Seconds, "the hooks",
+        "How long the late-freed block that lived longest had lived.";
     ALLOCATED = "allocated", "ALLOCATED", Blocks, "the hooks", "Blocks allocated since the attach.";
     FREED = "freed", "FREED", Blocks, "the hooks", "Blocks allocated since the attach and freed.";
     LIVE = "live", "LIVE", Blocks, "the hooks", "Blocks allocated since the attach and not freed.";
     LIFETIME_MIN = "lifetime_min_seconds", "MIN", Seconds, "the hooks", "Shortest lifetime of a freed block.";
     LIFETIME_MEAN = "lifetime_mean_seconds", "MEAN", Seconds, "the hooks", "Mean lifetime of the freed blocks.";
     LIFETIME_MAX = "lifetime_max_seconds", "MAX", Seconds, "the hooks", "Longest lifetime of a freed block.";
-    OLDEST_LIVE = "oldest_live_seconds", "OLDEST", Seconds, "the hooks", "Greatest age of a block that is not freed.";
+    OLDEST_LIVE = "oldest_live_seconds", "OLDEST", Seconds, "the hooks",
+        "Greatest age of a block that is not freed.";
     SITE = "site", "ALLOCATED BY", Text, "debug information", "The innermost frame whose line is known.";
+    // Events and frames.
     MORE = "more", "MORE", Count, "the hooks", "Blocks since the last event of this stack.";
-    OFFSET = "offset_bytes", "OFFSET", Bytes, "the symbols of the target", "Distance from the start of the function.";
+    OFFSET = "offset_bytes", "OFFSET", Bytes, "the symbols of the target",
+        "Distance from the start of the function.";
     LINE = "line", "LINE", Identifier, "debug information", "Line of the call, from 1.";
     COLUMN = "column", "COLUMN", Identifier, "debug information", "Column of the call, from 1.";
-    EXIT_CODE = "exit_code", "EXIT", Identifier, "leakline", "0 nothing found, 1 leak found, 2 could not judge.";
-    SCHEMA = "schema", "SCHEMA", Identifier, "leakline", "Version of the JSON; it changes when a key changes its meaning or goes away.";
+    EXIT_CODE = "exit_code", "EXIT", Identifier, "leakline",
+        "0 nothing found, 1 leak found, 2 could not judge.";
+    SCHEMA = "schema", "SCHEMA", Identifier, "leakline",
+        "Version of the JSON; it changes when a key changes its meaning or goes away.";
 }
 
 impl Metric {

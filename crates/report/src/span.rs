@@ -15,10 +15,12 @@ impl fmt::Display for Span {
     }
 }
 
+/// The unit grows with the duration; seconds are said as long as a person would count them.
 fn written(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     let whole = seconds.round() as u64;
     let (minutes, hours, days) = (whole / 60, whole / 3600, whole / 86_400);
+    // Three digits tell durations apart that matter; the limits are where rounding would give a fourth.
     match whole {
         _ if duration.is_zero() => "0 s".to_owned(),
         _ if seconds < 0.000_999_5 => format!("{:.0} µs", seconds * 1e6),

@@ -12,5 +12,10 @@ mod screen;
 mod state;
 mod terminal;
 
+/// The tests beside the code show the same figures as the golden files.
+#[cfg(test)]
+#[path = "../../report/tests/views/samples.rs"]
+mod samples;
+
 pub use screen::{Action, Screen};
 pub use terminal::{Key, Terminal};

@@ -94,6 +94,7 @@ impl Screen {
     pub fn show_machine(&mut self, view: HuntView) {
         if let Some(opened) = &mut self.opened {
             let key = opened.view.identity.key;
+            // The whole key is compared: the pid alone may be another process by now.
             let found = view.processes.iter().find(|process| process.identity.key == key);
             opened.alive = found.is_some();
             opened.view = found.unwrap_or(&opened.view).clone();
@@ -103,6 +104,7 @@ impl Screen {
 
     /// New figures of the attached process; the first ones after [`Action::Attach`] open its screen.
     pub fn show_sites(&mut self, view: SitesView) {
+        // Figures of another process may still come from a session that is ending.
         if self.awaited == Some(view.target.pid) {
             self.awaited = None;
             self.message = None;
@@ -131,6 +133,8 @@ impl Screen {
 
     /// What a key does: changes the screen, and perhaps asks the caller for something.
     pub fn key(&mut self, key: Key) -> Option<Action> {
+        // While a filter is typed `q` and `?` are characters of it. Ctrl-C is a way out everywhere: a user who is lost
+        // must never be kept.
         let typing = self.ranking.typing && self.place == Place::Ranking;
         match key {
             Key::Quit => return Some(Action::Quit),
@@ -138,6 +142,7 @@ impl Screen {
             Key::Resize => return None,
             _ => {}
         }
+        // The message was about what is now in the past.
         self.message = None;
         if std::mem::take(&mut self.help) {
             return None;

@@ -77,6 +77,7 @@ impl Terminal {
 
     /// The next key, waiting for it no longer than `timeout`. Other input is skipped and counts as no key.
     pub fn poll_key(&mut self, timeout: Duration) -> io::Result<Option<Key>> {
+        // The poll returns early for input that is no key; the caller's loop comes back soon enough.
         if !event::poll(timeout)? {
             return Ok(None);
         }
@@ -99,6 +100,7 @@ fn give_back() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
+    // First the screen, then the mode: a terminal in raw mode on the right screen is better than the reverse.
     let _ = execute!(io::stdout(), terminal::LeaveAlternateScreen, cursor::Show);
     let _ = terminal::disable_raw_mode();
 }
@@ -127,6 +129,7 @@ fn key_of(event: &Event) -> Option<Key> {
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "every further key of a keyboard means nothing here")]
 fn key_of_press(key: &KeyEvent) -> Option<Key> {
+    // In raw mode Ctrl-C is a key and no signal.
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return matches!(key.code, KeyCode::Char('c')).then_some(Key::Quit);
     }

@@ -45,6 +45,7 @@ const fn paint(state: CheckState) -> Paint {
 /// Never more than was checked: that nothing prevents an attach is no promise that it works.
 fn conclusion(view: &DoctorView) -> String {
     let number = |state| view.checks.iter().filter(|check| check.state == state).count() as u64;
+    // A check that could not be made is no failure, but hiding it would make the conclusion sound surer than it is.
     let unknown = match number(CheckState::Unknown) {
         0 => String::new(),
         unknown => format!("; {} could not be made", phrase::counted(unknown, "check")),

@@ -12,6 +12,10 @@ use crate::{HuntView, Outcome, ProcessView, Severity, Span, metrics};
 /// The history column has this many characters.
 const SPARK_WIDTH: usize = 16;
 
+// The columns. A figure that stands out at 80 columns is never dispensable; the rest goes in the order of its figure:
+// first the place (long, and often the same for all), last the verdict.
+
+/// The pid and the name stay at any width: without them a row is about nothing.
 const PID: Column<ProcessView> =
     Column { metric: &metrics::PID, least: None, dispensable: 0, cell: |row| row.identity.key.pid.to_string() };
 const COMMAND: Column<ProcessView> =
@@ -22,47 +26,59 @@ const USER: Column<ProcessView> = Column {
     dispensable: 4,
     cell: |row| phrase::cell(row.identity.user.clone()),
 };
+/// Where it runs; the widest column, so it goes first.
 const PLACE: Column<ProcessView> = Column { metric: &metrics::PLACE, least: Some(8), dispensable: 9, cell: place };
+/// How large it is now, which says how urgent its growth is.
 const RSS: Column<ProcessView> =
     Column { metric: &metrics::RSS, least: None, dispensable: 0, cell: |row| phrase::cell(row.memory.rss()) };
+/// What a leak of the heap makes grow.
 const ANON: Column<ProcessView> =
     Column { metric: &metrics::ANON, least: None, dispensable: 6, cell: |row| phrase::cell(row.memory.anon) };
+/// What the kernel moved out; a leak goes on here while RSS stays as it is.
 const SWAP: Column<ProcessView> =
     Column { metric: &metrics::SWAP, least: None, dispensable: 7, cell: |row| phrase::cell(row.memory.swap) };
+/// How fast it grows over the window: the figure that the ranking of `hunt` is about.
 const GROWTH: Column<ProcessView> = Column {
     metric: &metrics::GROWTH,
     least: None,
     dispensable: 0,
     cell: |row| phrase::cell(row.growth.map(|rate| phrase::per_hour(rate.per_hour))),
 };
+/// How fast it grows now: the figure of the live ranking, which has no end of a window to wait for.
 const RECENT: Column<ProcessView> = Column {
     metric: &metrics::RECENT,
     least: None,
     dispensable: 0,
     cell: |row| phrase::cell(row.recent.map(phrase::per_hour)),
 };
+/// Both ends of the growth; wide, so it goes soon, and the details still have it.
 const INTERVAL: Column<ProcessView> = Column {
     metric: &metrics::INTERVAL,
     least: None,
     dispensable: 8,
     cell: |row| phrase::cell(row.growth.map(|rate| phrase::interval(&rate))),
 };
+/// What grows, which says where to look.
 const KIND: Column<ProcessView> =
     Column { metric: &metrics::KIND, least: None, dispensable: 3, cell: |row| row.kind.clone() };
+/// How certain the growth is.
 const CONFIDENCE: Column<ProcessView> = Column {
     metric: &metrics::CONFIDENCE,
     least: None,
     dispensable: 5,
     cell: |row| phrase::cell(row.confidence.map(phrase::percent)),
 };
+/// How much time is left.
 const EXHAUSTION: Column<ProcessView> = Column {
     metric: &metrics::EXHAUSTION,
     least: None,
     dispensable: 2,
     cell: |row| phrase::cell(row.exhaustion.map(|exhaustion| Span(exhaustion.after))),
 };
+/// The judgement; the last to go.
 const VERDICT: Column<ProcessView> =
     Column { metric: &metrics::VERDICT, least: Some(8), dispensable: 1, cell: |row| row.verdict.clone() };
+/// The curve in one line: the eye tells a step from a slope sooner than any figure.
 const HISTORY: Column<ProcessView> =
     Column { metric: &metrics::HISTORY, least: None, dispensable: 3, cell: |row| spark(&row.history, SPARK_WIDTH) };
 

@@ -100,6 +100,7 @@ pub(super) fn facts(view: &SitesView) -> Vec<String> {
 /// Every figure of a site, also those that are zero: a reader compares sites line by line.
 pub(super) fn site_facts(view: &SiteView) -> Vec<String> {
     let counts = &view.counts;
+    // A session may know that blocks were freed late and not how long they had lived.
     let late = counts.freed_late_longest.filter(|_| counts.freed_late.count > 0);
     let late = late.map_or_else(String::new, |age| format!(", the longest-lived after {}", Span(age)));
     let lived = counts.lifetimes.map_or_else(
@@ -132,6 +133,7 @@ pub(super) fn frame(index: usize, frame: &Frame) -> String {
 
 /// What happened, when, and how much attention it deserves. An attach has more than one line.
 fn sentence(event: &EventView) -> Option<(Duration, Paint, String)> {
+    // Stacks are named by their number, so that "again" can be searched in a log.
     let stacked = |stack: &StackId| format!("stack {}", stack.0);
     Some(match event {
         EventView::Attached(_) => return None,
@@ -284,6 +286,7 @@ fn cost(view: &SitesView) -> String {
 /// Everything that was not recorded, by cause; "nothing" is said aloud, since it is a promise.
 fn lost(view: &SitesView) -> String {
     let losses = &view.losses;
+    // The causes in the order of what they cost: a block that is not recorded may be the leak itself.
     let causes = [
         (losses.blocks_unrecorded, "block", " not recorded (a table was full)"),
         (losses.stacks_cut, "stack", " cut at the greatest depth"),
@@ -298,6 +301,7 @@ fn lost(view: &SitesView) -> String {
 
 /// The answer. While the target is attached it is an answer so far.
 fn result(view: &SitesView) -> String {
+    // The state is a word for people that the caller chose; this is the one word that means "not over yet".
     let so_far = if view.target.state == "attached" { " so far" } else { "" };
     match view.outcome {
         Outcome::LeakFound => format!(

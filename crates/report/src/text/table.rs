@@ -33,6 +33,7 @@ struct Filled {
 /// The table as lines, titles first, none wider than `width` as long as the columns that must stay fit.
 pub(super) fn lay_out<Row>(columns: &[Column<Row>], rows: &[&Row], width: usize) -> Vec<String> {
     let mut filled: Vec<Filled> = columns.iter().map(|column| fill(column, rows)).collect();
+    // Columns are left out only where cutting words does not help.
     while least_width(&filled) > width {
         let Some(victim) = most_dispensable(&filled) else { break };
         filled.remove(victim);
@@ -62,6 +63,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     let mut kept = String::new();
+    // One column is kept for the mark.
     let mut used = 1;
     for character in text.chars() {
         used += character.width().unwrap_or(0);

@@ -67,6 +67,7 @@ impl SitesView {
         (top, bytes_min): (usize, Bytes),
         mut frames: impl FnMut(StackId) -> Arc<[Frame]>,
     ) -> Self {
+        // Ranks are given before sites are left out, so that a site keeps its rank whatever is listed.
         let ranking = watch.ranking();
         let all = ranking.len();
         let enough = ranking.into_iter().zip(1..).filter(|(site, _)| site.counts.expired.bytes >= bytes_min);
@@ -153,6 +154,7 @@ fn severity_of_growth(growth: &Growth) -> Severity {
 
 /// One leak is an answer. "Nothing found" needs processes that were judged, and none that may be leaking.
 fn outcome_of(processes: &[ProcessView]) -> Outcome {
+    // A ranking in which all is unclear has no answer; one in which something was judged fine has.
     let any = |severity| processes.iter().any(|process| process.severity == severity);
     match () {
         () if any(Severity::Leak) => Outcome::LeakFound,

@@ -42,6 +42,7 @@ impl<'a> Canvas<'a> {
             return;
         }
         self.put(self.area.y, text, self.style(tone));
+        // The whole row, also behind the text, so that the mark is seen in a wide terminal.
         if selected {
             let row = Rect { height: 1, ..self.area };
             self.buffer.set_style(row, Style::new().add_modifier(Modifier::REVERSED));
@@ -129,6 +130,7 @@ impl From<Severity> for Tone {
 
 /// Breaks a text at spaces, and a word that is wider than a line wherever the line ends.
 fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
+    // An indent must leave space for text.
     let indent = indent.min(width / 2);
     let mut lines = vec![String::new()];
     for word in text.split_inclusive(' ') {

@@ -24,6 +24,7 @@ pub(crate) fn screen(screen: &Screen, area: Rect, buffer: &mut Buffer) {
     if screen.help {
         return help::draw(&mut canvas);
     }
+    // The lower lines are drawn first: when there is no space, the way out is what must be seen.
     let keys = match screen.place {
         Place::Ranking => "↑↓ select  Enter open  a attach  / filter  s sort  ? help  q quit",
         Place::Process => "a attach  Esc back  ? help  q quit",

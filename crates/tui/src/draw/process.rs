@@ -20,6 +20,7 @@ const INDENT: usize = 11;
 pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
     let Some(opened) = &screen.opened else { return };
     let view = &opened.view;
+    // The figures stay: a process that the kernel killed for its memory is what one wants to look at.
     if !opened.alive {
         canvas.top(Tone::Bad, "this process has ended; these are its last figures");
     }
@@ -56,10 +57,13 @@ fn curve(canvas: &mut Canvas<'_>, view: &ProcessView) {
     };
     canvas.top(Tone::Faint, "private memory (anon + swap) over time");
     let least = points.iter().fold(f64::MAX, |least, point| least.min(point.1));
-    let greatest = points.iter().fold(0.0, |greatest: f64, point| greatest.max(point.1)).max(least + 1.0);
+    let greatest = points.iter().fold(0.0, |greatest: f64, point| greatest.max(point.1));
+    // A flat history needs a range too; one byte more is none for the greatest figures.
+    let greatest = greatest.max(least + 1.0).max(least.next_up());
     debug_assert!(least < greatest && first.0 <= newest.0, "an axis runs from the lesser to the greater");
     let bytes = |figure: f64| Bytes(figure as u64).to_string();
     let since = |at: f64| Span(Duration::try_from_secs_f64(at).unwrap_or_default()).to_string();
+    // Braille has eight points a cell, so that the curve is readable in five lines.
     let dataset = Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).data(&points);
     let chart = Chart::new(vec![dataset.style(canvas.style(Tone::Doubtful))])
         .x_axis(
@@ -68,4 +72,62 @@ fn curve(canvas: &mut Canvas<'_>, view: &ProcessView) {
         .y_axis(Axis::default().bounds([least, greatest]).labels([bytes(least), bytes(greatest)]));
     let (area, buffer) = canvas.rest();
     chart.render(area, buffer);
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::buffer::Buffer;
+    use ratatui::layout::Rect;
+
+    use super::*;
+    use crate::samples;
+
+    /// Draws a history of `seconds:bytes` into 30 columns and gives the lines that have words in them.
+    #[track_caller]
+    fn check(history: &str, height: u16, expected: &[&str]) {
+        let point = |text: &str| {
+            let (at, bytes) = text.split_once(':').unwrap();
+            (Duration::from_secs(at.parse().unwrap()), Bytes(bytes.parse().unwrap()))
+        };
+        let history = history.split_whitespace().map(point).collect();
+        let area = Rect::new(0, 0, 30, height);
+        let mut buffer = Buffer::empty(area);
+        curve(&mut Canvas::new(area, &mut buffer, false), &ProcessView { history, ..samples::leaking() });
+        let lines = (0..height).map(|y| (0..30).map(|x| buffer[(x, y)].symbol()).collect::<String>());
+        let words: Vec<String> = lines.map(|line| words_of(&line)).filter(|words| !words.is_empty()).collect();
+        assert_eq!(words, expected);
+    }
+
+    /// What is left of a line without the curve and the axes.
+    fn words_of(line: &str) -> String {
+        let is_curve = |character: char| ('\u{2800}'..='\u{28ff}').contains(&character) || "│└─".contains(character);
+        line.replace(is_curve, " ").split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    const TITLE: &str = "private memory (anon + swap) o";
+
+    #[test]
+    fn the_axes_run_from_the_least_to_the_greatest() {
+        check("0:1024 10:4096 20:2048", 8, &[TITLE, "4.00 KiB", "1.00 KiB", "0 s 20.0 s"]);
+        check("60:0 120:1048576", 8, &[TITLE, "1.00 MiB", "0 B", "1 min 00 s 2 min 00 s"]);
+    }
+
+    #[test]
+    fn a_flat_or_short_history_has_axes_too() {
+        check("0:4096 9:4096", 8, &[TITLE, "4.00 KiB", "4.00 KiB", "0 s 9.00 s"]);
+        check("5:4096", 8, &[TITLE, "4.00 KiB", "4.00 KiB", "5.00 s 5.00 s"]);
+        check("", 8, &["no history yet"]);
+    }
+
+    #[test]
+    fn the_greatest_figures_can_be_drawn() {
+        check("0:0 1:18446744073709551615", 8, &[TITLE, "16.0 EiB", "0 B", "0 s 1.00 s"]);
+        check("0:18446744073709551615 1:18446744073709551615", 8, &[TITLE, "16.0 EiB", "16.0 EiB", "0 s 1.00 s"]);
+    }
+
+    #[test]
+    fn without_space_there_is_no_curve() {
+        check("0:1 1:2", 4, &[]);
+        check("", 4, &[]);
+    }
 }

@@ -44,6 +44,7 @@ fn title(view: &HuntView) -> String {
 /// What the rows are sorted by and which of them are listed: a filter that is forgotten must not hide a leak.
 fn order(ranking: &Ranking, shown: usize, view: &HuntView) -> String {
     let reversed = if ranking.reversed { ", reversed" } else { "" };
+    // The cursor of the terminal is hidden, so the filter has one of its own.
     let cursor = if ranking.typing { "▏" } else { "" };
     let filter = if ranking.typing || !ranking.filter.is_empty() {
         format!("  filter: {}{cursor}  {shown} of {}", ranking.filter, view.processes.len())
@@ -57,6 +58,8 @@ fn order(ranking: &Ranking, shown: usize, view: &HuntView) -> String {
 fn table(canvas: &mut Canvas<'_>, ranking: &Ranking, rows: &[&ProcessView]) {
     let selected = ranking.selection.index(&state::keys(rows)).unwrap_or(0);
     let space = canvas.height().saturating_sub(1).max(1);
+    // By pages and not by lines: the screen needs no memory of where it was, and the rows stand still while the
+    // selection moves.
     let first = selected - selected % space;
     let shown = &rows[first..rows.len().min(first + space)];
     debug_assert!(shown.len() <= space, "more rows than space");
@@ -66,5 +69,38 @@ fn table(canvas: &mut Canvas<'_>, ranking: &Ranking, rows: &[&ProcessView]) {
     for ((line, row), index) in lines.iter().zip(shown).zip(first..) {
         let tone = Tone::from(row.severity);
         canvas.row(tone, line, index == selected);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Reading, Why};
+
+    use super::*;
+    use crate::samples;
+
+    #[track_caller]
+    fn check(letters: &str, filter: &str, typing: bool, expected: &str) {
+        let mut ranking = Ranking { filter: filter.to_owned(), typing, ..Ranking::default() };
+        letters.chars().for_each(|letter| ranking.sort_by_letter(letter));
+        assert_eq!(order(&ranking, 2, &samples::hunt()), expected);
+    }
+
+    #[test]
+    fn order_and_filter_are_always_said() {
+        check("", "", false, "sorted by VERDICT");
+        check("G", "", false, "sorted by NOW/H");
+        check("RR", "", false, "sorted by RSS, reversed");
+        check("N", "web", false, "sorted by COMMAND  filter: web  2 of 3");
+        check("P", "", true, "sorted by PID  filter: ▏  2 of 3");
+        check("W", "x", true, "sorted by SWAP  filter: x▏  2 of 3");
+    }
+
+    #[test]
+    fn the_title_says_what_is_left_of_the_machine() {
+        let mut view = samples::hunt();
+        assert_eq!(title(&view), "leakline watch  312 processes  1 min 00 s  61 samples  9.00 GiB available");
+        view.machine.memory_available = Reading::Missing(Why::NotOffered);
+        assert!(title(&view).ends_with("  ? available"), "{}", title(&view));
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn draw_stack(canvas: &mut Canvas<'_>, screen: &Screen, stack: StackI
     let lines: Vec<_> =
         lines.iter().flat_map(|(tone, line)| canvas.broken(line, INDENT).map(|part| (*tone, part))).collect();
     let last = lines.len().saturating_sub(canvas.height());
+    // Keys must not scroll past the end: as many keys would be needed to come back.
     screen.scroll_end.set(last);
     for (tone, line) in &lines[screen.scrolled.min(last)..] {
         canvas.top(*tone, line);

@@ -89,6 +89,7 @@ impl Ranking {
     pub(crate) fn rows<'a>(&self, view: &'a HuntView) -> Vec<&'a ProcessView> {
         let filter = self.filter.to_lowercase();
         let mut rows: Vec<_> = view.processes.iter().filter(|row| passes(row, &filter)).collect();
+        // Stable, so that equal rows do not change places at each beat.
         rows.sort_by(|left, right| self.order.compare(left, right));
         if self.reversed {
             rows.reverse();
@@ -116,6 +117,7 @@ impl Ranking {
     /// Sorts by the order that has this letter; the same letter again reverses it.
     pub(crate) fn sort_by_letter(&mut self, letter: char) {
         let Some(order) = Order::ALL.into_iter().find(|order| order.letter() == letter) else { return };
+        // As in other programs of this kind.
         self.reversed = self.order == order && !self.reversed;
         self.order = order;
     }

@@ -19,6 +19,7 @@ impl<Key: Copy + PartialEq> Selection<Key> {
     /// Where the selection is among these rows; none where there are none.
     pub(crate) fn index(&self, rows: &[Key]) -> Option<usize> {
         let last = rows.len().checked_sub(1)?;
+        // Before the first move nothing is chosen: the selection is the place at the top, not the row that is there.
         let found = self.key.and_then(|key| rows.iter().position(|row| *row == key));
         Some(found.unwrap_or(self.index).min(last))
     }
