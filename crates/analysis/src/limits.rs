@@ -66,6 +66,14 @@ pub(crate) const TOOTH_SHARE: f64 = 0.25;
 pub(crate) const TEETH_MIN: usize = 2;
 /// So many troughs, each higher than the one before, are a rising floor.
 pub(crate) const TROUGHS_MIN: usize = 3;
+/// Doubts that are left of growth that meets all conditions; confidence is one less their sum. Of ten samples 5 % ...
+pub(crate) const DOUBT_SAMPLES: f64 = 0.5;
+/// ... of growth that is just material 5 %, of ten times as much a tenth of it ...
+pub(crate) const DOUBT_AMOUNT: f64 = 0.05;
+/// ... of growth that just stands out of the noise 25 %. A clean leak of 200 KiB/s is 93 % certain after 10 s, 98 % after 60 s.
+pub(crate) const DOUBT_NOISE: f64 = 0.25;
+/// Of ten rising troughs 10 %: a heap that is still being filled rises too.
+pub(crate) const DOUBT_TROUGHS: f64 = 1.0;
 /// Points of the recent rate.
 pub(crate) const RECENT_POINTS: usize = 10;
 

@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod maps;
 pub mod meminfo;
+pub mod memory;
 pub mod passwd;
 pub mod stat;
 pub mod status;

@@ -13,8 +13,9 @@ use super::teeth::{range, troughs};
 use super::verdict::GrowthVerdict;
 use super::words::{amount, span};
 use crate::limits::{
-    HALF_POINTS_MIN, HALVES_RATIO, MATERIAL_HOUR, MATERIAL_MIN, MATERIAL_SHARE, NOISE_TIMES, POINTS_MIN, SCORE_MIN,
-    SLOWED_RATIO, SPAN_MIN, STEP_SHARE, TEETH_MIN, TROUGHS_MIN,
+    DOUBT_AMOUNT, DOUBT_NOISE, DOUBT_SAMPLES, DOUBT_TROUGHS, HALF_POINTS_MIN, HALVES_RATIO, MATERIAL_HOUR,
+    MATERIAL_MIN, MATERIAL_SHARE, NOISE_TIMES, POINTS_MIN, SCORE_MIN, SLOWED_RATIO, SPAN_MIN, STEP_SHARE, TEETH_MIN,
+    TROUGHS_MIN,
 };
 use crate::series::{Point, steps};
 use crate::trend::{Rate, Trend, residual, trend};
@@ -230,11 +231,10 @@ fn growing(facts: &Facts<'_>, trend: Trend, growth: f64, noise: f64) -> Judgemen
     if growth < facts.high as f64 / 100.0 {
         reasons.push("against: the growth is less than 1 % of its size".to_owned());
     }
-    // Each factor is near 1 where its condition is met amply, and near one half where it is just met.
-    let samples = count as f64 / (count as f64 + 4.0);
-    let amply = growth / (growth + facts.material as f64 / 2.0);
-    let clean = 1.0 - (noise * NOISE_TIMES / growth).min(1.0) / 2.0;
-    verdict(GrowthVerdict::Growing, trend, (samples * amply * clean).clamp(0.0, 1.0), reasons)
+    let doubt = DOUBT_SAMPLES / count as f64
+        + DOUBT_AMOUNT * facts.material as f64 / growth
+        + DOUBT_NOISE * (noise * NOISE_TIMES / growth).min(1.0);
+    verdict(GrowthVerdict::Growing, trend, (1.0 - doubt).clamp(0.0, 1.0), reasons)
 }
 
 /// Judges a sawtooth by its floor: what is left after each garbage collection.
@@ -254,7 +254,7 @@ fn by_troughs(facts: &Facts<'_>, floor: &[Point<u64>]) -> Judgement {
             format!("for: it rises and falls, but its {} troughs rise, by {} in all", floor.len(), amount(risen)),
             "against: a heap that is still being filled may collect its garbage late".to_owned(),
         ];
-        let confidence = floor.len() as f64 / (floor.len() as f64 + 4.0);
+        let confidence = 1.0 - DOUBT_TROUGHS / floor.len() as f64;
         return verdict(GrowthVerdict::Growing, trend, confidence, reasons);
     }
     let reason = format!(

@@ -111,19 +111,6 @@ pub enum SiteEvent {
     },
 }
 
-impl SiteVerdict {
-    /// The word for it, in text and JSON.
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::Leaking => "leaking",
-            Self::TooYoung => "too young to tell",
-            Self::Bounded => "bounded",
-            Self::LateFreeing => "frees late",
-            Self::Healthy => "healthy",
-        }
-    }
-}
-
 /// What a session came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -50,13 +50,23 @@ fn watched(seconds: u64, words: impl Fn(u64) -> String) -> SiteWatch {
     watch
 }
 
+fn word(verdict: SiteVerdict) -> &'static str {
+    match verdict {
+        SiteVerdict::Leaking => "leaking",
+        SiteVerdict::TooYoung => "too young to tell",
+        SiteVerdict::Bounded => "bounded",
+        SiteVerdict::LateFreeing => "frees late",
+        SiteVerdict::Healthy => "healthy",
+    }
+}
+
 /// The ranking as `stack verdict`, a demoted site with a minus, and the outcome.
 #[track_caller]
 fn check(watch: &SiteWatch, expected: &str) {
     let one = |site: &Site| {
         let demoted = if site.demoted { "-" } else { "" };
         assert!(!site.reasons.is_empty(), "a verdict has its reasons");
-        format!("{}{demoted} {}", site.counts.stack.0, site.verdict.key())
+        format!("{}{demoted} {}", site.counts.stack.0, word(site.verdict))
     };
     let found: Vec<String> = watch.ranking().iter().map(one).collect();
     assert_eq!(format!("{}: {:?}", found.join(", "), watch.outcome()), expected);

@@ -22,5 +22,7 @@ pub(super) const LOOK_AGAIN_BEATS: u64 = 8;
 /// Beats after which arguments, user and group of a process are read again: a process may move between groups, or
 /// execute a program of the same name.
 pub(super) const REFRESH_BEATS: u64 = 32;
+/// Groups above a group that are asked for their limit.
+pub(super) const GROUP_DEPTH_MAX: usize = 64;
 
 const _: () = assert!(LOOK_AGAIN_BEATS.is_power_of_two() && REFRESH_BEATS.is_power_of_two(), "beats are masked");

@@ -12,6 +12,7 @@ mod fixture;
 mod limits;
 mod proc;
 mod process;
+mod room;
 mod users;
 
 use std::collections::HashMap;
@@ -19,7 +20,7 @@ use std::fs;
 use std::path::Path;
 
 use formats::{meminfo, status};
-use model::{Bytes, MachineSample, MemorySample, Pid, ProcessSample, Reading, Why};
+use model::{Bytes, Identity, MachineSample, MemorySample, Pid, ProcessSample, Reading, Why};
 
 use crate::clock::Clock;
 
@@ -98,6 +99,15 @@ impl HostSampler {
         let (memory_total, memory_available) = self.machine();
         let vanished = u32::try_from(self.losses.vanished - vanished).unwrap_or(u32::MAX);
         Ok(MachineSample { at, processes, memory_total, memory_available, vanished })
+    }
+
+    /// How much memory the control group of a process may still take; missing where no limit is set or none can be seen.
+    /// Reads some files, so that it is asked for suspects only.
+    pub fn room(identity: &Identity) -> Reading<Bytes> {
+        match &identity.cgroup {
+            Reading::Known(group) => room::room(Path::new("/sys/fs/cgroup"), group),
+            Reading::Missing(why) => Reading::Missing(*why),
+        }
     }
 
     /// What could not be read, since the start.
