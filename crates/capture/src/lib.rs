@@ -2,6 +2,7 @@
 
 mod clock;
 mod doctor;
+mod fault;
 mod host;
 mod names;
 mod native;
@@ -9,6 +10,7 @@ mod sys;
 
 pub use clock::Clock;
 pub use doctor::{Condition, ConditionState, Examination, examine_machine, examine_process};
+pub use fault::FAULT_POINTS;
 pub use host::{Filter, HostError, HostLosses, HostSampler};
 pub use names::{ModuleMap, NameOptions, Namer};
 pub use native::{

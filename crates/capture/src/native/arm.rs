@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::arch::{self, Relocation};
 use super::target::Target;
 use super::threads::{AllStopped, Resting, tracing};
+use crate::fault;
 
 /// How often all threads are stopped until none stands where it must not.
 const TRIES: u32 = 40;
@@ -36,9 +37,12 @@ pub(crate) fn arm(target: &Target, relocations: &[Relocation], ready: impl Fn() 
             let free = !all.threads().iter().any(|thread| stack_mentions(target, thread, &inside));
             if free {
                 all.move_threads(|at| relocations.iter().filter(|r| r.is_inside(at)).find_map(|r| r.to_copy(at)));
+                fault::point("all-stopped");
                 let written = write_all(target, relocations);
                 if written.is_ok() {
+                    fault::point("jumps-written");
                     ready();
+                    fault::point("listening");
                 }
                 longest = longest.max(all.resume());
                 return written.map(|()| longest);
@@ -64,6 +68,7 @@ pub(crate) fn disarm(target: &Target, changed: &[Changed]) -> io::Result<Duratio
                 result = Err(error);
             }
         }
+        fault::point("bytes-restored");
         let stopped = all.resume();
         result.map(|()| stopped)
     })
@@ -88,6 +93,7 @@ pub(crate) fn drained(
                 let free = !is_busy() && !all.threads().iter().any(stands);
                 longest = longest.max(all.resume());
                 if free {
+                    fault::point("agent-drained");
                     return Ok((true, longest));
                 }
             }
@@ -110,6 +116,7 @@ fn write_all(target: &Target, relocations: &[Relocation]) -> io::Result<()> {
             }
             return Err(error);
         }
+        fault::point("first-jump");
     }
     Ok(())
 }

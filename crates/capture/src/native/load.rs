@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use formats::maps::Mapping;
+use wire::{Control, MAGIC, VERSION};
 
 use super::arch;
 use super::remote::{Gadgets, Remote};
@@ -99,8 +100,11 @@ pub(crate) fn load(mut remote: Remote<'_>, wanted: Wanted) -> io::Result<Loaded>
     }
 }
 
-/// Takes mappings away, given as address and length.
-pub(crate) fn unload(mut remote: Remote<'_>, mappings: &[(u64, u64)]) -> io::Result<Duration> {
+/// Takes mappings away, given as address and length, and closes descriptors.
+pub(crate) fn unload(mut remote: Remote<'_>, mappings: &[(u64, u64)], files: &[u64]) -> io::Result<Duration> {
+    for descriptor in files {
+        remote.call(libc::SYS_close, [*descriptor, 0, 0, 0, 0, 0])?;
+    }
     for (at, len) in mappings {
         remote.call(libc::SYS_munmap, [*at, *len, 0, 0, 0, 0])?;
     }
@@ -117,27 +121,39 @@ struct Made {
 impl Made {
     fn make(&mut self, remote: &mut Remote<'_>, wanted: Wanted) -> io::Result<(u64, File)> {
         let Wanted { code_at, code_len, link_page, shared_len } = wanted;
+        refuse_disabled_clock(remote)?;
         let locked = locked_memory(remote.target());
-        let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE as u64;
-        self.map(remote, [code_at, code_len, READ_EXECUTE, flags, NO_FILE, 0])?;
+        let file = self.file(remote)?;
+        let descriptor = self.file.unwrap_or(NO_FILE);
+        // Mapped short at first: sparse memory that turns out to be locked would be filled, hundreds of GiB of it.
+        let flags = (libc::MAP_SHARED | libc::MAP_NORESERVE) as u64;
+        file.set_len(PAGE)?;
+        self.map(remote, [0, PAGE, READ_WRITE, flags, descriptor, 0])?;
         if locked_memory(remote.target()) > locked {
-            // Sparse memory that is locked would be filled: hundreds of GiB.
             return Err(io::Error::new(io::ErrorKind::Unsupported, "it locks all its future memory (mlockall)"));
         }
-        let flags = PRIVATE | libc::MAP_FIXED as u64;
-        remote.call(libc::SYS_mmap, [code_at + link_page, PAGE, READ_WRITE, flags, NO_FILE, 0])?;
-        advise(remote, code_at + link_page, PAGE, libc::MADV_WIPEONFORK)?;
-        refuse_disabled_clock(remote, code_at + link_page)?;
-        let file = self.file(remote, code_at + link_page)?;
+        self.unmap_last(remote)?;
         file.set_len(shared_len)?;
-        let descriptor = self.file.unwrap_or(NO_FILE);
-        let flags = (libc::MAP_SHARED | libc::MAP_NORESERVE) as u64;
         let shared_at = self.map(remote, [0, shared_len, READ_WRITE, flags, descriptor, 0])?;
         advise(remote, shared_at, shared_len, libc::MADV_DONTFORK)?;
         advise(remote, shared_at, shared_len, libc::MADV_DONTDUMP)?;
+        // From here on a later leakline finds this mapping, and by it the code, should we be killed.
+        note_code(&file, wanted)?;
         remote.call(libc::SYS_close, [descriptor, 0, 0, 0, 0, 0])?;
         self.file = None;
+        let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE as u64;
+        self.map(remote, [code_at, code_len, READ_EXECUTE, flags, NO_FILE, 0])?;
+        let flags = PRIVATE | libc::MAP_FIXED as u64;
+        remote.call(libc::SYS_mmap, [code_at + link_page, PAGE, READ_WRITE, flags, NO_FILE, 0])?;
+        advise(remote, code_at + link_page, PAGE, libc::MADV_WIPEONFORK)?;
         Ok((shared_at, file))
+    }
+
+    fn unmap_last(&mut self, remote: &mut Remote<'_>) -> io::Result<()> {
+        if let Some((at, len)) = self.mappings.pop() {
+            remote.call(libc::SYS_munmap, [at, len, 0, 0, 0, 0])?;
+        }
+        Ok(())
     }
 
     fn map(&mut self, remote: &mut Remote<'_>, arguments: [u64; 6]) -> io::Result<u64> {
@@ -150,13 +166,12 @@ impl Made {
         Ok(at)
     }
 
-    /// Makes the shared memory in the target and opens it here; `scratch` is memory of the target that may be written.
-    fn file(&mut self, remote: &mut Remote<'_>, scratch: u64) -> io::Result<File> {
-        remote.target().write(scratch, FILE_NAME)?;
-        let flags = u64::from(libc::MFD_CLOEXEC);
-        let descriptor = remote.call(libc::SYS_memfd_create, [scratch, flags, 0, 0, 0, 0])?;
+    /// Makes the shared memory in the target and opens it here.
+    fn file(&mut self, remote: &mut Remote<'_>) -> io::Result<File> {
+        remote.target().write(remote.scratch(), FILE_NAME)?;
+        let arguments = [remote.scratch(), u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0];
+        let descriptor = remote.call(libc::SYS_memfd_create, arguments)?;
         self.file = Some(descriptor);
-        remote.target().write(scratch, &[0; FILE_NAME.len()])?;
         OpenOptions::new().read(true).write(true).open(remote.target().path(&format!("fd/{descriptor}")))
     }
 
@@ -174,11 +189,20 @@ fn advise(remote: &mut Remote<'_>, at: u64, len: u64, advice: i32) -> io::Result
     remote.call(libc::SYS_madvise, [at, len, advice as u64, 0, 0, 0]).map(drop)
 }
 
+/// Says in the shared file where the code will be.
+fn note_code(file: &File, wanted: Wanted) -> io::Result<()> {
+    use std::mem::offset_of;
+    use std::os::unix::fs::FileExt as _;
+    file.write_all_at(&wanted.code_at.to_le_bytes(), offset_of!(Control, code_at) as u64)?;
+    file.write_all_at(&wanted.code_len.to_le_bytes(), offset_of!(Control, code_len) as u64)?;
+    file.write_all_at(&VERSION.to_le_bytes(), offset_of!(Control, version) as u64)?;
+    file.write_all_at(&MAGIC.to_le_bytes(), offset_of!(Control, magic) as u64)
+}
+
 /// A program may forbid itself to read the time stamp counter (`PR_SET_TSC`); the agent would then end it.
-fn refuse_disabled_clock(remote: &mut Remote<'_>, scratch: u64) -> io::Result<()> {
-    remote.call(libc::SYS_prctl, [libc::PR_GET_TSC as u64, scratch, 0, 0, 0, 0])?;
-    let mode = remote.target().read_exactly(scratch, 4)?;
-    remote.target().write(scratch, &[0; 4])?;
+fn refuse_disabled_clock(remote: &mut Remote<'_>) -> io::Result<()> {
+    remote.call(libc::SYS_prctl, [libc::PR_GET_TSC as u64, remote.scratch(), 0, 0, 0, 0])?;
+    let mode = remote.target().read_exactly(remote.scratch(), 4)?;
     if mode == (libc::PR_TSC_ENABLE as u32).to_le_bytes() {
         Ok(())
     } else {

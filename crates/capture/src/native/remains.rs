@@ -59,7 +59,12 @@ pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>]) -> Option<Remains>
 pub(crate) fn remove(target: &Target) -> Result<(), AttachError> {
     let text = target.maps()?;
     let mappings: Vec<_> = maps::parse(&text).collect();
-    let Some(remains) = find(target, &mappings) else { return Ok(()) };
+    let files = descriptors(target);
+    let remains = match find(target, &mappings) {
+        Some(remains) => remains,
+        None if files.is_empty() => return Ok(()),
+        None => Remains { listening: false, changed: Vec::new(), code: 0..0, shared: 0..0 },
+    };
     if remains.listening {
         return Err(AttachError::Watched(target.pid()));
     }
@@ -76,8 +81,18 @@ pub(crate) fn remove(target: &Target) -> Result<(), AttachError> {
     let Some(gadgets) = gadgets(target, &mappings) else { return Ok(()) };
     let ranges: Vec<_> = [&remains.shared, &remains.code].into_iter().filter(|range| !range.is_empty()).collect();
     let ranges: Vec<(u64, u64)> = ranges.iter().map(|range| (range.start, range.end - range.start)).collect();
-    tracing(|| unload(some_thread(target, gadgets, &mappings)?, &ranges)).map_err(step)?;
+    tracing(|| unload(some_thread(target, gadgets, &mappings)?, &ranges, &files)).map_err(step)?;
     Ok(())
+}
+
+/// Descriptors of shared memory that was never mapped: leakline died between two calls.
+fn descriptors(target: &Target) -> Vec<u64> {
+    let Ok(entries) = std::fs::read_dir(target.path("fd")) else { return Vec::new() };
+    let is_ours = |entry: &std::fs::DirEntry| {
+        std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(MAPPED_NAME))
+    };
+    let ours = entries.flatten().filter(is_ours);
+    ours.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 fn patches(target: &Target, shared: u64, code: &Range<u64>) -> Vec<Changed> {

@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::arch::{self, Call};
 use super::target::Target;
+use crate::fault;
 use crate::sys::ptrace::{Registers, Stop, Tracee};
 
 /// How long a thread may take to stop. One that sleeps uninterruptibly is left alone after that.
 const STOP_LIMIT: Duration = Duration::from_millis(500);
 const ALL_SIGNALS: u64 = u64::MAX;
+/// Room for arguments below the frame.
+const SCRATCH_BYTES: u64 = 256;
 
 /// Where the target's own code has the instructions that calls need.
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +54,13 @@ impl<'a> Remote<'a> {
         let tracee = Tracee::seize(tid)?;
         let began = Instant::now();
         let prepared = tracee.interrupt().and_then(|()| stopped(tracee)).and_then(|()| {
+            fault::point("thread-stopped");
             // Without the privilege, filters stay in force: a forbidden call then fails, or its filter ends the target.
             let _ = tracee.suspend_seccomp();
             let registers = tracee.registers()?;
             let mask = tracee.signal_mask()?;
             let frame_at = put_frame(target, tracee, &registers, mask, gadgets, is_stack)?;
+            fault::point("frame-written");
             tracee.set_signal_mask(ALL_SIGNALS)?;
             Ok((registers, mask, frame_at))
         });
@@ -77,14 +82,22 @@ impl<'a> Remote<'a> {
         arch::set_call(&mut registers, self.gadgets.syscall_return, self.frame_at, call);
         self.tracee.set_registers(&registers)?;
         self.called = true;
-        self.run_to_syscall_stop()?; // its entry
-        self.run_to_syscall_stop()?; // its exit
+        fault::point("call-prepared");
+        self.run_to_syscall_stop()?;
+        fault::point("syscall-entry");
+        self.run_to_syscall_stop()?;
+        fault::point("syscall-exit");
         arch::result(&self.tracee.registers()?)
     }
 
     /// The target whose thread this is.
     pub(crate) fn target(&self) -> &Target {
         self.target
+    }
+
+    /// Memory that may be written for the arguments of calls, [`SCRATCH_BYTES`] long: below the frame, unused by the thread.
+    pub(crate) fn scratch(&self) -> u64 {
+        self.frame_at - SCRATCH_BYTES
     }
 
     /// Lets the thread go on and says how long it had been stopped.
@@ -120,7 +133,9 @@ impl<'a> Remote<'a> {
                 Stop::Gone => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
             }
         }
-        self.tracee.set_registers(&arch::undisturbed(&self.registers))
+        self.tracee.set_registers(&arch::undisturbed(&self.registers))?;
+        fault::point("thread-restored");
+        Ok(())
     }
 }
 
@@ -157,7 +172,7 @@ fn put_frame(
     let no_room = || io::Error::new(io::ErrorKind::OutOfMemory, "no room on the thread's stack");
     let at = arch::frame_place(registers, state.len() + arch::FRAME_BYTES_FIXED).ok_or_else(no_room)?;
     let frame = arch::signal_frame(at, gadgets.restorer, registers, mask, &state);
-    if !is_stack(at, at + frame.len() as u64) {
+    if !is_stack(at.saturating_sub(2 * SCRATCH_BYTES), at + frame.len() as u64) {
         return Err(no_room());
     }
     target.write(at, &frame)?;

@@ -24,6 +24,7 @@ use super::target::Target;
 use super::threads::tracing;
 use super::ticks::Ticks;
 use super::{AttachOptions, Detached, Facts, TargetState};
+use crate::fault;
 use crate::sys::keeper::{ControlPage, Keeper};
 
 /// How often the target's mappings are read anew without a reason.
@@ -61,6 +62,7 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
     let mut plan = Plan::make(&target, &text)?;
     let failed = |step: &'static str| move |error: io::Error| AttachError::Step { pid, step, found: error.to_string() };
     let loaded = load_agent(&target, &plan).map_err(|error| gone_or(&target, &error, "bring the agent in"))?;
+    fault::point("agent-loaded");
     let Loaded { shared_at, file, stopped } = loaded;
     let shared = SharedFile::new(file);
     let page = Arc::new(ControlPage::map(shared.file()).map_err(failed("map the shared memory"))?);
@@ -240,7 +242,7 @@ impl Session {
         let text = self.target.maps().map_err(|error| io::Error::other(error.to_string()))?;
         let mappings: Vec<_> = maps::parse(&text).collect();
         let ranges = [(self.shared_at, self.wanted.shared_len), (self.wanted.code_at, self.wanted.code_len)];
-        tracing(|| load::unload(load::some_thread(&self.target, self.gadgets, &mappings)?, &ranges))
+        tracing(|| load::unload(load::some_thread(&self.target, self.gadgets, &mappings)?, &ranges, &[]))
     }
 
     fn left(&self, why: &str) -> Vec<String> {
