@@ -32,11 +32,6 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// A failure for which no command is known that helps.
-    pub(crate) fn new(text: impl fmt::Display) -> Self {
-        Self::Refused { text: text.to_string(), hint: None }
-    }
-
     /// A failure with what to do about it.
     pub(crate) fn with_hint(text: impl fmt::Display, hint: impl Into<Option<String>>) -> Self {
         Self::Refused { text: text.to_string(), hint: hint.into() }

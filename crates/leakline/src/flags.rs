@@ -170,6 +170,7 @@ pub(crate) struct Sites {
     pub(crate) min_bytes: Bytes,
     /// Keep at most so many sites; what further ones allocate is counted as not recorded
     #[arg(long, value_name = "N", default_value = "16384", value_parser = values::sites)]
+    #[expect(clippy::struct_field_names, reason = "the field is named as its option")]
     pub(crate) max_sites: u32,
     /// Look for debug information here first; may be given several times
     #[arg(long, value_name = "DIRECTORY")]

@@ -39,8 +39,6 @@ pub(crate) const COLUMNS_MAX: usize = 1000;
 pub(crate) const EVENT_PATIENCE: Duration = Duration::from_secs(3);
 /// Events that wait for names at one moment; beyond it the oldest is printed without names.
 pub(crate) const EVENTS_WAITING_MAX: usize = 1024;
-/// Stacks whose names are asked for at one beat, beside those of events: what a screen shows.
-pub(crate) const NAMES_PER_BEAT: usize = 64;
 
 const _: () = assert!(SUSPECTS_AUTO <= SUSPECTS_MAX, "auto must not attach to more than a user may ask for");
 const _: () = assert!(ATTACH_BEAT_MIN.as_millis() <= ATTACH_BEAT.as_millis(), "the shortest beat is the shortest");

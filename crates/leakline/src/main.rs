@@ -3,13 +3,21 @@
 //! Owns: the dispatch, the only place where errors are printed and where the process gets its exit code.
 //! Must not know: how a command does its work.
 
+mod attach;
+mod attached;
 mod doctor;
-mod events;
 mod failure;
 mod flags;
+mod hunt;
 mod limits;
+mod live;
+mod machine;
+mod names;
 mod output;
+mod pending;
+mod session;
 mod values;
+mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -33,7 +41,9 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<Outcome, Failure> {
     match command {
-        Command::Hunt(_) | Command::Watch(_) | Command::Attach(_) => Ok(Outcome::NothingFound),
+        Command::Hunt(flags) => hunt::run(flags),
+        Command::Watch(flags) => watch::run(flags),
+        Command::Attach(flags) => attach::run(flags),
         Command::Doctor(flags) => doctor::run(flags),
         Command::Man(flags) => write_out(&flags::manual(flags.page.as_deref())?),
         Command::Completions(flags) => write_out(&flags::completions(&flags.shell)),

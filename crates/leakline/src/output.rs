@@ -96,6 +96,11 @@ impl Drop for Output {
     }
 }
 
+/// Whether the user wants colour where there is a terminal.
+pub(crate) fn colour_wanted() -> bool {
+    colour(std::env::var("NO_COLOR").ok().as_deref(), std::env::var("TERM").ok().as_deref())
+}
+
 fn columns_of_terminal() -> Option<usize> {
     rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col))
 }

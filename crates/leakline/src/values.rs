@@ -118,7 +118,7 @@ pub(crate) fn needle(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("needed: at least one character".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-fn whole<T: FromStr + PartialOrd + std::fmt::Display + From<u8>>(text: &str, greatest: T) -> Result<T, String> {
+fn whole<T: FromStr + PartialOrd + Copy + std::fmt::Display + From<u8>>(text: &str, greatest: T) -> Result<T, String> {
     match text.parse::<T>() {
         Ok(number) if number >= T::from(1) && number <= greatest => Ok(number),
         _ => Err(format!("needed: a whole number from 1 to {greatest}")),

@@ -1,0 +1,214 @@
+//! `leakline hunt`: who grows, and where it comes from.
+//!
+//! Owns: the order of steps and the choice of suspects. Must not know: how growth or sites are judged.
+
+use std::time::Duration;
+
+use model::Pid;
+use report::{Document, HuntView, Outcome, ProcessView, Severity, SitesView};
+
+use crate::attach::write_summary;
+use crate::attached::{Attached, End, Wanted};
+use crate::failure::{Failure, both};
+use crate::flags::Hunt;
+use crate::limits::SUSPECTS_AUTO;
+use crate::machine::Machine;
+use crate::output::{Form, Output};
+use crate::session::{Event, Events, Nothing, Schedule};
+use crate::values::AttachChoice;
+
+/// Watches the machine, ranks what grows, attaches to the worst, and tells what leaks.
+pub(crate) fn run(flags: &Hunt) -> Result<Outcome, Failure> {
+    let mut output = Output::new(flags.json);
+    let mut machine = Machine::new(&flags.filter, Some(flags.window))?;
+    let mut events = Events::new(Schedule::new(flags.every, Some(flags.window)))?;
+    let interrupted = watch(&mut machine, &mut events, &mut output)?;
+    let mut view = machine.view();
+    let suspects = if interrupted { Vec::new() } else { suspects(&view.processes, flags.attach) };
+    if interrupted {
+        view.notes.push("interrupted: the window was not watched to its end, and nothing was attached to".to_owned());
+    }
+    if output.form() == Form::Text {
+        output.write(|text, out| text.hunt(&view, out))?;
+    }
+    let attached = attach_to_each(flags, &suspects, &mut view, &mut events, &mut output)?;
+    if output.form() == Form::Json {
+        output.document(&Document::Hunt { view: &view, attached: &attached })?;
+    }
+    Ok(view.outcome)
+}
+
+/// Takes samples until the window is over; whether a signal ended it before.
+fn watch(machine: &mut Machine, events: &mut Events, output: &mut Output) -> Result<bool, Failure> {
+    loop {
+        match events.next(None, &mut Nothing)? {
+            Event::Signal => return Ok(true),
+            Event::TimeUp => return Ok(false),
+            Event::Beat => {
+                machine.beat()?;
+                output.progress(|text| text.progress(&machine.progress()));
+            }
+            Event::Key(_) | Event::TargetGone(_) | Event::NamesArrived => {}
+        }
+    }
+}
+
+/// The worst processes that qualify. What is judged to shrink or to be steady never does.
+fn suspects(ranking: &[ProcessView], choice: AttachChoice) -> Vec<Pid> {
+    let growing = |process: &&ProcessView| matches!(process.severity, Severity::Leak | Severity::Suspect);
+    // Who asks for a number also wants those that are not judged yet, as long as they grow at all.
+    let rising =
+        |process: &&ProcessView| growing(process) || process.growth.as_known().is_some_and(|rate| rate.per_hour > 0);
+    let pid = |process: &ProcessView| process.identity.key.pid;
+    match choice {
+        AttachChoice::Never => Vec::new(),
+        AttachChoice::Auto => ranking.iter().filter(growing).take(SUSPECTS_AUTO).map(pid).collect(),
+        AttachChoice::Worst(count) => ranking.iter().filter(rising).take(count).map(pid).collect(),
+    }
+}
+
+/// Attaches to one suspect after the other; a refusal is a note, not the end of the hunt.
+fn attach_to_each(
+    flags: &Hunt,
+    suspects: &[Pid],
+    view: &mut HuntView,
+    events: &mut Events,
+    output: &mut Output,
+) -> Result<Vec<SitesView>, Failure> {
+    let window = flags.attach_for.unwrap_or(flags.window);
+    let mut summaries = Vec::new();
+    for &pid in suspects {
+        let wanted = Wanted::new(&flags.sites, Some(window), None);
+        let attached = match Attached::start(pid, wanted) {
+            Ok(attached) => attached,
+            Err(Failure::Refused { text, hint }) => {
+                refused(pid, &text, hint.as_deref(), view, output);
+                continue;
+            }
+            Err(closed @ Failure::OutputClosed) => return Err(closed),
+        };
+        let (summary, end) = watch_sites(attached, window, events, output)?;
+        view.outcome = both(view.outcome, summary.outcome);
+        if output.form() == Form::Text {
+            output.write(|_, out| writeln!(out))?;
+            write_summary(output, &summary)?;
+        }
+        summaries.push(summary);
+        if end == End::Asked {
+            break;
+        }
+    }
+    Ok(summaries)
+}
+
+/// Growth alone may have been enough for a judgement; if it was not, the refusal leaves the question open.
+fn refused(pid: Pid, text: &str, hint: Option<&str>, view: &mut HuntView, output: &mut Output) {
+    view.outcome = both(view.outcome, Outcome::CouldNotJudge);
+    output.say(&format!("process {pid} was not attached to: {text}"));
+    if let Some(hint) = hint {
+        output.say(&format!("hint: {hint}"));
+    }
+    let hint = hint.map_or_else(String::new, |hint| format!(" (hint: {hint})"));
+    view.notes.push(format!("process {pid} was not attached to: {text}{hint}"));
+}
+
+/// Watches one attached process for its window.
+fn watch_sites(
+    mut attached: Attached,
+    window: Duration,
+    events: &mut Events,
+    output: &mut Output,
+) -> Result<(SitesView, End), Failure> {
+    events.reschedule(Schedule::new(attached.beat_length(), Some(window)));
+    let target = attached.target_view();
+    let who = format!("attached to {} ({})", target.pid, target.command);
+    let end = loop {
+        match events.next(None, &mut attached)? {
+            Event::Signal | Event::Key(_) => break End::Asked,
+            Event::TimeUp => break End::TimeUp,
+            Event::TargetGone(state) => break End::Gone(state),
+            Event::NamesArrived => {}
+            Event::Beat => {
+                if let Err(end) = attached.beat() {
+                    break end;
+                }
+                let (now, whole) = (attached.elapsed().as_secs(), window.as_secs());
+                output.progress(|_| format!("{who}: {now} s of {whole} s"));
+            }
+        }
+    };
+    let summary = attached.end(&end, events)?;
+    Ok((summary, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use analysis::{Growth, GrowthVerdict, MemoryKind};
+    use model::{Identity, MemorySample, ProcessKey, Reading, Why};
+
+    use super::*;
+
+    /// A process of which nothing is known but its verdict.
+    fn growth(pid: u32, verdict: GrowthVerdict, confidence: f64) -> Growth {
+        let missing = || Reading::Missing(Why::NotRecorded);
+        Growth {
+            identity: Arc::new(Identity {
+                key: ProcessKey { pid: Pid(pid), started: 1 },
+                command: format!("p{pid}"),
+                arguments: String::new(),
+                uid: Reading::Missing(Why::NotRecorded),
+                user: Reading::Missing(Why::NotRecorded),
+                cgroup: Reading::Missing(Why::NotRecorded),
+                container: None,
+                kernel_thread: false,
+            }),
+            memory: MemorySample {
+                anon: missing(),
+                file: missing(),
+                shmem: missing(),
+                swap: missing(),
+                page_tables: missing(),
+                threads: Reading::Missing(Why::NotRecorded),
+            },
+            verdict,
+            kind: Some(MemoryKind::Anon),
+            per_hour: Reading::Known(analysis::Rate { per_hour: 2, low: 1, high: 3 }),
+            recent_per_hour: Reading::Missing(Why::TooShort),
+            confidence: Reading::Known(confidence),
+            exhaustion: Reading::Missing(Why::TooShort),
+            reasons: Vec::new(),
+            history: Vec::new(),
+        }
+    }
+
+    /// Processes in the order of the ranking, then the choice, then the pids that are attached to.
+    #[track_caller]
+    fn check(ranking: &[(u32, GrowthVerdict, f64)], choice: AttachChoice, wanted: &[u32]) {
+        let views: Vec<_> = ranking
+            .iter()
+            .map(|&(pid, verdict, confidence)| ProcessView::from(growth(pid, verdict, confidence)))
+            .collect();
+        let found: Vec<_> = suspects(&views, choice).iter().map(|pid| pid.0).collect();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn only_what_grows_is_attached_to() {
+        use GrowthVerdict::{Growing, Steady};
+        let machine = [(5, Growing, 0.99), (6, Growing, 0.5), (7, Steady, 0.99)];
+        check(&machine, AttachChoice::Auto, &[5]);
+        check(&machine, AttachChoice::Never, &[]);
+        check(&machine, AttachChoice::Worst(2), &[5, 6]);
+        check(&machine[2..], AttachChoice::Auto, &[]);
+        check(&[], AttachChoice::Worst(3), &[]);
+    }
+
+    #[test]
+    fn who_asks_for_a_number_also_gets_what_is_not_judged_yet() {
+        // The figures of the test growth rise by 2 bytes an hour.
+        check(&[(8, GrowthVerdict::TooShort, 0.0)], AttachChoice::Auto, &[]);
+        check(&[(8, GrowthVerdict::TooShort, 0.0)], AttachChoice::Worst(1), &[8]);
+    }
+}

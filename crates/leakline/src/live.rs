@@ -1,0 +1,149 @@
+//! The terminal programs: the live ranking of `watch`, and the live view of `attach`.
+//!
+//! Owns: the loop between figures, keys and the screen. Must not know: what the screens look like.
+
+use report::SitesView;
+use tui::{Action, Key, Screen, Terminal};
+
+use crate::attached::{Attached, End, Wanted};
+use crate::failure::Failure;
+use crate::flags::Watch;
+use crate::machine::Machine;
+use crate::session::{Event, Events, Nothing, Watched};
+
+/// The live view of one process, until it ends or the user asks.
+pub(crate) fn attached(attached: &mut Attached, events: &mut Events) -> Result<End, Failure> {
+    let mut terminal = Terminal::enter()?;
+    let mut screen = coloured(Screen::attach());
+    loop {
+        match events.next(Some(&mut terminal), attached)? {
+            Event::Signal => return Ok(End::Asked),
+            Event::TimeUp => return Ok(End::TimeUp),
+            Event::TargetGone(state) => return Ok(End::Gone(state)),
+            Event::Key(key) => match screen.key(key) {
+                Some(Action::Quit | Action::Detach) => return Ok(End::Asked),
+                Some(Action::Attach(_)) | None => {}
+            },
+            Event::NamesArrived => screen.show_sites(attached.view()),
+            Event::Beat => match attached.beat() {
+                Ok(happened) if Attached::is_last(&happened) => return Ok(End::StopReached),
+                Ok(_) => screen.show_sites(attached.view()),
+                Err(end) => return Ok(end),
+            },
+        }
+        terminal.draw(&screen)?;
+    }
+}
+
+/// The live ranking: everything that the loop changes.
+#[derive(Debug)]
+struct Ranking<'flags> {
+    flags: &'flags Watch,
+    machine: Machine,
+    screen: Screen,
+    attached: Option<Attached>,
+    /// The summaries of what was attached to, for when the screen is gone.
+    summaries: Vec<SitesView>,
+}
+
+/// The live ranking, until the user quits; gives the summaries of what was attached to meanwhile.
+pub(crate) fn ranking(flags: &Watch, machine: Machine, events: &mut Events) -> Result<Vec<SitesView>, Failure> {
+    let mut terminal = Terminal::enter()?;
+    let mut state =
+        Ranking { flags, machine, screen: coloured(Screen::watch()), attached: None, summaries: Vec::new() };
+    loop {
+        let watched: &mut dyn Watched = match &mut state.attached {
+            Some(attached) => attached,
+            None => &mut Nothing,
+        };
+        let event = events.next(Some(&mut terminal), watched)?;
+        if !state.answer(event, events)? {
+            break;
+        }
+        terminal.draw(&state.screen)?;
+    }
+    drop(terminal); // Names may take a moment; the screen must not look frozen meanwhile.
+    state.detach(&End::Asked, events)?;
+    Ok(state.summaries)
+}
+
+impl Ranking<'_> {
+    /// Answers one event; whether to go on.
+    fn answer(&mut self, event: Event, events: &mut Events) -> Result<bool, Failure> {
+        match event {
+            Event::Signal | Event::TimeUp => return Ok(false),
+            Event::Key(key) => return self.key(key, events),
+            Event::TargetGone(state) => self.detach(&End::Gone(state), events)?,
+            Event::NamesArrived => self.show_sites(),
+            Event::Beat => {
+                self.machine.beat()?;
+                self.screen.show_machine(self.machine.view());
+                match self.attached.as_mut().map(Attached::beat) {
+                    Some(Err(end)) => self.detach(&end, events)?,
+                    Some(Ok(_)) => self.show_sites(),
+                    None => {}
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn key(&mut self, key: Key, events: &mut Events) -> Result<bool, Failure> {
+        match self.screen.key(key) {
+            Some(Action::Quit) => return Ok(false),
+            Some(Action::Detach) => self.detach(&End::Asked, events)?,
+            Some(Action::Attach(pid)) => {
+                self.detach(&End::Asked, events)?;
+                match Attached::start(pid, Wanted::new(&self.flags.sites, None, None)) {
+                    Ok(attached) => {
+                        self.attached = Some(attached);
+                        self.show_sites();
+                    }
+                    Err(Failure::Refused { text, hint }) => self.screen.say(refusal(&text, hint.as_deref())),
+                    Err(closed @ Failure::OutputClosed) => return Err(closed),
+                }
+            }
+            None => {}
+        }
+        Ok(true)
+    }
+
+    fn show_sites(&mut self) {
+        if let Some(attached) = &mut self.attached {
+            self.screen.show_sites(attached.view());
+        }
+    }
+
+    /// Detaches, if anything is attached, and keeps the summary.
+    fn detach(&mut self, end: &End, events: &mut Events) -> Result<(), Failure> {
+        let Some(attached) = self.attached.take() else {
+            return Ok(());
+        };
+        let summary = attached.end(end, events)?;
+        self.screen.show_sites(summary.clone());
+        if *end != End::Asked {
+            self.screen.say(format!("detached: {}", end.reason()));
+        }
+        self.summaries.push(summary);
+        Ok(())
+    }
+}
+
+fn refusal(text: &str, hint: Option<&str>) -> String {
+    hint.map_or_else(|| text.to_owned(), |hint| format!("{text}; {hint}"))
+}
+
+fn coloured(screen: Screen) -> Screen {
+    if crate::output::colour_wanted() { screen } else { screen.without_colour() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_one_line() {
+        assert_eq!(refusal("the kernel forbids it", Some("run as root")), "the kernel forbids it; run as root");
+        assert_eq!(refusal("gone", None), "gone");
+    }
+}
