@@ -239,3 +239,69 @@ fn until_full(room: Bytes, rate: Rate) -> Exhaustion {
     let estimate = after(rate.per_hour).unwrap_or(Duration::MAX);
     Exhaustion { after: estimate, soonest: after(rate.high).unwrap_or(estimate), latest: after(rate.low) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Room in bytes and a rate an hour, against seconds: estimate, soonest, latest.
+    #[track_caller]
+    fn check(room: u64, rate: [i64; 3], expected: (u64, u64, Option<u64>)) {
+        let [low, per_hour, high] = rate;
+        let found = until_full(Bytes(room), Rate { per_hour, low, high });
+        let latest = found.latest.map(|latest| latest.as_secs());
+        assert_eq!((found.after.as_secs(), found.soonest.as_secs(), latest), expected);
+    }
+
+    #[test]
+    fn the_interval_of_the_rate_becomes_that_of_the_end() {
+        check(3600, [1800, 3600, 7200], (3600, 1800, Some(7200)));
+        check(0, [1, 2, 3], (0, 0, Some(0)));
+        check(3600, [0, 3600, 7200], (3600, 1800, None));
+        check(3600, [-5, 3600, 7200], (3600, 1800, None));
+        check(u64::MAX, [1, 1, 1], (u64::MAX, u64::MAX, Some(u64::MAX)));
+    }
+
+    fn kinds(anon: u32, swap: u32, shmem: u32, file: u32) -> Kinds {
+        Kinds { anon, swap, shmem, file }
+    }
+
+    fn points(samples: &[Kinds]) -> Vec<Point<Kinds>> {
+        (0..).zip(samples).map(|(second, value)| Point { at: Duration::from_secs(second), value: *value }).collect()
+    }
+
+    #[track_caller]
+    fn check_kind(last: Kinds, verdict: GrowthVerdict, shared: bool, expected: Option<MemoryKind>) {
+        let points = points(&[kinds(1000, 1000, 1000, 1000), last]);
+        assert_eq!(kind(&points, verdict, shared), expected);
+    }
+
+    #[test]
+    fn the_kind_is_what_grew_most_of_what_was_judged() {
+        let last = kinds(1100, 1200, 1300, 1400);
+        check_kind(last, GrowthVerdict::Steady, false, Some(MemoryKind::File));
+        check_kind(last, GrowthVerdict::Growing, false, Some(MemoryKind::Swap));
+        check_kind(last, GrowthVerdict::Growing, true, Some(MemoryKind::Shmem));
+        check_kind(kinds(1063, 900, 1000, 1000), GrowthVerdict::Steady, false, None);
+        check_kind(kinds(1064, 900, 1000, 1000), GrowthVerdict::Steady, false, Some(MemoryKind::Anon));
+    }
+
+    #[test]
+    fn the_recent_rate_looks_at_the_last_points_only() {
+        assert_eq!(recent(&points(&[kinds(1, 0, 0, 0)])), Reading::Missing(Why::TooShort));
+        let flat_then_rising: Vec<Kinds> =
+            (0..40).map(|t| kinds(if t < 30 { 100 } else { 100 + 10 * (t - 30) }, 0, 0, 0)).collect();
+        assert_eq!(recent(&points(&flat_then_rising)), Reading::Known(10 * 1024 * 3600));
+        assert_eq!(recent(&points(&[kinds(9, 0, 0, 0), kinds(8, 0, 7, 7)])), Reading::Known(-1024 * 3600));
+    }
+
+    #[test]
+    fn figures_beyond_the_range_are_cut_at_it() {
+        let known = Reading::Known(Bytes(u64::MAX));
+        let threads = Reading::Known(1);
+        let memory = MemorySample { anon: known, file: known, shmem: known, swap: known, page_tables: known, threads };
+        let found = Kinds::of(&memory);
+        assert_eq!(found.map(|kinds| (kinds.anon, kinds.height())), Some((u32::MAX, 2 * u64::from(u32::MAX))));
+        assert!(Kinds::of(&MemorySample { swap: Reading::Missing(Why::ProcessGone), ..memory }).is_none());
+    }
+}

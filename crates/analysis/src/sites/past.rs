@@ -146,3 +146,58 @@ pub(super) fn frees_most(counts: &SiteCounts) -> bool {
 pub(super) const fn sum(one: Tally, other: Tally) -> Tally {
     Tally { count: one.count.saturating_add(other.count), bytes: one.bytes.plus(other.bytes) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Bytes, StackId};
+
+    fn counts(expired: u64, late: u64) -> SiteCounts {
+        let tally = |count| Tally { count, bytes: Bytes(count) };
+        SiteCounts {
+            stack: StackId(1),
+            allocated: tally(100),
+            freed: tally(late),
+            live: tally(100 - late),
+            expired: tally(expired),
+            freed_late: tally(late),
+            freed_late_longest: None,
+            lifetimes: None,
+            oldest_live: None,
+        }
+    }
+
+    /// Expired counts, one a second: whether the last third set a new maximum, and when it begins.
+    #[track_caller]
+    fn check(expired: &[u64], rising: bool, third: Option<u64>) {
+        let mut past = Past::new();
+        for (second, expired) in (0..).zip(expired) {
+            past.add(Duration::from_secs(second), &counts(*expired, 0), None, &mut Vec::new());
+        }
+        assert_eq!(past.still_rising(), rising, "{expired:?}");
+        assert_eq!(past.last_third(), third.map(Duration::from_secs), "{expired:?}");
+    }
+
+    #[test]
+    fn the_last_third_rises_or_has_levelled_off() {
+        check(&[1, 2, 3, 4, 5, 6], true, Some(4));
+        check(&[1, 2, 3, 50, 50, 50], false, Some(4));
+        check(&[50, 50, 50, 50, 51, 51], false, Some(4)); // two in a hundred more are no new maximum
+        check(&[50, 50, 50, 50, 51, 52], true, Some(4));
+        check(&[1, 2, 3], true, None);
+    }
+
+    #[test]
+    fn most_means_at_least_half_and_at_least_one() {
+        let cases = [(0, 0, false), (5, 0, false), (5, 4, false), (5, 5, true), (0, 1, true)];
+        for (expired, late, expected) in cases {
+            assert_eq!(frees_most(&counts(expired, late)), expected, "{late} of {}", expired + late);
+        }
+    }
+
+    #[test]
+    fn sums_do_not_overflow() {
+        let most = Tally { count: u64::MAX, bytes: Bytes(u64::MAX) };
+        assert_eq!(sum(most, most), most);
+    }
+}

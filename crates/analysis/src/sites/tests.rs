@@ -216,3 +216,26 @@ fn sites_beyond_the_bound_are_judged_by_their_counts_and_counted() {
     check(&watch, "0 leaking, 1 leaking: Leak");
     assert_eq!(watch.totals().histories_dropped, 1);
 }
+
+/// The first site of a session says why; each text must be among its reasons.
+#[track_caller]
+fn check_reasons(watch: &SiteWatch, expected: &[&str]) {
+    let reasons = watch.ranking().remove(0).reasons;
+    for text in expected {
+        assert!(reasons.iter().any(|reason| reason.contains(text)), "{text:?} is not in {reasons:?}");
+    }
+}
+
+#[test]
+fn reasons_speak_for_and_against() {
+    let partly = watched(20, |t| format!("{}/{}/{}/0", 100 * t, 90 * t, 10 * t));
+    check_reasons(&partly, &["for: 190 of its blocks (18.6 KiB)", "frees most of its blocks (1710)", "keep coming"]);
+    check_reasons(&watched(20, |t| format!("{t}/0/{t}/0")), &["never freed a block"]);
+    check_reasons(&watched(20, |t| format!("{}/{}/{}/1", 5 * t, t.min(1), 3 * t)), &["against: 1 expired blocks"]);
+    check_reasons(&watched(20, |t| format!("{t}/{t}/0/0")), &["freed in time"]);
+    check_reasons(&watched(20, |t| format!("{t}/0/0/0")), &["none of its 19 live blocks is older than 2.0 s"]);
+    check_reasons(
+        &watched(20, |t| format!("{0}/{1}/9/{1}", t + 30, t + 9)),
+        &["28 of the 37 blocks", "longer threshold"],
+    );
+}

@@ -115,4 +115,19 @@ mod tests {
         );
         check(&HostError::UnknownUser { name: "a\x1b[m".to_owned() }, "no user is called a\\x1b[m", "id -u");
     }
+
+    #[test]
+    fn every_error_has_a_hint() {
+        let pid = Pid(7);
+        let cause = io::Error::from_raw_os_error(2);
+        check(
+            &HostError::NoProcessList { cause },
+            "cannot list the processes in /proc: No such file or directory (os error 2)",
+            "mount",
+        );
+        check(&HostError::KernelThread { pid }, "7 is a thread of the kernel and has no memory of its own", "slabtop");
+        check(&HostError::Zombie { pid }, "the process 7 has ended and is a zombie", "parent");
+        check(&HostError::Itself { pid }, "7 is leakline itself", "another process");
+        check(&HostError::Forbidden { pid }, "the process 7 may not be looked at", "hidepid");
+    }
 }
