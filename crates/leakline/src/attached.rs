@@ -177,6 +177,7 @@ impl Attached {
         if !events.wait_until(NAMES_PATIENCE, || names.take_all())? {
             notes.push("some names were not waited for".to_owned());
         }
+        notes.extend(names.remarks());
         let bounds = (wanted.sites.top, wanted.sites.min_bytes);
         let mut view = SitesView::new(target, &last, &watch, bounds, |stack| names.frames(stack).any());
         if matches!(end, End::Unreadable(_)) {
