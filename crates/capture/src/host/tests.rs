@@ -84,6 +84,7 @@ fn a_thread_and_a_zombie_are_refused_by_name() {
 fn memory_is_read_anew_at_each_beat() {
     let root = machine("anew");
     let mut sampler = sampler(&root, Filter { name: Some("bash".into()), ..Filter::default() }).unwrap();
+    sampler.files_max = 8; // read through the kept file
     check(&mut sampler, "12@120 bash 300");
     fixture::process(&root, 12, 120, "bash", 400);
     check(&mut sampler, "12@120 bash 400");
@@ -209,4 +210,64 @@ fn this_machine_is_sampled_without_this_process() {
     assert!(pids.is_sorted() && !pids.contains(&std::process::id()));
     assert!(sample.memory_total.known() >= sample.memory_available.known());
     assert!(sampler.sample().unwrap().at >= sample.at);
+}
+
+#[test]
+fn a_move_between_groups_and_a_new_user_are_noticed() {
+    let root = machine("moved");
+    let mut sampler = sampler(&root, Filter { name: Some("bash".into()), ..Filter::default() }).unwrap();
+    let mut identity = |beats: u64| {
+        let mut last = None;
+        for _ in 0..beats {
+            last = sampler.sample().unwrap().processes.pop();
+        }
+        last.unwrap().identity
+    };
+    assert_eq!(identity(1).container, None);
+    fs::write(root.join("12/cgroup"), format!("0::/docker/{}\n", "ab".repeat(32))).unwrap();
+    assert_eq!(identity(REFRESH_BEATS).container.as_deref(), Some("abababababab"));
+    let status = fs::read_to_string(root.join("12/status")).unwrap();
+    fs::write(root.join("12/status"), status.replace("Uid:\t7\t7", "Uid:\t7\t0")).unwrap();
+    assert_eq!(identity(1).user, Reading::Known("root".to_owned()), "at once, since status says so");
+}
+
+#[test]
+fn a_zombie_is_no_process_to_watch() {
+    let root = machine("zombie");
+    let mut sampler = sampler(&root, Filter::default()).unwrap();
+    sampler.files_max = 8;
+    check(&mut sampler, "10@100 server 1000, 11@110 server 2000, 12@120 bash 300");
+    let status = "Name:\tbash\nState:\tZ (zombie)\nTgid:\t12\nUid:\t7\t7\t7\t7\nThreads:\t1\n";
+    fs::write(root.join("12/status"), status).unwrap();
+    check(&mut sampler, "10@100 server 1000, 11@110 server 2000");
+    check(&mut sampler, "10@100 server 1000, 11@110 server 2000");
+    assert_eq!(sampler.files_kept, 2, "its file was given back");
+}
+
+#[test]
+fn names_cannot_control_a_terminal() {
+    let root = machine("hostile");
+    fixture::process(&root, 13, 130, "a\x1b[2Jb", 1);
+    fs::write(root.join("13/cmdline"), "x\x1b]0;title\x07\0y\n").unwrap();
+    fs::write(root.join("13/cgroup"), "0::/\u{202e}evil\n").unwrap();
+    let sample = sampler(&root, Filter::default()).unwrap().sample().unwrap();
+    let identity = &sample.processes[3].identity;
+    assert_eq!(identity.command, "a\\x1b[2Jb");
+    assert_eq!(identity.arguments, "x\\x1b]0;title\\x07 y\\n");
+    assert_eq!(identity.cgroup, Reading::Known("/\\u{202e}evil".to_owned()));
+}
+
+#[test]
+fn what_cannot_be_read_is_missing_and_never_zero() {
+    let root = machine("missing");
+    fs::remove_file(root.join("meminfo")).unwrap();
+    fs::remove_file(root.join("10/cgroup")).unwrap();
+    fs::write(root.join("11/status"), "Name:\tserver\nState:\tS\nRssAnon:\t5 kB\n").unwrap();
+    let sample = sampler(&root, Filter::default()).unwrap().sample().unwrap();
+    assert_eq!(sample.memory_available, Reading::Missing(Why::NotOffered));
+    assert_eq!(sample.processes[0].identity.cgroup, Reading::Missing(Why::NotOffered));
+    assert_eq!(HostSampler::room(&sample.processes[0].identity), Reading::Missing(Why::NotOffered));
+    let memory = sample.processes[1].memory;
+    assert_eq!((memory.anon, memory.swap), (Reading::Known(Bytes(5 * 1024)), Reading::Missing(Why::NotOffered)));
+    assert_eq!(sample.processes[1].identity.uid, Reading::Missing(Why::NotOffered));
 }
