@@ -18,6 +18,9 @@ mod shared;
 mod stack;
 mod unwind;
 
+#[cfg(test)]
+mod tests;
+
 pub use hooks::{
     leakline_calloc, leakline_free, leakline_malloc, leakline_memalign, leakline_posix_memalign, leakline_realloc,
     leakline_reallocarray, leakline_valloc,

@@ -31,6 +31,13 @@ impl Shared {
         (shared.control().state.load(Relaxed) & STATE_TID_MASK != 0).then_some(shared)
     }
 
+    /// The mapping whether anybody listens or not.
+    #[cfg(test)]
+    pub(crate) fn attach(base: u64) -> Self {
+        LEAKLINE_LINK.base.store(base, Relaxed);
+        Self { base }
+    }
+
     #[inline]
     pub(crate) fn control(self) -> &'static Control {
         self.at(regions::CONTROL.at)

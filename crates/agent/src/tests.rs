@@ -1,0 +1,339 @@
+//! The agent in this process: on a mapping like the real one, with stacks and code that the tests make up.
+//!
+//! Owns: the made-up code and its rules. Must not know: how leakline fills the tables for real targets.
+
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use wire::{Block, PackedRule, RuleKind, SiteCounters, StackRecord, regions};
+
+use crate::heap;
+use crate::hooks::{leakline_free, leakline_malloc, leakline_realloc};
+use crate::record::Thread;
+use crate::shared::{ModuleCell, Shared};
+use crate::stack;
+
+const CHUNKS: u32 = 64;
+const GRANULE_SHIFT: u32 = 5;
+/// Made-up code: one function every 0x100 bytes, with the rule of the same position in [`RULES`].
+const CODE: u64 = 0x10_0000;
+const RULES: [(RuleKind, u32, u32); 8] = [
+    (RuleKind::StackPointer, 2, PackedRule::RBP_SAME), // 0: return address one word above its stack pointer
+    (RuleKind::StackPointer, 4, PackedRule::RBP_SAME), // 1: three words above
+    (RuleKind::End, 0, 0),                             // 2
+    (RuleKind::FramePointer, 2, 2),                    // 3: the usual frame with a frame pointer
+    (RuleKind::Unknown, 0, 0),                         // 4
+    (RuleKind::StackPointer, 3, 2),                    // 5: saves rbp
+    (RuleKind::FramePointerDeref, 1, PackedRule::RBP_AT_RBP), // 6
+    (RuleKind::Plt, 0, 0),                             // 7
+];
+/// A handler returns to the first byte of the restorer; its table covers the byte before, as glibc's does.
+const SIGNAL_RESTORER: u64 = CODE + 0x801;
+
+/// Return address into function `i`.
+const fn in_function(i: u64) -> u64 {
+    CODE + i * 0x100 + 0x10
+}
+
+/// The mapping that all tests share; each test's thread has a record of its own.
+fn shared() -> Shared {
+    static BASE: OnceLock<u64> = OnceLock::new();
+    let base = *BASE.get_or_init(|| {
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+        let len = wire::file_len(CHUNKS, GRANULE_SHIFT) as usize;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        assert_ne!(base, libc::MAP_FAILED);
+        let base = base.expose_provenance() as u64;
+        fill(Shared::attach(base));
+        base
+    });
+    Shared::attach(base)
+}
+
+fn fill(shared: Shared) {
+    let control = shared.control();
+    control.depth.store(8, Relaxed);
+    control.stacks_max.store(wire::STACKS_MAX as u32, Relaxed);
+    control.stacks.ids.store(1, Relaxed);
+    control.chunks_max.store(CHUNKS, Relaxed);
+    control.shadow.chunks.store(1, Relaxed);
+    control.granule_shift.store(GRANULE_SHIFT, Relaxed);
+    control.expire_ticks.store(u64::MAX, Relaxed);
+    control.generation.store(1, Relaxed);
+    let rules = RULES.into_iter().chain([(RuleKind::Signal, 0, 0)]);
+    let rules: Vec<u32> = rules.map(|(kind, offset, rbp)| PackedRule::new(kind, offset, rbp).unwrap().0).collect();
+    let words: &[std::sync::atomic::AtomicU32] = shared.slice(regions::ROWS.at, 2 * rules.len());
+    for (i, rule) in rules.iter().enumerate() {
+        words[i].store(i as u32 * 0x100, Relaxed);
+        words[rules.len() + i].store(*rule, Relaxed);
+    }
+    let module: &ModuleCell = shared.at(regions::MODULES.at);
+    module.start.store(CODE, Relaxed);
+    module.end.store(CODE + 0x1000, Relaxed);
+    module.base.store(CODE, Relaxed);
+    module.rows.store(rules.len() as u32, Relaxed);
+    control.modules.store(1 << 2, Relaxed);
+    control.state.store(1, Relaxed);
+}
+
+/// A piece of this thread's own stack, filled by hand.
+struct Frames {
+    words: [u64; 64],
+}
+
+impl Frames {
+    fn new(words: &[u64]) -> Self {
+        let mut frames = Self { words: [0; 64] };
+        frames.words[..words.len()].copy_from_slice(words);
+        frames
+    }
+
+    fn sp(&self) -> u64 {
+        self.words.as_ptr().expose_provenance() as u64
+    }
+
+    fn at(&self, word: u64) -> u64 {
+        self.sp() + 8 * word
+    }
+}
+
+fn thread(frames: &Frames) -> Thread {
+    shared();
+    Thread::current(frames.sp()).expect("a test's thread has a record")
+}
+
+fn frames_of(id: u32) -> Vec<u64> {
+    let shared = shared();
+    let record: &StackRecord = shared.at(regions::STACKS.at + u64::from(id) * 16);
+    let at = u64::from(record.frames_at.load(Relaxed));
+    let words: &[std::sync::atomic::AtomicU64] =
+        shared.slice(regions::FRAMES.at + at * 8, record.frames.load(Acquire) as usize);
+    words.iter().map(|word| word.load(Relaxed)).collect()
+}
+
+/// Unwinds and writes each frame as the number of its function, with a mark for those found by frame pointers.
+fn names(frames: &Frames, rbp: u64) -> String {
+    let id = stack::id_of(thread(frames), frames.sp(), rbp);
+    let name = |word: u64| match ((word & wire::FRAME_ADDRESS_MASK).wrapping_sub(CODE) >> 8, word >> 62) {
+        (8, _) => "signal".into(),
+        (function, 2) => format!("{function}p"),
+        (function, _) => function.to_string(),
+    };
+    frames_of(id).into_iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+#[track_caller]
+fn check(words: &[u64], expected: &str) {
+    let frames = Frames::new(words);
+    // Twice: the second time it comes from the stack memory.
+    assert_eq!(names(&frames, 0), expected);
+    assert_eq!(names(&frames, 0), expected);
+}
+
+#[test]
+fn frames_are_found_by_the_stack_pointer() {
+    check(&[in_function(2)], "2");
+    // Called from 0, whose frame is one word; that one from 1, whose frame is three.
+    check(&[in_function(0), 7, in_function(1), 7, 7, 7, in_function(2)], "0 1 2");
+    check(&[in_function(7), in_function(2)], "7 2");
+}
+
+#[test]
+fn a_return_address_of_zero_ends_a_stack_and_one_that_is_no_code_breaks_it() {
+    check(&[in_function(0), 7, 0], "0");
+    let frames = Frames::new(&[in_function(0), 7, 0xdead_0000]);
+    let broken = || thread(&frames).record.figures.stacks_broken.load(Relaxed);
+    let before = broken();
+    assert_eq!(frames_of(stack::id_of(thread(&frames), frames.sp(), 0)).len(), 2);
+    assert_eq!(broken(), before + 1);
+    assert_eq!(shared().control().threads.unknown_code.load(Relaxed), 0xdead_0000 - 1);
+}
+
+#[test]
+fn frame_pointers_are_followed_where_a_rule_says_so_and_where_there_is_none() {
+    let mut frames = Frames::new(&[in_function(3)]);
+    frames.words[5] = frames.at(10);
+    frames.words[6] = in_function(4);
+    frames.words[10] = 0;
+    frames.words[11] = in_function(2);
+    assert_eq!(names(&frames, frames.at(5)), "3 4 2p");
+    // The same words with another rbp at the entry are another stack.
+    assert_ne!(names(&frames, frames.at(10)), "3 4 2p");
+    assert_eq!(names(&frames, frames.at(5)), "3 4 2p");
+}
+
+#[test]
+fn a_saved_frame_pointer_is_read_only_when_it_is_needed() {
+    let mut frames = Frames::new(&[in_function(5), 0, in_function(3)]);
+    // Function 5 saved rbp two words below its frame's end: that is word 1; its caller needs it.
+    frames.words[3] = in_function(3);
+    frames.words[2] = frames.at(20);
+    frames.words[20] = 0;
+    frames.words[21] = in_function(2);
+    assert_eq!(names(&frames, 0xbad), "5 3 2");
+    frames.words[2] = frames.at(30);
+    frames.words[31] = in_function(0);
+    frames.words[33] = 0;
+    assert_eq!(names(&frames, 0xbad), "5 3 0");
+}
+
+#[test]
+fn a_realigned_frame_is_found_through_its_saved_address() {
+    let mut frames = Frames::new(&[in_function(6)]);
+    frames.words[8] = 0;
+    frames.words[7] = frames.at(16);
+    frames.words[15] = in_function(2);
+    assert_eq!(names(&frames, frames.at(8)), "6 2");
+}
+
+#[test]
+fn the_stack_below_a_signal_handler_is_found() {
+    let mut frames = Frames::new(&[SIGNAL_RESTORER]);
+    let context = 1;
+    frames.words[context + 15] = 0; // rbp
+    frames.words[context + 20] = frames.at(40); // rsp
+    frames.words[context + 21] = in_function(0) - 1; // rip: exact, not a return address
+    frames.words[41] = in_function(2);
+    assert_eq!(names(&frames, 0), "signal 0 2");
+}
+
+#[test]
+fn deep_stacks_are_cut_and_counted() {
+    let mut words = Vec::new();
+    for _ in 0..20 {
+        words.extend([in_function(0), 7]);
+    }
+    let frames = Frames::new(&words);
+    let cut = || thread(&frames).record.figures.stacks_cut.load(Relaxed);
+    let before = cut();
+    assert_eq!(names(&frames, 0), "0 0 0 0 0 0 0 0");
+    assert_eq!(cut(), before + 1);
+}
+
+/// The heart of the stack memory: whatever single word changes, the stack is not taken for the old one.
+#[test]
+fn every_word_that_matters_is_proven() {
+    let mut frames =
+        Frames::new(&[in_function(0), 7, in_function(1), 7, 7, 7, in_function(1), 7, 7, 7, in_function(2)]);
+    let unwound = |frames: &Frames| thread(frames).record.figures.stacks_unwound.load(Relaxed);
+    assert_eq!(names(&frames, 0), "0 1 1 2");
+    let before = unwound(&frames);
+    for word in [1, 3, 4, 5, 7, 8, 9] {
+        frames.words[word] = 99;
+    }
+    assert_eq!(names(&frames, 0), "0 1 1 2");
+    assert_eq!(unwound(&frames), before, "words that unwinding did not read do not matter");
+    for word in [2, 6, 10] {
+        let kept = frames.words;
+        // Another caller, which is the outermost one.
+        frames.words[word] = in_function(2) + 1;
+        let before = unwound(&frames);
+        names(&frames, 0);
+        assert!(unwound(&frames) > before, "word {word} was not looked at");
+        frames.words = kept;
+        assert_eq!(names(&frames, 0), "0 1 1 2");
+    }
+    shared().control().generation.fetch_add(1, Relaxed);
+    let before = unwound(&frames);
+    assert_eq!(names(&frames, 0), "0 1 1 2");
+    assert_eq!(unwound(&frames), before + 1, "new modules void what is remembered");
+}
+
+fn counters(thread: Thread, id: u32) -> &'static SiteCounters {
+    let row = regions::COUNTERS.at + u64::from(thread.number) * regions::COUNTERS_PER_THREAD;
+    thread.shared.at(row + u64::from(id) * wire::COUNTERS_BYTES)
+}
+
+#[test]
+fn blocks_are_counted_from_birth_to_free() {
+    let frames = Frames::new(&[in_function(2)]);
+    let (thread, site) = (thread(&frames), 60_001);
+    let figures = |i: usize| {
+        let c = counters(thread, site);
+        [&c.allocated, &c.allocated_bytes, &c.freed, &c.freed_bytes, &c.replaced, &c.late][i].load(Relaxed)
+    };
+    let address = 0x5555_0000_0010;
+    heap::insert(thread, address, 100, site);
+    assert_eq!(heap::take(thread, address + 8), None, "another address of the same granule");
+    let block = heap::take(thread, address).expect("it was inserted");
+    assert_eq!((block.size, block.stack), (100, site));
+    assert_eq!(heap::take(thread, address), None, "it is taken once");
+    heap::restore(thread, address, block);
+    heap::count_free(thread, heap::take(thread, address));
+    assert_eq!([0, 1, 2, 3, 4, 5].map(figures), [1, 100, 1, 100, 0, 0]);
+    heap::insert(thread, address, 7, site);
+    heap::insert(thread, address, 9, site);
+    assert_eq!(figures(4), 1, "an address that is given out twice was freed unseen");
+}
+
+#[test]
+fn a_block_without_room_is_counted_as_unrecorded() {
+    let frames = Frames::new(&[in_function(2)]);
+    let thread = thread(&frames);
+    let unrecorded = || thread.record.figures.blocks_unrecorded.load(Relaxed);
+    let before = unrecorded();
+    heap::insert(thread, 1 << 47, 1, 5);
+    assert_eq!(unrecorded(), before + 1);
+    assert_eq!(Block::unpack([0, 1]), None);
+}
+
+/// Stands in for the allocator: gives out the address that its first argument names.
+extern "C" fn give(address: usize, _: usize, _: usize) -> usize {
+    address
+}
+
+extern "C" fn refuse(_: usize, _: usize, _: usize) -> usize {
+    0
+}
+
+extern "C" fn nothing(_: usize, _: usize, _: usize) -> usize {
+    0
+}
+
+fn address_of(function: extern "C" fn(usize, usize, usize) -> usize) -> usize {
+    function as usize
+}
+
+#[test]
+fn hooks_count_what_the_real_function_did() {
+    let frames = Frames::new(&[in_function(2)]);
+    let (thread, sp) = (thread(&frames), frames.sp() as usize);
+    let block = 0x6666_0000_0020;
+    let live =
+        || heap::take(thread, block as u64).inspect(|found| heap::restore(thread, block as u64, *found)).is_some();
+    assert_eq!(leakline_malloc(block, 0, 0, sp, 0, address_of(give)), block);
+    assert!(live());
+    assert_eq!(leakline_realloc(block, 1 << 40, 0, sp, 0, address_of(refuse)), 0);
+    assert!(live(), "a block whose realloc failed is still there");
+    assert_eq!(leakline_realloc(block, 0, 0, sp, 0, address_of(refuse)), 0);
+    assert!(!live(), "realloc to nothing frees");
+    assert_eq!(leakline_malloc(block, 0, 0, sp, 0, address_of(give)), block);
+    leakline_free(block, 0, 0, sp, 0, address_of(nothing));
+    assert!(!live());
+    assert_eq!(leakline_malloc(1, 0, 0, sp, 0, address_of(refuse)), 0);
+    leakline_free(0, 0, 0, sp, 0, address_of(nothing));
+    let figures = &thread.record.figures;
+    assert!(figures.allocations.load(Relaxed) >= 2 && figures.frees.load(Relaxed) >= 2);
+}
+
+#[test]
+fn a_call_inside_a_hook_is_nested_until_the_stack_shows_that_it_was_left() {
+    let frames = Frames::new(&[in_function(2), 0, 0, 0, in_function(2)]);
+    let outer = thread(&frames);
+    assert!(outer.record.anchor(outer.shared, frames.sp()));
+    outer.enter(frames.at(4));
+    assert!(Thread::current(frames.sp()).is_none(), "deeper on the same stack");
+    assert!(Thread::current(frames.at(5)).is_some(), "the frame of the hook is gone: somebody jumped out of it");
+    outer.leave();
+    assert!(Thread::current(frames.sp()).is_some());
+}
+
+#[test]
+fn threads_have_records_of_their_own() {
+    let mine = thread(&Frames::new(&[0])).number;
+    let other = std::thread::spawn(|| thread(&Frames::new(&[0])).number).join().unwrap();
+    assert_ne!(mine, other);
+    assert_eq!(thread(&Frames::new(&[0])).number, mine);
+}
