@@ -147,7 +147,7 @@ fn two_sessions_at_once_do_not_mix() {
     let mut first = Running::start(&format!("attach {} --expire 0.3 --for 3 --json", target.pid()));
     first.wait_attached();
     let second = attach(target.pid(), "--expire 0.1 --for 0.5");
-    second.assert_refused(&["already"]);
+    second.assert_refused(&["another leakline"]);
     first.wait().summary();
     assert_unchanged(&before, &appearance(target.pid()));
     assert_works(&mut target);

@@ -29,7 +29,7 @@ fn a_number_that_is_no_number() {
         check(bad, &["error"]);
     }
     check("attach 1 --for soon", &["soon", "--for"]);
-    check("attach 1 --expire -1", &["expire"]);
+    check("attach 1 --expire=-1", &["expire"]);
     check("attach 1 --depth 0", &["depth"]);
     check("hunt --for 10 --every 0", &["every"]);
     check("hunt --attach some", &["--attach"]);
@@ -42,7 +42,6 @@ fn a_pid_that_does_not_exist() {
     let mut child = Command::new("true").spawn().expect("true runs");
     child.wait().expect("it ends");
     check(&format!("attach {} {SHORT}", child.id()), &["no process", &child.id().to_string()]);
-    check(&format!("attach 4194399 {SHORT}"), &["no process"]);
 }
 
 #[test]
@@ -75,7 +74,7 @@ fn a_kernel_thread() {
     if !fs::read_to_string("/proc/2/comm").is_ok_and(|name| name.trim() == "kthreadd") {
         return cannot_run("a kernel thread", "none is visible in this pid namespace");
     }
-    check(&format!("attach 2 {SHORT}"), &["kernel thread"]);
+    check(&format!("attach 2 {SHORT}"), &["thread of the kernel"]);
 }
 
 #[test]
@@ -124,7 +123,7 @@ fn a_process_that_is_stopped_while_it_is_recorded() {
 #[test]
 fn a_process_of_another_user() {
     if !rustix::process::geteuid().is_root() {
-        return check(&format!("attach 1 {SHORT}"), &["permi"]);
+        return check(&format!("attach 1 {SHORT}"), &["forbids"]);
     }
     let target = Target::start("c/leaky.c", "");
     let before = appearance(target.pid());
@@ -137,7 +136,7 @@ fn a_process_of_another_user() {
     command.arg("attach").arg(target.pid().to_string()).args(SHORT.split(' '));
     let run = Running::start_command(command, "attach as another user").wait();
     fs::remove_file(&copy).expect("the copy goes away");
-    run.assert_refused(&["permi"]);
+    run.assert_refused(&["forbids"]);
     assert!(run.errors.contains("root") || run.errors.contains("CAP_SYS_PTRACE"), "no advice: {}", run.describe());
     assert_unchanged(&before, &appearance(target.pid()));
     target.stop().assert_unharmed();

@@ -1,0 +1,76 @@
+//! A program with 50 MB of debug information, generated and compiled once.
+//!
+//! Owns: its generated source. Must not know: what is measured with it.
+//!
+//! Thousands of structures with long names and a small function for each: types, strings and line tables grow as in large
+//! C++ programs, and compiling stays short. Its main leaks a little, and stops with its stdin.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use crate::targets::{Target, built, compile};
+
+const UNITS: usize = 12;
+const STRUCTURES: usize = 1500;
+const MEMBERS: usize = 12;
+const DEBUG_BYTES_MIN: u64 = 50_000_000;
+
+pub(crate) fn start() -> Target {
+    let program = built().join("bigdebug");
+    if !program.exists() {
+        build(&program);
+    }
+    let size = std::fs::metadata(&program).expect("the program").len();
+    assert!(size >= DEBUG_BYTES_MIN, "{size} bytes are too few to show anything");
+    Target::start_program(&program, "")
+}
+
+fn build(program: &Path) {
+    let folder = built().join("bigdebug-sources");
+    std::fs::create_dir_all(&folder).expect("a folder for sources");
+    let mut words: Vec<OsString> = ["g++", "-O0", "-g"].map(OsString::from).to_vec();
+    for unit in 0..UNITS {
+        words.push(write(&folder, &format!("unit_{unit}.cpp"), &source(unit)).into());
+    }
+    words.push(write(&folder, "main.cpp", MAIN).into());
+    compile(&words, program);
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("a source file");
+    path
+}
+
+fn source(unit: usize) -> String {
+    let mut text = String::new();
+    for number in 0..STRUCTURES {
+        let _ = writeln!(text, "struct structure_{number}_of_unit_{unit} {{");
+        for member in 0..MEMBERS {
+            let _ = writeln!(text, "long member_{member}_of_structure_{number}_of_unit_{unit};");
+            let _ = writeln!(text, "struct inner_{member} {{ int a; double b; inner_{member} *link; }} part_{member};");
+        }
+        let _ =
+            writeln!(text, "}};\nlong sum_{unit}_{number}(structure_{number}_of_unit_{unit} *from) {{ long sum = 0;");
+        for member in 0..MEMBERS {
+            let _ = writeln!(text, "sum += from->member_{member}_of_structure_{number}_of_unit_{unit} * {member};");
+        }
+        let _ = writeln!(text, "return sum; }}");
+    }
+    text
+}
+
+const MAIN: &str = r#"
+#include <cstdio>
+#include <cstdlib>
+#include <poll.h>
+#include <unistd.h>
+static void leak_here() { void *volatile block = malloc(100); (void)block; }
+int main() {
+    setvbuf(stdout, nullptr, _IOLBF, 1024);
+    puts("ready");
+    struct pollfd input = { 0, POLLIN, 0 };
+    for (char text[64]; poll(&input, 1, 1) == 0 || read(0, text, sizeof text) > 0;) leak_here();
+}
+"#;

@@ -1,0 +1,77 @@
+//! What an attach adds to each malloc+free pair, beside the bare program and heaptrack.
+//!
+//! Owns: the alternation and the table. Must not know: how a tool is attached.
+//!
+//! A round is: bare, then leakline attached to the same process; then heaptrack attached to a fresh one, since its detach
+//! does not give the speed back. The target leaves out the time that it waited for a cpu.
+
+use std::fmt::Write;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::targets::Target;
+use crate::tool::{Attached, heaptrack};
+use crate::{Effort, median};
+
+/// Time for heaptrack to come in, and for caches to warm up behind new hooks.
+const SETTLE: Duration = Duration::from_millis(1500);
+
+/// Nanoseconds a pair, one figure a round.
+#[derive(Default)]
+struct Figures {
+    bare: Vec<f64>,
+    leakline: Vec<f64>,
+    heaptrack: Vec<f64>,
+}
+
+pub(crate) fn measure(effort: Effort) -> String {
+    let mut table = String::from("Added ns per malloc+free pair, 64 stacks, 1,000 live blocks a thread (medians)\n");
+    let _ = writeln!(
+        table,
+        "{:>8} {:>6} {:>9} {:>10} {:>12} {:>8}",
+        "threads", "depth", "bare", "+leakline", "+heaptrack", "ratio"
+    );
+    for (threads, depth) in [(1, 5), (1, 30), (2, 5), (2, 30)] {
+        let figures = alternate(threads, depth, effort);
+        let bare = median(figures.bare);
+        let (ours, theirs) = (median(figures.leakline) - bare, median(figures.heaptrack) - bare);
+        let _ =
+            writeln!(table, "{threads:>8} {depth:>6} {bare:>9.1} {ours:>10.1} {theirs:>12.1} {:>8.1}", theirs / ours);
+    }
+    table
+}
+
+fn alternate(threads: u32, depth: u32, effort: Effort) -> Figures {
+    let start = || Target::start("c/churn.c", &format!("--threads {threads} --depth {depth} --quiet"));
+    let mut figures = Figures::default();
+    let mut target = start();
+    for _ in 0..effort.rounds {
+        figures.bare.push(rate(&mut target, effort));
+        let session = Attached::to(target.pid());
+        sleep(Duration::from_millis(300));
+        figures.leakline.push(rate(&mut target, effort));
+        session.detach();
+        figures.heaptrack.extend(with_heaptrack(start(), effort));
+    }
+    target.stop().assert_unharmed();
+    figures
+}
+
+fn with_heaptrack(mut target: Target, effort: Effort) -> Option<f64> {
+    let mut tool = heaptrack(target.pid())?;
+    sleep(SETTLE);
+    let figure = rate(&mut target, effort);
+    // The target goes first: heaptrack's own detach can end it.
+    drop(target);
+    let _ = tool.kill();
+    let _ = tool.wait();
+    Some(figure)
+}
+
+/// Nanoseconds a pair over one window.
+fn rate(target: &mut Target, effort: Effort) -> f64 {
+    target.ask("rate", "rate");
+    sleep(Duration::from_millis(effort.window_ms));
+    let answer = target.ask("rate", "rate");
+    answer.split(' ').nth(3).and_then(|figure| figure.parse().ok()).unwrap_or(f64::NAN)
+}
