@@ -71,7 +71,7 @@ fn log(attached: &mut Attached, events: &mut Events, output: &mut Output) -> Res
 
 /// Detaches and writes the summary.
 fn finish(attached: Attached, end: &End, events: &mut Events, output: &mut Output) -> Result<Outcome, Failure> {
-    output.progress(|_| "detached from the process; looking up names".to_owned());
+    output.progress(|_| "detaching; looking up names".to_owned());
     let view = attached.end(end, events)?;
     write_summary(output, &view)?;
     Ok(view.outcome)

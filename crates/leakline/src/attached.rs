@@ -63,7 +63,7 @@ impl Wanted {
 
     /// How often the session is read, so that an expiry is noticed within a fraction of the threshold.
     pub(crate) fn beat(&self) -> Duration {
-        (self.expire / 4).clamp(ATTACH_BEAT_MIN, ATTACH_BEAT)
+        (self.expire / 2).clamp(ATTACH_BEAT_MIN, ATTACH_BEAT)
     }
 }
 
@@ -235,9 +235,10 @@ mod tests {
             Wanted::new(&attach.sites, attach.window, None).beat().as_millis()
         };
         assert_eq!(beat("leakline attach 1"), 500);
-        assert_eq!(beat("leakline attach 1 -e 0.4"), 100);
+        assert_eq!(beat("leakline attach 1 -e 0.4"), 200);
         assert_eq!(beat("leakline attach 1 -e 0.001"), 50);
-        assert_eq!(beat("leakline attach 1 --for 3"), 250);
+        assert_eq!(beat("leakline attach 1 --for 3"), 500);
+        assert_eq!(beat("leakline attach 1 --for 1.5"), 250);
     }
 
     #[test]

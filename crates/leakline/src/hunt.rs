@@ -46,7 +46,7 @@ fn watch(machine: &mut Machine, events: &mut Events, output: &mut Output) -> Res
             Event::TimeUp => return Ok(false),
             Event::Beat => {
                 machine.beat()?;
-                output.progress(|text| text.progress(&machine.progress()));
+                output.progress(|text| text.progress(&machine.view()));
             }
             Event::Key(_) | Event::TargetGone(_) | Event::NamesArrived => {}
         }

@@ -14,6 +14,8 @@ pub(crate) const EXPIRE_MIN: Duration = Duration::from_millis(1);
 pub(crate) const DEPTH_MAX: u16 = 128;
 /// Sites of one session; the tables in the target have room for no more.
 pub(crate) const SITES_MAX: u32 = 65_536;
+/// The greatest number that the kernel's type for processes holds.
+pub(crate) const PID_MAX: u32 = i32::MAX as u32;
 /// Rows of a ranking; a table that is longer helps nobody and a screen holds fewer.
 pub(crate) const ROWS_MAX: usize = 10_000;
 /// Suspects that one hunt attaches to, so that its length stays foreseeable.

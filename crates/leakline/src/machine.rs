@@ -7,7 +7,7 @@ use std::time::Duration;
 use analysis::{GrowthOptions, GrowthTracker};
 use capture::HostSampler;
 use model::{Pid, Reading, Why};
-use report::{HuntView, MachineView, Outcome};
+use report::{HuntView, MachineView};
 
 use crate::failure::Failure;
 use crate::flags::Filter;
@@ -47,11 +47,6 @@ impl Machine {
         self.figures = MachineView::new(&sample, self.figures.planned, self.figures.beats + 1, vanished);
         self.tracker.add(&sample);
         Ok(())
-    }
-
-    /// The figures about the watching, and nobody judged yet: what a progress line needs, at no cost.
-    pub(crate) const fn progress(&self) -> HuntView {
-        HuntView { machine: self.figures, processes: Vec::new(), outcome: Outcome::CouldNotJudge, notes: Vec::new() }
     }
 
     /// Everything, judged and ranked.
@@ -98,7 +93,6 @@ mod tests {
         let figures = machine.view().machine;
         assert_eq!((figures.beats, figures.processes, figures.planned), (2, 1, Some(Duration::from_secs(9))));
         assert!(figures.memory_total.as_known().is_some_and(|total| total.0 > 0), "{figures:?}");
-        assert!(machine.progress().processes.is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::{Bytes, Pid};
 
-use crate::limits::{BEAT_MIN, DEPTH_MAX, DURATION_MAX, EXPIRE_MIN, ROWS_MAX, SITES_MAX, SUSPECTS_MAX};
+use crate::limits::{BEAT_MIN, DEPTH_MAX, DURATION_MAX, EXPIRE_MIN, PID_MAX, ROWS_MAX, SITES_MAX, SUSPECTS_MAX};
 
 /// How many suspects a hunt attaches to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +78,9 @@ pub(crate) fn size(text: &str) -> Result<Bytes, String> {
 /// A process number.
 pub(crate) fn pid(text: &str) -> Result<Pid, String> {
     match text.parse::<u32>() {
-        // The kernel's own bound: PID_MAX_LIMIT is 2^22.
-        Ok(number) if (1..=1 << 22).contains(&number) => Ok(Pid(number)),
-        _ => Err("needed: a process number from 1 to 4194304; `leakline hunt` finds the process that grows".to_owned()),
+        // What `pid_t` holds; the kernel hands out less, and says of the rest that there is no such process.
+        Ok(number) if (1..=PID_MAX).contains(&number) => Ok(Pid(number)),
+        _ => Err(format!("needed: a process number from 1 to {PID_MAX}; `leakline hunt` finds the process that grows")),
     }
 }
 
@@ -225,7 +225,8 @@ mod tests {
             pid,
             "1 -> Pid(1)
              4194304 -> Pid(4194304)
-             4194305 -> error: needed: a process number
+             2147483647 -> Pid(2147483647)
+             2147483648 -> error: needed: a process number
              0 -> error: needed
              -1 -> error: needed
              12x -> error: needed

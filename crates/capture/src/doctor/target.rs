@@ -9,8 +9,8 @@ use super::binary::{Binary, Debugging};
 use super::facts::{Access, Allocator, Machine, Target};
 use super::machine::{CAP_SYS_ADMIN, CAP_SYS_PTRACE, how_to_get_ptrace};
 
-/// Address space that the tables of a session reserve (most of it is never touched).
-const ADDRESS_SPACE_NEEDED: Bytes = Bytes(1 << 42);
+/// Address space that the tables of a session reserve (275 GiB with glibc, of which little is touched), and some room.
+const ADDRESS_SPACE_NEEDED: Bytes = Bytes(300 << 30);
 /// From this share of its address space on, locked memory means `mlockall`: new mappings are locked and filled too.
 const LOCKED_SHARE: u64 = 2;
 /// Modules without debug information that are named before the rest is only counted.
@@ -226,7 +226,7 @@ fn locked(target: &Target) -> Condition {
         (Some(Bytes(locked)), Some(Bytes(size))) if locked > 0 && locked >= size / LOCKED_SHARE => Condition::limited(
             NAME,
             format!("{} of {} are locked", Bytes(locked), Bytes(size)),
-            "little locked memory: with mlockall the tables of a session are locked and filled too",
+            "no lock on future memory: a process that called mlockall(MCL_FUTURE) cannot be attached to",
         ),
         (Some(Bytes(0)), _) => Condition::met(NAME, "no memory is locked"),
         (Some(locked), _) => Condition::met(NAME, format!("{locked} are locked")),
