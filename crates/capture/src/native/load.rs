@@ -32,6 +32,8 @@ pub(crate) struct Wanted {
     pub(crate) code_len: u64,
     /// Offset of the page that is private to the process and wiped in its children.
     pub(crate) link_page: u64,
+    /// Where the shared file is mapped; the range is free.
+    pub(crate) shared_at: u64,
     /// Length of the shared file.
     pub(crate) shared_len: u64,
 }
@@ -120,7 +122,7 @@ struct Made {
 
 impl Made {
     fn make(&mut self, remote: &mut Remote<'_>, wanted: Wanted) -> io::Result<(u64, File)> {
-        let Wanted { code_at, code_len, link_page, shared_len } = wanted;
+        let Wanted { code_at, code_len, link_page, shared_at, shared_len } = wanted;
         refuse_disabled_clock(remote)?;
         let locked = locked_memory(remote.target());
         let file = self.file(remote)?;
@@ -134,7 +136,8 @@ impl Made {
         }
         self.unmap_last(remote)?;
         file.set_len(shared_len)?;
-        let shared_at = self.map(remote, [0, shared_len, READ_WRITE, flags, descriptor, 0])?;
+        let fixed = flags | libc::MAP_FIXED_NOREPLACE as u64;
+        let shared_at = self.map(remote, [shared_at, shared_len, READ_WRITE, fixed, descriptor, 0])?;
         advise(remote, shared_at, shared_len, libc::MADV_DONTFORK)?;
         advise(remote, shared_at, shared_len, libc::MADV_DONTDUMP)?;
         // From here on a later leakline finds this mapping, and by it the code, should we be killed.

@@ -10,6 +10,8 @@ const REACH: u64 = (1 << 31) - (1 << 20);
 const MARGIN: u64 = 1 << 16;
 const LOWEST: u64 = 1 << 20;
 const PAGE: u64 = 4096;
+/// Large mappings start at a multiple of this, so that they could have huge pages.
+const CHUNK: u64 = 1 << 30;
 
 /// An address from which `len` bytes are free and within reach of every address in `near`; the highest one, since low
 /// gaps are where a heap grows. None where there is no such place.
@@ -24,6 +26,17 @@ pub(crate) fn near(mappings: &[Mapping<'_>], near: &[u64], len: u64) -> Option<u
     };
     let mut gaps = mappings.windows(2).rev().filter(|pair| !grows_down(&pair[1]));
     gaps.find_map(|pair| fits(pair[0].addresses.end, pair[1].addresses.start))
+}
+
+/// An address with room for `len` bytes that is in nobody's way: in the middle of the largest gap, which is the one between
+/// a program's heap and its libraries. None where no gap is large enough.
+pub(crate) fn far(mappings: &[Mapping<'_>], len: u64) -> Option<u64> {
+    let gaps = mappings.windows(2).map(|pair| pair[0].addresses.end..pair[1].addresses.start);
+    let user = gaps.filter(|gap| gap.end <= 1 << 47 && gap.start < gap.end);
+    let largest = user.max_by_key(|gap| gap.end - gap.start)?;
+    let spare = (largest.end - largest.start).checked_sub(len)?;
+    let at = (largest.start + spare / 2).next_multiple_of(CHUNK);
+    (at + len <= largest.end).then_some(at)
 }
 
 /// The main stack grows into the gap below it.
@@ -54,6 +67,15 @@ mod tests {
         check(&[0x7f00_0010_0000], 0x4000, Some(0x7f00_002e_c000));
         // Too long for the gap between the libraries: below them.
         check(&[0x7f00_0010_0000], 0x10_0000, Some(0x7eff_ffef_0000));
+    }
+
+    #[test]
+    fn large_memory_goes_where_nobody_grows() {
+        let mappings: Vec<_> = formats::maps::parse(MAPS).collect();
+        let at = far(&mappings, 1 << 38).unwrap();
+        assert!(at > 1 << 45 && at + (1 << 38) < 0x7e00_0000_0000 && at.is_multiple_of(CHUNK), "{at:#x}");
+        assert_eq!(far(&mappings, 1 << 47), None);
+        assert_eq!(far(&[], 4096), None);
     }
 
     #[test]

@@ -54,15 +54,17 @@ impl Plan {
         let near: Vec<u64> = sites.iter().map(|site| site.at).collect();
         let code_at = place::near(&mappings, &near, len)
             .ok_or_else(|| missing("its allocator functions lie too far from each other or from free memory".into()))?;
+        let shared_len = wire::file_len(CHUNKS, granule_shift);
+        let shared_at = place::far(&mappings, shared_len)
+            .ok_or_else(|| step("find room for the shared memory")("its address space has no gap that large".into()))?;
         let hooked = hook_all(&sites, code_at, &image);
         if let Some(reason) = lacking(&hooked.unhooked) {
             return Err(missing(reason));
         }
         let mut code = CodeTables::default();
         code.learn(target, &mappings);
-        let shared_len = wire::file_len(CHUNKS, granule_shift);
         Ok(Self {
-            wanted: Wanted { code_at, code_len: len, link_page: image.link_page, shared_len },
+            wanted: Wanted { code_at, code_len: len, link_page: image.link_page, shared_at, shared_len },
             image,
             allocator: described,
             functions: hooked.functions,
