@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use model::{Bytes, Pid};
 
@@ -195,9 +195,18 @@ const EXIT_STATUS: &str = "Exit status: 0 nothing was found (or the reader of th
 
 /// Reads the command line; for `--help`, `--version` and bad usage clap's own error says what to print and how to end.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Flags, clap::Error> {
-    let flags = Flags::try_parse_from(arguments)?;
+    let flags = Flags::from_arg_matches(&table().try_get_matches_from(arguments)?)?;
     check_combination(&flags.command)?;
     Ok(flags)
+}
+
+/// The table. A negative number is a value like any other, so that it is refused as one, by the option's own words.
+fn table() -> clap::Command {
+    let negative = |argument: clap::Arg| {
+        let takes_values = argument.get_action().takes_values();
+        if takes_values { argument.allow_negative_numbers(true) } else { argument }
+    };
+    Flags::command().mut_subcommands(|command| command.mut_args(negative))
 }
 
 /// What no single value shows: a window in which nothing can happen.
@@ -223,12 +232,12 @@ fn check_combination(command: &Command) -> Result<(), clap::Error> {
         window.as_secs_f64(),
         needed.as_secs_f64(),
     );
-    Err(Flags::command().error(clap::error::ErrorKind::ValueValidation, text))
+    Err(table().error(clap::error::ErrorKind::ValueValidation, text))
 }
 
 /// The manual page of the program or of one of its commands, in roff.
 pub(crate) fn manual(page: Option<&str>) -> std::io::Result<Vec<u8>> {
-    let mut program = Flags::command();
+    let mut program = table();
     program.build();
     // `build` has given each command the name of its page, as git names its own: leakline-hunt(1).
     let command = page.and_then(|name| program.find_subcommand(name)).unwrap_or(&program).clone();
@@ -245,7 +254,7 @@ pub(crate) fn completions(shell: &str) -> Vec<u8> {
         _ => Shell::Bash,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Flags::command(), "leakline", &mut script);
+    clap_complete::generate(shell, &mut table(), "leakline", &mut script);
     script
 }
 
@@ -269,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_table_is_consistent() {
-        Flags::command().debug_assert();
+        table().debug_assert();
     }
 
     #[test]
@@ -302,6 +311,11 @@ mod tests {
         check("attach", "exit 2: error: the following required arguments were not provided");
         check("attach 12x", "exit 2: error: invalid value '12x' for '<PID>': needed: a process number");
         check("attach 0", "exit 2: error: invalid value '0'");
+        check("attach -7", "exit 2: error: invalid value '-7' for '<PID>'");
+        check(
+            "attach 1 --expire -1",
+            "exit 2: error: invalid value '-1' for '--expire <DURATION>': needed: a positive",
+        );
         check("attach 1 --for soon", "exit 2: error: invalid value 'soon' for '--for <DURATION>': the unit `soon`");
         check("attach 1 --depth 500", "'--depth <FRAMES>': needed: a whole number from 1 to 128");
         check("attach 1 --plain --json", "exit 2: error: the argument '--plain' cannot be used with '--json'");
