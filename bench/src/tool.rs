@@ -67,7 +67,8 @@ pub(crate) fn heaptrack(pid: u32) -> Option<Child> {
     }
     let output = std::env::temp_dir().join(format!("leakline-bench-{pid}"));
     let mut command = Command::new("heaptrack");
-    command.args(["--record-only", "-p", &pid.to_string(), "-o"]).arg(output);
+    // The options come first: its script takes all that follows the pid as arguments of a program.
+    command.arg("--raw").arg("-o").arg(output).args(["-p", &pid.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
 }
 
