@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::targets::{Target, built, compile};
 
-const UNITS: usize = 12;
+const UNITS: usize = 20;
 const STRUCTURES: usize = 1500;
 const MEMBERS: usize = 12;
 const DEBUG_BYTES_MIN: u64 = 50_000_000;
