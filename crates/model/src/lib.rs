@@ -12,19 +12,26 @@
 //! - *site*: all blocks that were allocated by one stack.
 //! - *live*: allocated after the attach and not freed; *expired*: live for longer than the threshold.
 //! - *late free*: the free of a block that had already expired.
+//! - *beat*: all that is sampled and noticed at one moment, see [`Beat`]; *figure*: one number of it.
 //! - *lost*: an event that could not be recorded; always counted, never silent.
 //! - *blind*: the hooks never fired, so that nothing can be said about leaks.
 
 mod blocks;
+mod events;
 mod frames;
 mod process;
 mod reading;
+mod system;
 mod text;
 mod units;
 
 pub use blocks::{Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally};
+pub use events::{Beat, Event, Exit, Moment, Severity};
 pub use frames::{Frame, FrameTrust, Function, ModuleName, SourceLine};
 pub use process::{Identity, MachineSample, MemorySample, ProcessKey, ProcessSample};
 pub use reading::{Reading, Why};
+pub use system::{
+    Figure, FigureKey, ProcessFigures, ProcessMetric, ProcessReading, Source, SourceSample, SystemSample,
+};
 pub use text::escaped;
 pub use units::{Address, Bytes, Pid};
