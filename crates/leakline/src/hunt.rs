@@ -143,6 +143,8 @@ fn watch_sites(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
     use std::sync::Arc;
 
     use analysis::{Growth, GrowthVerdict, MemoryKind};
@@ -210,5 +212,37 @@ mod tests {
         // The figures of the test growth rise by 2 bytes an hour.
         check(&[(8, GrowthVerdict::TooShort, 0.0)], AttachChoice::Auto, &[]);
         check(&[(8, GrowthVerdict::TooShort, 0.0)], AttachChoice::Worst(1), &[8]);
+    }
+
+    fn machine() -> Machine {
+        let filter = crate::flags::Filter { pid: vec![Pid(1)], ..crate::flags::Filter::default() };
+        Machine::new(&filter, None).expect("process 1 is always there")
+    }
+
+    #[test]
+    fn a_signal_ends_the_watching_early_and_says_so() {
+        let second = Duration::from_secs(1);
+        let (signals, mut written) = UnixStream::pair().expect("a stream");
+        let mut events = Events::fed_by(signals, Schedule::new(second, Some(second * 60)));
+        written.write_all(&[1]).expect("it has room");
+        let mut output = Output::new(true);
+        assert!(watch(&mut machine(), &mut events, &mut output).expect("nothing fails"));
+        events.reschedule(Schedule::new(second, Some(second / 100)));
+        let mut machine = machine();
+        assert!(!watch(&mut machine, &mut events, &mut output).expect("nothing fails"), "the window ended by itself");
+        assert_eq!(machine.view().machine.beats, 1, "the first sample is taken at once");
+    }
+
+    #[test]
+    fn a_refused_attach_leaves_the_question_open_unless_growth_has_answered_it() {
+        for (before, after) in
+            [(Outcome::NothingFound, Outcome::CouldNotJudge), (Outcome::LeakFound, Outcome::LeakFound)]
+        {
+            let mut view = machine().view();
+            view.outcome = before;
+            refused(Pid(7), "it is stopped", Some("kill -CONT 7"), &mut view, &mut Output::new(true));
+            assert_eq!(view.outcome, after);
+            assert_eq!(view.notes, ["process 7 was not attached to: it is stopped (hint: kill -CONT 7)"]);
+        }
     }
 }

@@ -139,11 +139,60 @@ fn coloured(screen: Screen) -> Screen {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use capture::TargetState;
+    use clap::Parser;
+
     use super::*;
+    use crate::flags::{Command, Flags};
+    use crate::session::Schedule;
 
     #[test]
     fn a_refusal_is_one_line() {
         assert_eq!(refusal("the kernel forbids it", Some("run as root")), "the kernel forbids it; run as root");
         assert_eq!(refusal("gone", None), "gone");
+    }
+
+    /// A ranking of process 1 alone, attached to nothing, and events that never come by themselves.
+    #[track_caller]
+    fn check(answer: impl FnOnce(&mut Ranking<'_>, &mut Events) -> bool, goes_on: bool) {
+        let line = ["leakline", "watch", "--pid", "1"];
+        let Ok(Flags { command: Command::Watch(flags) }) = Flags::try_parse_from(line) else { panic!("good usage") };
+        let (signals, _written) = UnixStream::pair().expect("a stream");
+        let mut events = Events::fed_by(signals, Schedule::new(flags.every, None));
+        let machine = Machine::new(&flags.filter, None).expect("process 1 is always there");
+        let mut ranking =
+            Ranking { flags: &flags, machine, screen: Screen::watch(), attached: None, summaries: Vec::new() };
+        assert_eq!(answer(&mut ranking, &mut events), goes_on);
+        assert!(ranking.attached.is_none() && ranking.summaries.is_empty(), "nothing was attached to");
+    }
+
+    #[test]
+    fn signals_and_the_quit_key_end_the_program_and_nothing_else_does() {
+        for (event, goes_on) in [
+            (Event::Signal, false),
+            (Event::TimeUp, false),
+            (Event::Key(Key::Character('q')), false),
+            (Event::Key(Key::Quit), false),
+            (Event::Key(Key::Escape), true),
+            (Event::Key(Key::Resize), true),
+            (Event::NamesArrived, true),
+            (Event::TargetGone(TargetState::Exited), true),
+            (Event::Beat, true),
+        ] {
+            check(|ranking, events| ranking.answer(event, events).expect("nothing fails"), goes_on);
+        }
+    }
+
+    #[test]
+    fn a_beat_takes_a_sample() {
+        let two_beats = |ranking: &mut Ranking<'_>, events: &mut Events| {
+            for _ in 0..2 {
+                ranking.answer(Event::Beat, events).expect("nothing fails");
+            }
+            ranking.machine.view().machine.beats == 2
+        };
+        check(two_beats, true);
     }
 }

@@ -110,7 +110,7 @@ impl Events {
     }
 
     /// Events whose signals are the bytes of a stream.
-    const fn fed_by(signals: UnixStream, schedule: Schedule) -> Self {
+    pub(crate) const fn fed_by(signals: UnixStream, schedule: Schedule) -> Self {
         Self { signals, signalled: false, schedule }
     }
 
