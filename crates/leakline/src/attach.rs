@@ -10,6 +10,7 @@ use report::{Document, EventView, Outcome, SitesView};
 use crate::attached::{Attached, End, Wanted, ended};
 use crate::failure::Failure;
 use crate::flags::Attach;
+use crate::limits::NAMES_PATIENCE;
 use crate::live;
 use crate::output::{Form, Output};
 use crate::pending::Pending;
@@ -72,7 +73,7 @@ fn log(attached: &mut Attached, events: &mut Events, output: &mut Output) -> Res
 /// Detaches and writes the summary.
 fn finish(attached: Attached, end: &End, events: &mut Events, output: &mut Output) -> Result<Outcome, Failure> {
     output.progress(|_| "detaching; looking up names".to_owned());
-    let view = attached.end(end, events)?;
+    let view = attached.end(end, events, NAMES_PATIENCE)?;
     write_summary(output, &view)?;
     Ok(view.outcome)
 }

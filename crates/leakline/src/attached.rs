@@ -12,7 +12,7 @@ use report::{EventView, Outcome, SitesView, TargetView};
 
 use crate::failure::{Failure, both};
 use crate::flags::Sites;
-use crate::limits::{ATTACH_BEAT, ATTACH_BEAT_MIN, NAMES_PATIENCE};
+use crate::limits::{ATTACH_BEAT, ATTACH_BEAT_MIN};
 use crate::machine::command_of;
 use crate::names::Names;
 use crate::pending::Frames;
@@ -162,7 +162,7 @@ impl Attached {
     }
 
     /// Detaches, waits for names that are still being looked up (until the next signal), and gives the summary.
-    pub(crate) fn end(mut self, end: &End, events: &mut Events) -> Result<SitesView, Failure> {
+    pub(crate) fn end(mut self, end: &End, events: &mut Events, patience: Duration) -> Result<SitesView, Failure> {
         // The last figures before the detach bring stacks that only a living session can still read.
         let mut notes: Vec<String> = self.beat().err().iter().map(End::reason).collect();
         drop(self.view());
@@ -174,7 +174,7 @@ impl Attached {
         end.state().clone_into(&mut target.state);
         target.detach_stop = Reading::from_option(detached.longest_stop, Why::ProcessGone);
         notes.extend(detached.left.iter().map(|what| format!("stays in the target: {what}")));
-        if !events.wait_until(NAMES_PATIENCE, || names.take_all())? {
+        if !events.wait_until(patience, || names.take_all())? {
             notes.push("some names were not waited for".to_owned());
         }
         notes.extend(names.remarks());

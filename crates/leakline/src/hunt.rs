@@ -11,7 +11,7 @@ use crate::attach::write_summary;
 use crate::attached::{Attached, End, Wanted};
 use crate::failure::{Failure, both};
 use crate::flags::Hunt;
-use crate::limits::SUSPECTS_AUTO;
+use crate::limits::{NAMES_PATIENCE, SUSPECTS_AUTO};
 use crate::machine::Machine;
 use crate::output::{Form, Output};
 use crate::session::{Event, Events, Nothing, Schedule};
@@ -137,7 +137,7 @@ fn watch_sites(
             }
         }
     };
-    let summary = attached.end(&end, events)?;
+    let summary = attached.end(&end, events, NAMES_PATIENCE)?;
     Ok((summary, end))
 }
 

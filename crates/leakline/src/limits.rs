@@ -31,6 +31,8 @@ pub(crate) const ATTACH_BEAT: Duration = Duration::from_millis(500);
 pub(crate) const ATTACH_BEAT_MIN: Duration = Duration::from_millis(50);
 /// How long the summary waits for names that are still being looked up.
 pub(crate) const NAMES_PATIENCE: Duration = Duration::from_secs(20);
+/// The same while a screen is shown, which stands still meanwhile.
+pub(crate) const NAMES_PATIENCE_LIVE: Duration = Duration::from_secs(1);
 /// Width of tables where the output is not a terminal and `COLUMNS` says nothing.
 pub(crate) const WIDTH_PIPED: usize = 160;
 /// A table in fewer columns than this would show nothing but cut-off titles.

@@ -8,6 +8,7 @@ use tui::{Action, Key, Screen, Terminal};
 use crate::attached::{Attached, End, Wanted};
 use crate::failure::Failure;
 use crate::flags::Watch;
+use crate::limits::NAMES_PATIENCE_LIVE;
 use crate::machine::Machine;
 use crate::session::{Event, Events, Nothing, Watched};
 
@@ -119,7 +120,7 @@ impl Ranking<'_> {
         let Some(attached) = self.attached.take() else {
             return Ok(());
         };
-        let summary = attached.end(end, events)?;
+        let summary = attached.end(end, events, NAMES_PATIENCE_LIVE)?;
         self.screen.show_sites(summary.clone());
         if *end != End::Asked {
             self.screen.say(format!("detached: {}", end.reason()));
