@@ -10,7 +10,6 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Rele
 
 use wire::{Block, CHUNK_SPAN_SHIFT, COUNTERS_BYTES, STACKS_MAX, SiteCounters, chunk_shift, regions};
 
-use crate::arch;
 use crate::record::Thread;
 use crate::shared::{Shared, add};
 
@@ -32,7 +31,7 @@ pub(crate) fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
     }
     add(&counters.allocated, 1);
     add(&counters.allocated_bytes, size.min(wire::BLOCK_SIZE_MAX));
-    put(entry, Block { low: address >> 3 & 0b11, size, stack, birth: arch::ticks() }.pack());
+    put(entry, Block { low: address >> 3 & 0b11, size, stack, birth: thread.now() }.pack());
 }
 
 /// Takes a block that is about to be freed out of the table; none where it is older than the attach.
@@ -64,7 +63,7 @@ pub(crate) fn count_free(thread: Thread, taken: Option<Block>) {
         add(&figures.frees_of_older, 1);
         return;
     };
-    let life = arch::ticks().saturating_sub(block.birth);
+    let life = thread.now().saturating_sub(block.birth);
     let counters = counters(thread, block.stack);
     add(&counters.freed, 1);
     add(&counters.freed_bytes, block.size);

@@ -23,6 +23,9 @@ pub(crate) const LEAF_SLOTS: usize = 256;
 /// Words for remembered stacks: what is left of the record.
 pub(crate) const ARENA_WORDS: usize = 28 * 1024;
 
+/// How often one reading of the clock is used at most.
+const CLOCK_USES: u64 = 7;
+
 const PAGE: u64 = 4096;
 /// The gap that the kernel leaves below the main stack; no mapping of the program's own lies in it.
 const MAIN_STACK_GAP: u64 = 128 << 20;
@@ -39,6 +42,9 @@ pub(crate) struct Record {
     /// Stack that is known to be mapped as long as the thread lives.
     low: AtomicU64,
     high: AtomicU64,
+    /// The time as this thread last read it, and how often it was used since.
+    clock: AtomicU64,
+    clock_uses: AtomicU64,
     /// Generation of the modules for which the caches are true.
     pub(crate) generation: AtomicU32,
     /// Next free word of the arena.
@@ -98,6 +104,20 @@ impl Thread {
     #[inline]
     pub(crate) fn leave(self) {
         self.record.guard.store(0, Relaxed);
+    }
+
+    /// The time in ticks, as old as this thread's last few calls at most, and no older than leakline's clock.
+    #[inline]
+    pub(crate) fn now(self) -> u64 {
+        let (last, uses) = (self.record.clock.load(Relaxed), self.record.clock_uses.load(Relaxed));
+        if uses < CLOCK_USES && self.shared.control().clock.ticks.load(Relaxed) <= last {
+            self.record.clock_uses.store(uses + 1, Relaxed);
+            return last;
+        }
+        let now = arch::ticks();
+        self.record.clock.store(now, Relaxed);
+        self.record.clock_uses.store(0, Relaxed);
+        now
     }
 }
 

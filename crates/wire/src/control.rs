@@ -52,12 +52,25 @@ pub struct Control {
     pub shared_len: AtomicU64,
     /// Which of the four buffers of modules is current (lowest two bits) and how many modules it has (the rest).
     pub modules: AtomicU32,
+    /// The time, now and then.
+    pub clock: Clock,
     /// Where the shadow has room.
     pub shadow: ShadowCursor,
     /// Where the stacks have room.
     pub stacks: StackCursors,
     /// Where the threads have room.
     pub threads: ThreadCursors,
+}
+
+/// The time stamp counter as leakline's keeper last read it, every few milliseconds.
+///
+/// Reading the counter costs as much as all the rest of a hook (9 ns of 23 on the machine where it was measured, twice a
+/// pair), reading this word nothing: a thread reads the counter itself only when this word has moved on, or every few calls.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Clock {
+    /// Ticks.
+    pub ticks: AtomicU64,
 }
 
 /// Next free place in the shadow; alone in its cache line, like the other cursors.

@@ -48,7 +48,9 @@ pub(crate) fn snapshot(file: &SharedFile, control: &Control, ticks: &Ticks, expi
     snapshot.coverage.threads = threads as u32;
     let now = Ticks::now();
     scan_blocks(file, control, &mut sums, now, expire, &mut snapshot.losses)?;
-    let used = sums.iter().enumerate().filter(|(_, sum)| sum.allocated.count > 0);
+    // Stack 0 stands for all stacks beyond the limit: their blocks have no site.
+    snapshot.losses.blocks_unrecorded += sums.first().map_or(0, |sum| sum.allocated.count);
+    let used = sums.iter().enumerate().skip(1).filter(|(_, sum)| sum.allocated.count > 0);
     snapshot.sites = used.map(|(id, sum)| site(id as u32, sum, now, ticks)).collect();
     snapshot.memory_in_target = Bytes(file.occupied()?);
     Ok(snapshot)

@@ -18,7 +18,11 @@ const ROUNDS_MAX: usize = 64;
 /// target's threads are untraced and run.
 pub(crate) fn tracing<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("tracer".into()).spawn_scoped(scope, work)?;
+        let thread = std::thread::Builder::new().name("tracer".into()).spawn_scoped(scope, || {
+            let _nudges = crate::sys::process::Nudges::start()?;
+            crate::sys::process::hurry();
+            work()
+        })?;
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the tracing thread ended early")))
     })
 }

@@ -1,4 +1,4 @@
-//! The thread by which the kernel tells the agent that leakline died.
+//! The thread by which the kernel tells the agent that leakline died, and which keeps its clock.
 //!
 //! Owns: the mapped control page, and the robust list that names its state word.
 //! Must not know: what the agent does when the word changes.
@@ -15,11 +15,14 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use wire::{Control, Robust, regions};
 
+/// How often the agent's clock is set: the greatest error of an age. A thousandth of a core.
+const CLOCK_EVERY: Duration = Duration::from_millis(4);
 const MAPPED: usize = regions::ROBUST.end() as usize;
 
 /// The first pages of the shared file, mapped here too.
@@ -82,7 +85,7 @@ impl Keeper {
         let kept = page.clone();
         let thread = std::thread::Builder::new().name("keeper".into()).stack_size(64 * 1024).spawn(move || {
             let _ = ready.send(register(&kept));
-            wait_for_end(&stopped);
+            keep_clock(&kept, &stopped);
             kept.control().state.store(0, Release);
             // Before the page is unmapped, the kernel must forget the list in it.
             let _ = set_robust_list(0);
@@ -117,9 +120,12 @@ impl Drop for Keeper {
     }
 }
 
-fn wait_for_end(stopped: &Receiver<()>) {
-    // The sender never sends: the call returns when it is dropped.
-    let _ = stopped.recv();
+/// Keeps the agent's clock until the keeper is dropped.
+fn keep_clock(page: &ControlPage, stopped: &Receiver<()>) {
+    // The sender never sends: it is dropped.
+    while stopped.recv_timeout(CLOCK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        page.control().clock.ticks.store(super::process::ticks(), Relaxed);
+    }
 }
 
 /// Writes the list into the page and names it to the kernel; gives the calling thread's number.

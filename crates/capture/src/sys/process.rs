@@ -20,6 +20,66 @@ pub(crate) fn die() {
     unsafe { libc::kill(this, libc::SIGKILL) };
 }
 
+/// Wakes the calling thread from system calls that would sleep for ever, ten times a second, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Nudges {
+    timer: libc::timer_t,
+}
+
+impl Nudges {
+    /// Starts them for the calling thread.
+    pub(crate) fn start() -> io::Result<Self> {
+        const EVERY: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let signal = libc::SIGRTMIN() + 3;
+        accept(signal)?;
+        // SAFETY: the structure consists of integers and pointers, for which zero is a value.
+        let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = signal;
+        // SAFETY: the call has no arguments and cannot fail.
+        event.sigev_notify_thread_id = unsafe { libc::gettid() };
+        let mut timer: libc::timer_t = std::ptr::null_mut();
+        // SAFETY: both structures outlive the call.
+        if unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let nudges = Self { timer };
+        let times = libc::itimerspec { it_interval: EVERY, it_value: EVERY };
+        // SAFETY: `times` outlives the call; no old value is asked for.
+        if unsafe { libc::timer_settime(nudges.timer, 0, &raw const times, std::ptr::null_mut()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(nudges)
+    }
+}
+
+impl Drop for Nudges {
+    fn drop(&mut self) {
+        // SAFETY: the timer was made by `start` and is deleted once.
+        unsafe { libc::timer_delete(self.timer) };
+    }
+}
+
+/// Lets a signal interrupt system calls and do nothing else.
+fn accept(signal: i32) -> io::Result<()> {
+    extern "C" fn nothing(_: i32) {}
+    // SAFETY: the structure consists of integers and pointers, for which zero is a value; without SA_RESTART calls end.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as extern "C" fn(i32) as usize;
+    // SAFETY: `action` outlives the call; its handler does nothing that a handler must not do.
+    let result = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets this thread run before others and wake without delay, as far as the kernel permits: while it holds a target's
+/// threads, every microsecond of its own waiting is one of theirs. Only for threads that end soon.
+pub(crate) fn hurry() {
+    const LOWEST_REAL_TIME: libc::c_int = 1;
+    let priority = libc::sched_param { sched_priority: LOWEST_REAL_TIME };
+    // SAFETY: `priority` outlives the call, which concerns the calling thread only.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const priority) };
+}
+
 /// The next data or hole of a file from an offset on (`lseek(2)`); none where there is none.
 pub(crate) fn seek(file: i32, at: u64, whence: i32) -> io::Result<Option<u64>> {
     // SAFETY: the call takes numbers only; a descriptor that is no file is an error.
