@@ -91,26 +91,22 @@ pub extern "C" fn leakline_free(a: usize, b: usize, c: usize, sp: usize, _bp: us
     function(real)(a, b, c)
 }
 
-/// The size that a resizing function is asked for, from its second and third argument.
-type SizeOf = fn(usize, usize) -> usize;
-
 /// Calls the real function and counts the old block as freed and the new one as allocated, if it succeeded.
 #[expect(clippy::inline_always, reason = "each hook is one straight run of code; calls between would double its cost")]
 #[inline(always)]
-fn resize(arguments: [usize; 3], size_of: SizeOf, sp: usize, bp: usize, real: usize) -> usize {
+fn resize(arguments: [usize; 3], block: usize, size: usize, sp: usize, bp: usize, real: usize) -> usize {
     let real = function(real);
     let [a, b, c] = arguments;
     let Some(thread) = Thread::current(sp as u64) else { return real(a, b, c) };
-    let size = size_of(b, c);
     thread.enter(sp as u64);
-    let old = if a == 0 { None } else { heap::take(thread, a as u64) };
+    let old = if block == 0 { None } else { heap::take(thread, block as u64) };
     let address = real(a, b, c);
     if address == 0 && size != 0 {
-        if let Some(block) = old {
-            heap::restore(thread, a as u64, block);
+        if let Some(old) = old {
+            heap::restore(thread, block as u64, old);
         }
     } else {
-        if a != 0 {
+        if block != 0 {
             heap::count_free(thread, old);
         }
         if address != 0 {
@@ -125,11 +121,68 @@ fn resize(arguments: [usize; 3], size_of: SizeOf, sp: usize, bp: usize, real: us
 /// `realloc(pointer, size)`. With size 0 glibc frees the block and returns null.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_realloc(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
-    resize([a, b, c], |size, _| size, sp, bp, real)
+    resize([a, b, c], a, b, sp, bp, real)
 }
 
 /// `reallocarray(pointer, count, size)`. An overflowing product fails, so any size but zero will do for it.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_reallocarray(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
-    resize([a, b, c], usize::saturating_mul, sp, bp, real)
+    resize([a, b, c], a, b.saturating_mul(c), sp, bp, real)
+}
+
+/// Counts the free of a block and calls the real function, which may itself call another hooked one.
+#[expect(clippy::inline_always, reason = "each hook is one straight run of code; calls between would double its cost")]
+#[inline(always)]
+fn release(arguments: [usize; 3], block: usize, sp: usize, real: usize) -> usize {
+    let [a, b, c] = arguments;
+    let Some(thread) = (if block == 0 { None } else { Thread::current(sp as u64) }) else {
+        return function(real)(a, b, c);
+    };
+    heap::count_free(thread, heap::take(thread, block as u64));
+    thread.enter(sp as u64);
+    let result = function(real)(a, b, c);
+    thread.leave();
+    result
+}
+
+/// `operator delete(pointer, …)`, `sdallocx(pointer, size, flags)`.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_delete(a: usize, b: usize, c: usize, sp: usize, _bp: usize, real: usize) -> usize {
+    release([a, b, c], a, sp, real)
+}
+
+/// `pool_free(pool, pointer)`.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_delete_second(a: usize, b: usize, c: usize, sp: usize, _bp: usize, real: usize) -> usize {
+    release([a, b, c], b, sp, real)
+}
+
+/// A function that frees its third argument.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_delete_third(a: usize, b: usize, c: usize, sp: usize, _bp: usize, real: usize) -> usize {
+    release([a, b, c], c, sp, real)
+}
+
+/// `operator new(size, alignment)`: `real` is `memalign(alignment, size)`, which does not throw.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_new_aligned(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
+    allocate([b, a, c], a, sp, bp, real)
+}
+
+/// A function whose third argument is the size.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_size_third(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
+    allocate([a, b, c], c, sp, bp, real)
+}
+
+/// `mi_heap_calloc(heap, count, size)`.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_product_of_last(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
+    allocate([a, b, c], b.wrapping_mul(c), sp, bp, real)
+}
+
+/// `mi_heap_realloc(heap, pointer, size)`.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_realloc_second(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
+    resize([a, b, c], b, c, sp, bp, real)
 }

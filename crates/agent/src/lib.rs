@@ -22,8 +22,9 @@ mod unwind;
 mod tests;
 
 pub use hooks::{
-    leakline_calloc, leakline_free, leakline_malloc, leakline_memalign, leakline_posix_memalign, leakline_realloc,
-    leakline_reallocarray, leakline_valloc,
+    leakline_calloc, leakline_delete, leakline_delete_second, leakline_delete_third, leakline_free, leakline_malloc,
+    leakline_memalign, leakline_new_aligned, leakline_posix_memalign, leakline_product_of_last, leakline_realloc,
+    leakline_realloc_second, leakline_reallocarray, leakline_size_third, leakline_valloc,
 };
 
 /// Nothing here panics; the linker drops this, and a test of the image checks that it did.

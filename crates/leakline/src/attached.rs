@@ -104,7 +104,8 @@ impl Attached {
     /// Hooks the allocator of a process.
     pub(crate) fn start(pid: Pid, wanted: Wanted) -> Result<Self, Failure> {
         let Sites { depth, max_sites, .. } = wanted.sites;
-        let options = AttachOptions { expire: wanted.expire, depth, stacks_max: max_sites };
+        let (alloc, free) = (Vec::new(), Vec::new());
+        let options = AttachOptions { expire: wanted.expire, depth, stacks_max: max_sites, alloc, free };
         let session = capture::attach(pid, &options).map_err(|error| {
             let hint = error.hint();
             Failure::with_hint(error, hint)

@@ -16,6 +16,9 @@ pub const VERSION: u32 = 1;
 /// whatever means, the kernel clears these bits. So the hooks go dormant without leakline's help.
 pub const STATE_TID_MASK: u32 = 0x3fff_ffff;
 
+/// Mappings of code beside the first: a program and its libraries lie further apart than a jump reaches.
+pub const CODE_AREAS_MORE: usize = 3;
+
 /// The control page. Fields that the agent writes have cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
@@ -52,6 +55,8 @@ pub struct Control {
     pub shared_len: AtomicU64,
     /// Which of the four buffers of modules is current (lowest two bits) and how many modules it has (the rest).
     pub modules: AtomicU32,
+    /// Further mappings of code, each as start and length.
+    pub more_code: [[AtomicU64; 2]; CODE_AREAS_MORE],
     /// The time, now and then.
     pub clock: Clock,
     /// Where the shadow has room.

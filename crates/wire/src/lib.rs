@@ -30,7 +30,9 @@ mod rule;
 mod tables;
 
 pub use block::{BLOCK_SIZE_MAX, Block};
-pub use control::{Clock, Control, MAGIC, STATE_TID_MASK, ShadowCursor, StackCursors, ThreadCursors, VERSION};
+pub use control::{
+    CODE_AREAS_MORE, Clock, Control, MAGIC, STATE_TID_MASK, ShadowCursor, StackCursors, ThreadCursors, VERSION,
+};
 pub use layout::{
     CHUNK_SPAN_SHIFT, COUNTERS_BYTES, FRAMES_MAX, Layout, MODULES_MAX, PATCHES_MAX, STACK_INDEX_SLOTS, STACKS_MAX,
     THREAD_SLOTS, THREADS_MAX, chunk_shift, file_len, regions,

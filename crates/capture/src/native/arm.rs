@@ -78,7 +78,7 @@ pub(crate) fn disarm(target: &Target, changed: &[Changed]) -> io::Result<Duratio
 /// stays there, for example inside an allocator that waits for a lock. `is_busy` tells of threads inside hooks.
 pub(crate) fn drained(
     target: &Target,
-    code: &Range<u64>,
+    code: &[Range<u64>],
     is_busy: impl Fn() -> bool + Sync,
 ) -> io::Result<(bool, Duration)> {
     tracing(|| {
@@ -86,7 +86,7 @@ pub(crate) fn drained(
         for pause in pauses() {
             if !is_busy() {
                 let all = AllStopped::stop(target)?;
-                let within = |at: u64| code.contains(&at);
+                let within = |at: u64| code.iter().any(|code| code.contains(&at));
                 let stands = |thread: &Resting| {
                     within(arch::instruction(&thread.registers)) || stack_mentions(target, thread, &within)
                 };

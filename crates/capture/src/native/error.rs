@@ -50,6 +50,8 @@ pub enum AttachError {
         /// What was looked at, and why it was not enough.
         found: String,
     },
+    /// A function that the user named is described in words that are not understood.
+    Functions(String),
     /// The target ended, or became another program, during the attach.
     Vanished(Pid),
     /// A step of the attach failed; it was undone.
@@ -80,6 +82,7 @@ impl AttachError {
             Self::ForeignArchitecture { .. } => {
                 "leakline attaches to x86-64 programs; `leakline hunt` still measures growth".into()
             }
+            Self::Functions(_) => "`--alloc fn=NAME,size=argN` and `--free fn=NAME,ptr=argN`".into(),
             Self::NoAllocator { pid, .. } => format!("`leakline doctor {pid}` shows what was looked at"),
             Self::Step { pid, .. } => format!("`leakline doctor {pid}` shows what the machine and the target allow"),
         })
@@ -112,6 +115,7 @@ impl fmt::Display for AttachError {
             Self::Forbidden { pid, .. } => write!(f, "the kernel forbids tracing process {pid}"),
             Self::ForeignArchitecture { pid, found } => write!(f, "process {pid} runs {found}, not an x86-64 program"),
             Self::NoAllocator { pid, found } => write!(f, "no allocator to hook in process {pid}: {found}"),
+            Self::Functions(what) => write!(f, "a function is not described as needed: {what}"),
             Self::Vanished(pid) => write!(f, "process {pid} ended or became another program during the attach"),
             Self::Step { pid, step, found } => write!(f, "cannot {step} in process {pid}: {found}"),
         }

@@ -1,95 +1,140 @@
-//! The functions of the target's allocator.
+//! The functions of the target's allocators.
 //!
-//! Owns: which names are hooked and how, and which allocator it is. Must not know: how hooks are written.
+//! Owns: which of the named functions calls reach, and which allocator it is. Must not know: how hooks are written.
+//!
+//! Every allocator that is mapped is hooked: whichever of them a call reaches, it is seen, and a call from one into another
+//! counts once. So a wrong guess about which one is in use costs a line of text and no block.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use formats::maps::Mapping;
 use stacks::module::{FunctionSymbol, ModuleLayout, load_bias, module_layout, symbols};
+use stacks::symbols::DebugReferences;
 
 use super::code::open_file;
+use super::custom::Custom;
+use super::families::{self, Family, Form, GLIBC, MUSL, allocator_of, known};
 use super::image::Hook;
 use super::target::Target;
+use crate::sys::map::MappedFile;
 
-/// Every function of the malloc family. One list, from which hooks, `doctor` and documentation are made.
-const FUNCTIONS: [(&str, Hook); 14] = [
-    ("malloc", Hook::Malloc),
-    ("free", Hook::Free),
-    ("cfree", Hook::Free),
-    ("free_sized", Hook::Free),
-    ("free_aligned_sized", Hook::Free),
-    ("calloc", Hook::Calloc),
-    ("realloc", Hook::Realloc),
-    ("reallocarray", Hook::Reallocarray),
-    ("memalign", Hook::Memalign),
-    ("aligned_alloc", Hook::Memalign),
-    ("posix_memalign", Hook::PosixMemalign),
-    ("valloc", Hook::Valloc),
-    ("pvalloc", Hook::Valloc),
-    // Not hooked: its presence tells glibc from other C libraries.
-    (GLIBC_MARK, Hook::Free),
-];
-const GLIBC_MARK: &str = "gnu_get_libc_version";
-
-/// Granule for glibc, whose blocks start at least 32 bytes apart.
+/// Binary logarithms of the distance at which an allocator puts blocks at least.
 const GLIBC_GRANULE_SHIFT: u32 = 5;
+const MUSL_GRANULE_SHIFT: u32 = 4;
 /// Granule for allocators that may put blocks of 8 bytes side by side.
 const SMALLEST_GRANULE_SHIFT: u32 = 3;
 /// Code of one function that is looked at.
 const CODE_BYTES_MAX: u64 = 64 * 1024;
 /// Code that is looked at where the symbol does not tell the size.
 const CODE_BYTES_UNKNOWN: u64 = 64;
+/// What stands in the constants of an allocator, also where its functions have lost their names.
+const STAMPS: [(&[u8], &str); 3] =
+    [(b"<jemalloc>", "jemalloc"), (b"mimalloc: ", "mimalloc"), (b"tcmalloc: large alloc", "tcmalloc")];
+/// Bytes of a program that are searched for them.
+const STAMP_BYTES_MAX: usize = 64 << 20;
 
 /// A function to hook.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
-    pub(crate) name: String,
-    pub(crate) hook: Hook,
+    /// Its names: aliases share their code.
+    pub(crate) names: Vec<String>,
+    pub(crate) form: Form,
     /// Its address in the target.
     pub(crate) at: u64,
     /// Its code as it is in the target now.
     pub(crate) code: Vec<u8>,
+    /// Number of the module that it is in.
+    pub(crate) module: usize,
 }
 
-/// The allocator of a target.
+impl Site {
+    /// The name that people know best.
+    pub(crate) fn name(&self) -> &str {
+        self.names.iter().min_by_key(|name| (name.starts_with('_'), name.len())).map_or("", String::as_str)
+    }
+
+    pub(crate) fn hook(&self) -> Hook {
+        match self.form {
+            Form::Plain(hook) | Form::Throwing { hook, .. } => hook,
+        }
+    }
+}
+
+/// The allocators of a target.
 #[derive(Debug, Default)]
 pub(crate) struct Allocator {
     pub(crate) sites: Vec<Site>,
-    /// For people: what was found.
+    /// For people: what was found, the one that `malloc` leads to first.
     pub(crate) described: String,
     pub(crate) granule_shift: u32,
     /// What was looked at, for an error.
     pub(crate) looked_at: Vec<String>,
+    /// What is there but has no name to hook it by.
+    pub(crate) nameless: Vec<String>,
+}
+
+/// One module with an allocator.
+#[derive(Debug)]
+struct Module {
+    sites: Vec<Site>,
+    allocator: Option<&'static str>,
+    path: String,
+    /// Whether `malloc` itself leads there, unless another module comes first.
+    standard: bool,
+    program: bool,
+    custom: bool,
 }
 
 /// Finds the allocator functions in everything that is mapped.
-pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>]) -> Allocator {
-    let mut found = Allocator { granule_shift: GLIBC_GRANULE_SHIFT, ..Allocator::default() };
-    let mut described = Vec::new();
+pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>], custom: &[Custom]) -> Allocator {
+    let mut found = Allocator::default();
+    let mut modules: Vec<Module> = Vec::new();
     let mut seen = Vec::new();
     for mapping in mappings.iter().filter(|mapping| mapping.permissions.execute && mapping.inode != 0) {
-        let key = (mapping.device, mapping.inode);
+        // A file may be loaded twice (`dlmopen`); one load may have several mappings.
+        let key = (mapping.device, mapping.inode, mapping.addresses.start.wrapping_sub(mapping.offset));
         if seen.contains(&key) || is_dynamic_linker(mapping) {
             continue;
         }
         seen.push(key);
-        let name = String::from_utf8_lossy(mapping.name).into_owned();
+        let path = String::from_utf8_lossy(mapping.name).escape_debug().to_string();
         let Ok(file) = open_file(target, mapping) else {
-            found.looked_at.push(format!("{name} cannot be read"));
+            found.looked_at.push(format!("{path} cannot be read"));
             continue;
         };
-        let Some((sites, is_glibc)) = sites_of(target, mapping, &file) else { continue };
-        if sites.is_empty() {
-            continue;
+        let Some(named) = Named::of(target, mapping, &file, custom) else { continue };
+        if named.program {
+            found.looked_at.extend(named.lacks_names(&path));
+            found.nameless.extend(named.nameless_allocator(&file, &path));
         }
-        if !is_glibc {
-            found.granule_shift = SMALLEST_GRANULE_SHIFT;
-        }
-        described.push(format!("{} ({name})", if is_glibc { "glibc" } else { "malloc" }));
-        found.sites.extend(sites);
+        modules.extend(named.module(target, path, modules.len(), custom));
     }
-    found.described = described.join(", ");
-    if found.looked_at.is_empty() && found.sites.is_empty() {
+    if found.looked_at.is_empty() && modules.is_empty() {
         found.looked_at.push(format!("none of {} modules exports malloc", seen.len()));
     }
+    summarize(found, modules)
+}
+
+fn summarize(mut found: Allocator, mut modules: Vec<Module>) -> Allocator {
+    // The program's own `malloc` comes before all libraries, and the C library is loaded last.
+    modules.sort_by_key(|module| {
+        let is_c_library = matches!(module.allocator, Some(GLIBC | MUSL));
+        (!module.standard, !module.program, is_c_library)
+    });
+    let granule = |module: &Module| match module.allocator {
+        Some(GLIBC) if !module.custom => GLIBC_GRANULE_SHIFT,
+        Some(MUSL) if !module.custom => MUSL_GRANULE_SHIFT,
+        _ => SMALLEST_GRANULE_SHIFT,
+    };
+    found.granule_shift = modules.iter().map(granule).min().unwrap_or(GLIBC_GRANULE_SHIFT);
+    let described = modules.iter().map(|module| match module.allocator {
+        Some(allocator) => format!("{allocator} ({})", module.path),
+        None if module.custom => format!("functions named by the user ({})", module.path),
+        None => format!("malloc ({})", module.path),
+    });
+    found.described = described.collect::<Vec<_>>().join(", ");
+    found.sites = modules.into_iter().flat_map(|module| module.sites).collect();
     found
 }
 
@@ -99,32 +144,160 @@ fn is_dynamic_linker(mapping: &Mapping<'_>) -> bool {
     name.starts_with(b"ld-linux") || name.starts_with(b"ld-2.") || name.starts_with(b"ld.so")
 }
 
-fn sites_of(target: &Target, mapping: &Mapping<'_>, elf: &[u8]) -> Option<(Vec<Site>, bool)> {
-    let layout = module_layout(elf).ok()?;
-    let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
-    let symbols = symbols(elf, &names).ok()?;
-    let usable = |symbol: &&FunctionSymbol| is_reached(symbol, &layout);
-    if !symbols.iter().filter(usable).any(|symbol| symbol.name == "malloc") {
-        return None;
-    }
-    let bias = load_bias(&layout, mapping.addresses.start, mapping.offset, mapping.permissions.execute)?;
-    let mut sites: Vec<Site> = Vec::new();
-    for symbol in symbols.iter().filter(usable).filter(|symbol| symbol.name != GLIBC_MARK) {
-        let at = bias.wrapping_add(symbol.vaddr);
-        let hook = FUNCTIONS.iter().find(|(name, _)| *name == symbol.name).map(|(_, hook)| *hook);
-        // Aliases share their code: memalign and aligned_alloc are one function in older glibc.
-        if sites.iter().any(|site| site.at == at) {
-            continue;
-        }
-        let size = if symbol.size == 0 { CODE_BYTES_UNKNOWN } else { symbol.size.min(CODE_BYTES_MAX) };
-        if let (Some(hook), Ok(code)) = (hook, target.read_exactly(at, size as usize)) {
-            sites.push(Site { name: symbol.name.clone(), hook, at, code });
-        }
-    }
-    Some((sites, symbols.iter().any(|symbol| symbol.name == GLIBC_MARK)))
+/// A module with the symbols that matter.
+#[derive(Debug)]
+struct Named {
+    layout: ModuleLayout,
+    bias: u64,
+    symbols: Vec<FunctionSymbol>,
+    program: bool,
+    static_program: bool,
 }
 
-/// Whether calls from elsewhere reach a definition: exported, or in a static program, which has nothing else.
-fn is_reached(symbol: &FunctionSymbol, layout: &ModuleLayout) -> bool {
-    !symbol.ifunc && (symbol.exported || layout.interpreter.is_none() && !layout.dynamic)
+impl Named {
+    fn of(target: &Target, mapping: &Mapping<'_>, elf: &[u8], custom: &[Custom]) -> Option<Self> {
+        let layout = module_layout(elf).ok()?;
+        let bias = load_bias(&layout, mapping.addresses.start, mapping.offset, mapping.permissions.execute)?;
+        let known = families::names();
+        let asked: Vec<&str> = known.iter().map(String::as_str).chain(custom.iter().map(Custom::name)).collect();
+        let mut symbols = symbols(elf, &asked).ok()?;
+        symbols.retain(|symbol| !symbol.ifunc);
+        let program = is_program(target, mapping);
+        let mut module =
+            Self { program, static_program: program && layout.interpreter.is_none(), layout, bias, symbols };
+        let of_user = |symbol: &FunctionSymbol| custom.iter().any(|custom| custom.name() == symbol.name);
+        let is_enough = module.symbols.iter().any(|symbol| module.is_reached(symbol) || of_user(symbol));
+        if !is_enough && (program || !custom.is_empty()) {
+            module.symbols.extend(symbols_of_debug_file(target, mapping, elf, &asked));
+        }
+        Some(module)
+    }
+
+    /// Whether calls from elsewhere reach a definition: exported, or in a static program, which has nothing else. Names with an
+    /// allocator's prefix are called directly.
+    fn is_reached(&self, symbol: &FunctionSymbol) -> bool {
+        match known(&symbol.name, None) {
+            Some(known) => matches!(known.family, Family::Prefixed(_)) || symbol.exported || self.static_program,
+            None => false,
+        }
+    }
+
+    /// The families of this module that both allocate and free.
+    fn families(&self) -> Vec<Family> {
+        let mut families: Vec<(Family, bool)> = Vec::new();
+        for symbol in self.symbols.iter().filter(|symbol| self.is_reached(symbol)) {
+            if let Some(known) = known(&symbol.name, None)
+                && let Form::Plain(hook) = known.form
+            {
+                families.push((known.family, hook.releases()));
+            }
+        }
+        let has = |family: Family, releases: bool| families.contains(&(family, releases));
+        let mut complete: Vec<Family> = Vec::new();
+        for (family, _) in &families {
+            if *family != Family::Operator && has(*family, true) && has(*family, false) && !complete.contains(family) {
+                complete.push(*family);
+            }
+        }
+        complete
+    }
+
+    fn module(&self, target: &Target, path: String, number: usize, custom: &[Custom]) -> Option<Module> {
+        let mut families = self.families();
+        let allocator = allocator_of(&self.symbols.iter().map(|symbol| symbol.name.as_str()).collect::<Vec<_>>());
+        // The operators of a C++ library end in `malloc`; an allocator's own do not.
+        if !families.is_empty() && !matches!(allocator, Some(GLIBC | MUSL)) {
+            families.push(Family::Operator);
+        }
+        let mut sites: Vec<Site> = Vec::new();
+        let mut is_custom = false;
+        for symbol in &self.symbols {
+            let asked = custom.iter().find(|custom| custom.name() == symbol.name);
+            let known = known(&symbol.name, allocator)
+                .filter(|known| families.contains(&known.family) && self.is_reached(symbol));
+            let Some(form) = asked.map(|custom| Form::Plain(custom.hook())).or(known.map(|known| known.form)) else {
+                continue;
+            };
+            is_custom |= asked.is_some();
+            let at = self.bias.wrapping_add(symbol.vaddr);
+            let Some(site) = sites.iter_mut().find(|site| site.at == at) else {
+                sites.extend(self.site(target, symbol, form, number));
+                continue;
+            };
+            // `operator delete` of tcmalloc is its `free`. What is right for the more general of two names is right for both.
+            if asked.is_some() || is_more_general(form, site.form) {
+                site.form = form;
+            }
+            site.names.push(symbol.name.clone());
+        }
+        if sites.is_empty() {
+            return None;
+        }
+        let standard = families.contains(&Family::Standard);
+        Some(Module { sites, allocator, path, standard, program: self.program, custom: is_custom })
+    }
+
+    fn site(&self, target: &Target, symbol: &FunctionSymbol, form: Form, module: usize) -> Option<Site> {
+        let at = self.bias.wrapping_add(symbol.vaddr);
+        if !self.layout.is_code(symbol.vaddr) {
+            return None;
+        }
+        let size = if symbol.size == 0 { CODE_BYTES_UNKNOWN } else { symbol.size.min(CODE_BYTES_MAX) };
+        let code = target.read_exactly(at, size as usize).ok()?;
+        Some(Site { names: vec![symbol.name.clone()], form, at, code, module })
+    }
+
+    /// Why a static program shows no allocator.
+    fn lacks_names(&self, path: &str) -> Option<String> {
+        if !self.static_program || !self.symbols.is_empty() {
+            return None;
+        }
+        let debug_file = match &self.layout.build_id {
+            Some(id) => format!("no debug file of build id {id} was found"),
+            None => "without a build id no debug file can belong to it".into(),
+        };
+        Some(format!("{path} is static and stripped: its functions have no names, and {debug_file}"))
+    }
+
+    /// An allocator inside the program whose names were stripped. What it allocates is not seen, and that must be said.
+    fn nameless_allocator(&self, elf: &[u8], path: &str) -> Option<String> {
+        if !self.families().is_empty() {
+            return None;
+        }
+        let bytes = elf.get(..elf.len().min(STAMP_BYTES_MAX))?;
+        let has = |stamp: &[u8]| bytes.windows(stamp.len()).any(|window| window == stamp);
+        let (_, allocator) = STAMPS.iter().find(|(stamp, _)| has(stamp))?;
+        Some(format!("{allocator} inside {path}: the program is stripped, so its functions cannot be found"))
+    }
+}
+
+/// Of two uses of the same code the one that holds for both.
+fn is_more_general(new: Form, old: Form) -> bool {
+    matches!((new, old), (Form::Throwing { .. }, Form::Plain(_)))
+        || matches!((new, old), (Form::Plain(Hook::Delete), Form::Plain(Hook::Free)))
+}
+
+fn is_program(target: &Target, mapping: &Mapping<'_>) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(target.path("exe")).is_ok_and(|data| data.ino() == mapping.inode)
+}
+
+/// The names that were split off into a debug file, which is where `leakline` would find the names of stacks as well.
+fn symbols_of_debug_file(target: &Target, mapping: &Mapping<'_>, elf: &[u8], names: &[&str]) -> Vec<FunctionSymbol> {
+    let Some(path) = mapping.path() else { return Vec::new() };
+    let path = Path::new(std::ffi::OsStr::from_bytes(&path)).to_owned();
+    let root = target.path("root");
+    for candidate in DebugReferences::of(elf).debug_files(&path, &[]) {
+        let there = root.join(candidate.path.strip_prefix("/").unwrap_or(&candidate.path));
+        for path in [there, candidate.path.clone()] {
+            let Ok(file) = MappedFile::open(&path) else { continue };
+            if candidate.proof.holds(&file)
+                && let Ok(mut found) = symbols(&file, names)
+            {
+                found.retain(|symbol| !symbol.ifunc);
+                return found;
+            }
+        }
+    }
+    Vec::new()
 }

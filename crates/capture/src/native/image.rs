@@ -22,9 +22,39 @@ pub(crate) enum Hook {
     Memalign,
     PosixMemalign,
     Valloc,
+    /// Frees, perhaps by way of another hooked function.
+    Delete,
+    /// Frees its second argument.
+    DeleteSecond,
+    /// Frees its third argument.
+    DeleteThird,
+    /// `operator new(size, alignment)`, made by a function with the arguments the other way round.
+    NewAligned,
+    /// The size is the third argument.
+    SizeThird,
+    /// The size is the product of the second and third argument.
+    ProductOfLast,
+    /// Resizes its second argument to the third.
+    ReallocSecond,
 }
 
-const HOOKS: [(Hook, &str); 8] = [
+impl Hook {
+    /// Whether a block that passes unseen would look like a leak.
+    pub(crate) fn releases(self) -> bool {
+        matches!(
+            self,
+            Self::Free
+                | Self::Delete
+                | Self::DeleteSecond
+                | Self::DeleteThird
+                | Self::Realloc
+                | Self::Reallocarray
+                | Self::ReallocSecond
+        )
+    }
+}
+
+const HOOKS: [(Hook, &str); 15] = [
     (Hook::Malloc, "leakline_malloc"),
     (Hook::Free, "leakline_free"),
     (Hook::Calloc, "leakline_calloc"),
@@ -33,6 +63,13 @@ const HOOKS: [(Hook, &str); 8] = [
     (Hook::Memalign, "leakline_memalign"),
     (Hook::PosixMemalign, "leakline_posix_memalign"),
     (Hook::Valloc, "leakline_valloc"),
+    (Hook::Delete, "leakline_delete"),
+    (Hook::DeleteSecond, "leakline_delete_second"),
+    (Hook::DeleteThird, "leakline_delete_third"),
+    (Hook::NewAligned, "leakline_new_aligned"),
+    (Hook::SizeThird, "leakline_size_third"),
+    (Hook::ProductOfLast, "leakline_product_of_last"),
+    (Hook::ReallocSecond, "leakline_realloc_second"),
 ];
 
 /// The agent, ready to be written anywhere.
@@ -93,7 +130,7 @@ mod tests {
     fn the_agent_is_small_and_complete() {
         let image = Image::load().unwrap();
         assert!(image.len() < 64 * 1024, "{} bytes", image.len());
-        assert!(image.link >= image.link_page && image.link % 8 == 0);
+        assert!(image.link >= image.link_page && image.link.is_multiple_of(8));
         for (hook, name) in HOOKS {
             assert!(image.hook(hook) != 0 && image.hook(hook) < image.link_page, "{name}");
         }

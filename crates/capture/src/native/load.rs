@@ -4,12 +4,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use formats::maps::Mapping;
-use wire::{Control, MAGIC, VERSION};
+use wire::{CODE_AREAS_MORE, Control, MAGIC, VERSION};
 
 use super::arch;
+use super::place::Area;
 use super::remote::{Gadgets, Remote};
 use super::target::Target;
 
@@ -30,12 +32,23 @@ pub(crate) struct Wanted {
     /// Where the code goes; the range is free.
     pub(crate) code_at: u64,
     pub(crate) code_len: u64,
+    /// Further ranges for code, near functions that the first does not reach; those of length zero are not there.
+    pub(crate) more_code: [Area; CODE_AREAS_MORE],
     /// Offset of the page that is private to the process and wiped in its children.
     pub(crate) link_page: u64,
     /// Where the shared file is mapped; the range is free.
     pub(crate) shared_at: u64,
     /// Length of the shared file.
     pub(crate) shared_len: u64,
+}
+
+impl Wanted {
+    /// Every range of code.
+    pub(crate) fn code(&self) -> Vec<Range<u64>> {
+        let first = Area { at: self.code_at, len: self.code_len };
+        let areas = std::iter::once(first).chain(self.more_code);
+        areas.filter(|area| area.len > 0).map(|area| area.at..area.at + area.len).collect()
+    }
 }
 
 /// What was mapped.
@@ -62,7 +75,7 @@ pub(crate) fn gadgets(target: &Target, mappings: &[Mapping<'_>]) -> Option<Gadge
             Some(mapping.addresses.start + at as u64)
         };
         syscall_return = syscall_return.or_else(|| find(arch::SYSCALL_RETURN));
-        restorer = restorer.or_else(|| find(arch::RESTORER));
+        restorer = restorer.or_else(|| arch::RESTORERS.iter().find_map(|pattern| find(pattern)));
         if let (Some(syscall_return), Some(restorer)) = (syscall_return, restorer) {
             return Some(Gadgets { syscall_return, restorer });
         }
@@ -122,7 +135,7 @@ struct Made {
 
 impl Made {
     fn make(&mut self, remote: &mut Remote<'_>, wanted: Wanted) -> io::Result<(u64, File)> {
-        let Wanted { code_at, code_len, link_page, shared_at, shared_len } = wanted;
+        let Wanted { code_at, link_page, shared_at, shared_len, .. } = wanted;
         refuse_disabled_clock(remote)?;
         let locked = locked_memory(remote.target());
         let file = self.file(remote)?;
@@ -145,7 +158,9 @@ impl Made {
         remote.call(libc::SYS_close, [descriptor, 0, 0, 0, 0, 0])?;
         self.file = None;
         let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE as u64;
-        self.map(remote, [code_at, code_len, READ_EXECUTE, flags, NO_FILE, 0])?;
+        for code in wanted.code() {
+            self.map(remote, [code.start, code.end - code.start, READ_EXECUTE, flags, NO_FILE, 0])?;
+        }
         let flags = PRIVATE | libc::MAP_FIXED as u64;
         remote.call(libc::SYS_mmap, [code_at + link_page, PAGE, READ_WRITE, flags, NO_FILE, 0])?;
         advise(remote, code_at + link_page, PAGE, libc::MADV_WIPEONFORK)?;
@@ -198,6 +213,9 @@ fn note_code(file: &File, wanted: Wanted) -> io::Result<()> {
     use std::os::unix::fs::FileExt as _;
     file.write_all_at(&wanted.code_at.to_le_bytes(), offset_of!(Control, code_at) as u64)?;
     file.write_all_at(&wanted.code_len.to_le_bytes(), offset_of!(Control, code_len) as u64)?;
+    let more: Vec<u8> =
+        wanted.more_code.iter().flat_map(|area| [area.at, area.len]).flat_map(u64::to_le_bytes).collect();
+    file.write_all_at(&more, offset_of!(Control, more_code) as u64)?;
     file.write_all_at(&VERSION.to_le_bytes(), offset_of!(Control, version) as u64)?;
     file.write_all_at(&MAGIC.to_le_bytes(), offset_of!(Control, magic) as u64)
 }

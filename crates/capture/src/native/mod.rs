@@ -9,7 +9,9 @@
 mod arch;
 mod arm;
 mod code;
+mod custom;
 mod error;
+mod families;
 mod file;
 mod functions;
 mod image;
@@ -40,6 +42,10 @@ pub struct AttachOptions {
     pub depth: u16,
     /// Greatest number of distinct stacks; blocks of further ones are counted as unrecorded.
     pub stacks_max: u32,
+    /// Allocator functions of the program's own, for example `fn=pool_alloc,size=arg2`.
+    pub alloc: Vec<String>,
+    /// Functions that free what those allocated, for example `fn=pool_free,ptr=arg2`.
+    pub free: Vec<String>,
 }
 
 /// Whether the target is still the program that was attached to.

@@ -9,6 +9,8 @@ const REACH: u64 = (1 << 31) - (1 << 20);
 /// Free memory that is left on both sides, so that neighbours can grow a little.
 const MARGIN: u64 = 1 << 16;
 const LOWEST: u64 = 1 << 20;
+/// Functions that lie further apart get areas of their own.
+const GROUP: u64 = 1 << 30;
 const PAGE: u64 = 4096;
 /// Large mappings start at a multiple of this, so that they could have huge pages.
 const CHUNK: u64 = 1 << 30;
@@ -26,6 +28,65 @@ pub(crate) fn near(mappings: &[Mapping<'_>], near: &[u64], len: u64) -> Option<u
     };
     let mut gaps = mappings.windows(2).rev().filter(|pair| !grows_down(&pair[1]));
     gaps.find_map(|pair| fits(pair[0].addresses.end, pair[1].addresses.start))
+}
+
+/// A range of free memory for the sites of functions that lie near one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Area {
+    pub(crate) at: u64,
+    pub(crate) len: u64,
+}
+
+/// Where everything goes.
+#[derive(Debug)]
+pub(crate) struct Areas {
+    pub(crate) areas: Vec<Area>,
+    /// For each function the number of its area and the address of its site.
+    pub(crate) places: Vec<(usize, u64)>,
+}
+
+/// For each function an area that is within reach of it, and a place for its site there. A program and its libraries lie
+/// too far apart for one area; the first one also has room for `extra` bytes before its sites. None where there is no room.
+pub(crate) fn areas(mappings: &[Mapping<'_>], functions: &[u64], extra: u64, site: u64) -> Option<Areas> {
+    let mut order: Vec<usize> = (0..functions.len()).collect();
+    order.sort_by_key(|i| functions.get(*i).copied());
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let address = |i: usize| functions.get(i).copied().unwrap_or(0);
+    for i in order {
+        match groups.last_mut().filter(|group| group.first().is_some_and(|first| address(i) - address(*first) < GROUP))
+        {
+            Some(group) => group.push(i),
+            None => groups.push(vec![i]),
+        }
+    }
+    // The agent itself goes where the last group is: beside libraries there is more room than beside a program's heap.
+    groups.reverse();
+    let mut areas: Vec<Area> = Vec::new();
+    let mut places = vec![(0, 0); functions.len()];
+    for (number, group) in groups.iter().enumerate() {
+        let before = if number == 0 { extra } else { 0 };
+        let len = before + (group.len() as u64 * site).next_multiple_of(PAGE);
+        let reached: Vec<u64> = group.iter().map(|i| address(*i)).collect();
+        let at = near(&with(mappings, &areas), &reached, len)?;
+        for (nth, i) in group.iter().enumerate() {
+            if let Some(place) = places.get_mut(*i) {
+                *place = (number, at + before + nth as u64 * site);
+            }
+        }
+        areas.push(Area { at, len });
+    }
+    Some(Areas { areas, places })
+}
+
+/// The mappings as they will be when these areas are taken.
+fn with<'text>(mappings: &[Mapping<'text>], areas: &[Area]) -> Vec<Mapping<'text>> {
+    let mut all = mappings.to_vec();
+    let Some(any) = mappings.first() else { return all };
+    for area in areas {
+        all.push(Mapping { addresses: area.at..area.at + area.len, name: b"", ..any.clone() });
+    }
+    all.sort_by_key(|mapping| mapping.addresses.start);
+    all
 }
 
 /// An address with room for `len` bytes that is in nobody's way: in the middle of the largest gap, which is the one between
@@ -67,6 +128,29 @@ mod tests {
         check(&[0x7f00_0010_0000], 0x4000, Some(0x7f00_002e_c000));
         // Too long for the gap between the libraries: below them.
         check(&[0x7f00_0010_0000], 0x10_0000, Some(0x7eff_ffef_0000));
+    }
+
+    #[test]
+    fn functions_that_lie_far_apart_have_areas_of_their_own() {
+        let mappings: Vec<_> = formats::maps::parse(MAPS).collect();
+        let functions = [0x7f00_0010_0000, 0x40_1000, 0x7f00_0010_0400];
+        let Areas { areas, places } = areas(&mappings, &functions, 0x3000, 128).unwrap();
+        assert_eq!(areas.len(), 2);
+        assert_eq!((areas[0].len, areas[1].len), (0x4000, 0x1000));
+        assert_eq!(places[0], (0, areas[0].at + 0x3000));
+        assert_eq!(places[2], (0, areas[0].at + 0x3000 + 128));
+        assert_eq!(places[1], (1, areas[1].at));
+        for (function, (_, site)) in functions.iter().zip(places) {
+            assert!(function.abs_diff(site) < REACH, "{function:#x} {site:#x}");
+        }
+    }
+
+    #[test]
+    fn areas_do_not_overlap() {
+        let mappings: Vec<_> = formats::maps::parse(MAPS).collect();
+        // Far apart for one area, yet the same gap is within reach of both.
+        let Areas { areas, .. } = areas(&mappings, &[0x40_1000, 0x40_1000 + GROUP], 0, 128).unwrap();
+        assert!(areas[0].at + areas[0].len <= areas[1].at || areas[1].at + areas[1].len <= areas[0].at, "{areas:x?}");
     }
 
     #[test]

@@ -6,17 +6,20 @@ use std::io;
 
 use formats::maps::{self, Mapping};
 
-use super::arch::{self, Relocation, SITE_BYTES};
+use wire::{CODE_AREAS_MORE, PATCHES_MAX};
+
+use super::arch::{self, PatchError, Relocation, SITE_BYTES, Stub};
 use super::code::CodeTables;
+use super::custom::Custom;
 use super::error::AttachError;
+use super::families::Form;
 use super::functions::{self, Allocator, Site};
 use super::image::{Hook, Image};
 use super::load::{Wanted, gadgets};
-use super::place;
+use super::place::{self, Area, Areas};
 use super::remote::Gadgets;
 use super::target::Target;
 
-const PAGE: u64 = 4096;
 /// Chunks of shadow that there is room for: 512 GiB of heap. Only what is used becomes memory.
 const CHUNKS: u32 = 8192;
 
@@ -38,37 +41,49 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Looks at everything that is mapped and decides what goes where.
-    pub(crate) fn make(target: &Target, text: &[u8]) -> Result<Self, AttachError> {
+    pub(crate) fn make(target: &Target, text: &[u8], custom: &[Custom]) -> Result<Self, AttachError> {
         let pid = target.pid();
         let mappings: Vec<Mapping<'_>> = maps::parse(text).collect();
         let step = |step: &'static str| move |found: String| AttachError::Step { pid, step, found };
         let image = Image::load().map_err(|error| step("load the agent")(error.to_string()))?;
-        let Allocator { sites, described, granule_shift, looked_at } = functions::find(target, &mappings);
+        let Allocator { mut sites, described, granule_shift, looked_at, nameless } =
+            functions::find(target, &mappings, custom);
         let missing = |found: String| AttachError::NoAllocator { pid, found };
-        if !sites.iter().any(|site| site.hook == Hook::Malloc) {
-            return Err(missing(looked_at.join("; ")));
+        if let Some(custom) =
+            custom.iter().find(|custom| !sites.iter().any(|site| site.names.iter().any(|name| name == custom.name())))
+        {
+            let how = "give the name as `nm` prints it";
+            return Err(missing(format!("no symbol table of it names a function `{}`; {how}", custom.name())));
+        }
+        if !sites.iter().any(|site| !site.hook().releases()) {
+            return Err(missing(looked_at.into_iter().chain(nameless).collect::<Vec<_>>().join("; ")));
         }
         let gadgets = gadgets(target, &mappings)
             .ok_or_else(|| step("find instructions for system calls")("its code has no `syscall; ret`".into()))?;
-        let len = image.len() + (sites.len() as u64 * SITE_BYTES as u64).next_multiple_of(PAGE);
-        let near: Vec<u64> = sites.iter().map(|site| site.at).collect();
-        let code_at = place::near(&mappings, &near, len)
+        let refused = sites.split_off(sites.len().min(PATCHES_MAX));
+        let functions: Vec<u64> = sites.iter().map(|site| site.at).collect();
+        let Areas { areas, places } = place::areas(&mappings, &functions, image.len(), SITE_BYTES as u64)
+            .filter(|found| found.areas.len() <= 1 + CODE_AREAS_MORE)
             .ok_or_else(|| missing("its allocator functions lie too far from each other or from free memory".into()))?;
         let shared_len = wire::file_len(CHUNKS, granule_shift);
         let shared_at = place::far(&mappings, shared_len)
             .ok_or_else(|| step("find room for the shared memory")("its address space has no gap that large".into()))?;
-        let hooked = hook_all(&sites, code_at, &image);
-        if let Some(reason) = lacking(&hooked.unhooked) {
+        let wanted = wanted(&areas, image.link_page, shared_at, shared_len);
+        let mut hooked = hook_all(&sites, &places, wanted.code_at, &image);
+        hooked
+            .unhooked
+            .extend(refused.iter().map(|site| (site.hook(), format!("{}: too many functions", site.name()))));
+        if let Some(reason) = lacking(&hooked) {
             return Err(missing(reason));
         }
         let mut code = CodeTables::default();
         code.learn(target, &mappings);
         Ok(Self {
-            wanted: Wanted { code_at, code_len: len, link_page: image.link_page, shared_at, shared_len },
+            wanted,
             image,
             allocator: described,
             functions: hooked.functions,
-            unhooked: hooked.unhooked.into_iter().map(|(_, reason)| reason).collect(),
+            unhooked: hooked.unhooked.into_iter().map(|(_, reason)| reason).chain(nameless).collect(),
             relocations: hooked.relocations,
             gadgets,
             code,
@@ -95,34 +110,86 @@ impl Plan {
     }
 }
 
+fn wanted(areas: &[Area], link_page: u64, shared_at: u64, shared_len: u64) -> Wanted {
+    let none = Area { at: 0, len: 0 };
+    let first = areas.first().copied().unwrap_or(none);
+    let mut more_code = [none; CODE_AREAS_MORE];
+    for (place, area) in more_code.iter_mut().zip(areas.iter().skip(1)) {
+        *place = *area;
+    }
+    Wanted { code_at: first.at, code_len: first.len, more_code, link_page, shared_at, shared_len }
+}
+
 #[derive(Debug, Default)]
 struct Hooked {
     relocations: Vec<Relocation>,
     functions: Vec<String>,
     unhooked: Vec<(Hook, String)>,
+    callable: Vec<Callable>,
 }
 
-fn hook_all(sites: &[Site], code_at: u64, image: &Image) -> Hooked {
+/// A function that can be called without its hook.
+#[derive(Debug)]
+struct Callable {
+    module: usize,
+    names: Vec<String>,
+    at: u64,
+}
+
+fn hook_all(sites: &[Site], places: &[(usize, u64)], code_at: u64, image: &Image) -> Hooked {
     let mut hooked = Hooked::default();
-    for (i, site) in sites.iter().enumerate() {
-        let site_at = code_at + image.len() + (i * SITE_BYTES) as u64;
-        match arch::relocate(&site.code, site.at, site_at, code_at + image.hook(site.hook)) {
-            Ok(relocation) => {
-                hooked.relocations.push(relocation);
-                if !hooked.functions.contains(&site.name) {
-                    hooked.functions.push(site.name.clone());
-                }
-            }
-            Err(error) => hooked.unhooked.push((site.hook, format!("{}: {error}", site.name))),
+    let is_plain = |site: &Site| matches!(site.form, Form::Plain(_));
+    // Functions that throw need the others of their module.
+    for round in [true, false] {
+        for (site, (_, site_at)) in sites.iter().zip(places).filter(|(site, _)| is_plain(site) == round) {
+            let Some(stub) = stub_of(site, &hooked.callable) else {
+                let reason = "it may throw, and there is no function of its kind that does not";
+                hooked.unhooked.push((site.hook(), format!("{}: {reason}", site.name())));
+                continue;
+            };
+            let relocated = arch::relocate(&site.code, site.at, *site_at, code_at + image.hook(site.hook()), stub);
+            hooked.take(site, relocated);
         }
     }
     hooked
 }
 
+/// How the hook of a function is called; none where it throws and there is nothing to call in its place.
+fn stub_of(site: &Site, callable: &[Callable]) -> Option<Stub> {
+    let Form::Throwing { quiet, .. } = site.form else { return Some(Stub::Plain) };
+    let named = |wanted: &&str| {
+        let is_wanted = |one: &&Callable| one.module == site.module && one.names.iter().any(|name| name == wanted);
+        callable.iter().find(is_wanted)
+    };
+    quiet.iter().find_map(named).map(|callable| Stub::Throwing(callable.at))
+}
+
+impl Hooked {
+    fn take(&mut self, site: &Site, relocated: Result<Relocation, PatchError>) {
+        match relocated {
+            Ok(relocation) => {
+                if let Form::Plain(_) = site.form {
+                    let callable =
+                        Callable { module: site.module, names: site.names.clone(), at: relocation.unhooked() };
+                    self.callable.push(callable);
+                }
+                self.relocations.push(relocation);
+                if !self.functions.iter().any(|name| name == site.name()) {
+                    self.functions.push(site.name().to_owned());
+                }
+            }
+            Err(error) => self.unhooked.push((site.hook(), format!("{}: {error}", site.name()))),
+        }
+    }
+}
+
 /// Without these the figures would be wrong: a block that is freed unseen would look like a leak.
-fn lacking(unhooked: &[(Hook, String)]) -> Option<String> {
-    let needed = |hook: &Hook| matches!(hook, Hook::Malloc | Hook::Free | Hook::Realloc);
-    unhooked.iter().find(|(hook, _)| needed(hook)).map(|(_, reason)| format!("cannot hook {reason}"))
+fn lacking(hooked: &Hooked) -> Option<String> {
+    if let Some((_, reason)) = hooked.unhooked.iter().find(|(hook, _)| hook.releases()) {
+        return Some(format!("cannot hook {reason}"));
+    }
+    let reasons = hooked.unhooked.iter().map(|(_, reason)| reason.as_str()).collect::<Vec<_>>().join("; ");
+    hooked.relocations.is_empty().then(|| format!("cannot hook {reasons}"))
 }
 
 fn main_stack(mappings: &[Mapping<'_>]) -> (u64, u64) {

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::atomic::AtomicU32;
 
 use formats::maps::{self, Mapping};
-use wire::{Control, MAGIC, PATCHES_MAX, Patch, STATE_TID_MASK, VERSION, regions};
+use wire::{CODE_AREAS_MORE, Control, MAGIC, PATCHES_MAX, Patch, STATE_TID_MASK, VERSION, regions};
 
 use super::arm::{Changed, disarm, drained};
 use super::error::AttachError;
@@ -28,7 +28,7 @@ pub(crate) struct Remains {
     /// Whether a living leakline still listens.
     listening: bool,
     pub(crate) changed: Vec<Changed>,
-    code: Range<u64>,
+    code: Vec<Range<u64>>,
     shared: Range<u64>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Remains {
 pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>]) -> Option<Remains> {
     let mapping = mappings.iter().find(|mapping| mapping.name.starts_with(MAPPED_NAME))?;
     let shared = mapping.addresses.clone();
-    let mut found = Remains { listening: false, changed: Vec::new(), code: 0..0, shared: shared.clone() };
+    let mut found = Remains { listening: false, changed: Vec::new(), code: Vec::new(), shared: shared.clone() };
     let words = words(target, shared.start, size_of::<Control>()).unwrap_or_default();
     let word = |offset: usize| words.get(offset / 8).copied().unwrap_or(0);
     let half = |offset: usize| (word(offset & !7) >> (8 * (offset & 7))) as u32;
@@ -45,11 +45,14 @@ pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>]) -> Option<Remains>
         return Some(found);
     }
     found.listening = half(core::mem::offset_of!(Control, state)) & STATE_TID_MASK != 0;
-    let code_at = word(core::mem::offset_of!(Control, code_at));
-    let code = code_at..code_at.saturating_add(word(core::mem::offset_of!(Control, code_len)));
-    // Only a mapping that is really there, anonymous and executable at its start, can be ours.
-    if mappings.iter().any(|m| m.addresses.start == code.start && m.inode == 0 && m.permissions.execute) {
-        found.code = code;
+    let first = core::mem::offset_of!(Control, code_at);
+    let more = core::mem::offset_of!(Control, more_code);
+    for at in std::iter::once(first).chain((0..CODE_AREAS_MORE).map(|area| more + 16 * area)) {
+        let code = word(at)..word(at).saturating_add(word(at + 8));
+        // Only a mapping that is really there, anonymous and executable at its start, can be ours.
+        if mappings.iter().any(|m| m.addresses.start == code.start && m.inode == 0 && m.permissions.execute) {
+            found.code.push(code);
+        }
     }
     found.changed = patches(target, shared.start, &found.code);
     Some(found)
@@ -63,7 +66,7 @@ pub(crate) fn remove(target: &Target) -> Result<(), AttachError> {
     let remains = match find(target, &mappings) {
         Some(remains) => remains,
         None if files.is_empty() => return Ok(()),
-        None => Remains { listening: false, changed: Vec::new(), code: 0..0, shared: 0..0 },
+        None => Remains { listening: false, changed: Vec::new(), code: Vec::new(), shared: 0..0 },
     };
     if remains.listening {
         return Err(AttachError::Watched(target.pid()));
@@ -79,7 +82,8 @@ pub(crate) fn remove(target: &Target) -> Result<(), AttachError> {
         return Err(step(io::Error::other("a thread stays inside the allocator")));
     }
     let Some(gadgets) = gadgets(target, &mappings) else { return Ok(()) };
-    let ranges: Vec<_> = [&remains.shared, &remains.code].into_iter().filter(|range| !range.is_empty()).collect();
+    let ranges = std::iter::once(&remains.shared).chain(&remains.code);
+    let ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
     let ranges: Vec<(u64, u64)> = ranges.iter().map(|range| (range.start, range.end - range.start)).collect();
     tracing(|| unload(some_thread(target, gadgets, &mappings)?, &ranges, &files)).map_err(step)?;
     Ok(())
@@ -95,7 +99,7 @@ fn descriptors(target: &Target) -> Vec<u64> {
     ours.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-fn patches(target: &Target, shared: u64, code: &Range<u64>) -> Vec<Changed> {
+fn patches(target: &Target, shared: u64, code: &[Range<u64>]) -> Vec<Changed> {
     let words = words(target, shared + regions::PATCHES.at, PATCHES_MAX * size_of::<Patch>()).unwrap_or_default();
     let mut changed = Vec::new();
     for patch in words.chunks_exact(PATCH_WORDS) {
@@ -114,10 +118,10 @@ fn patches(target: &Target, shared: u64, code: &Range<u64>) -> Vec<Changed> {
 }
 
 /// Whether bytes are a jump from `at` into `code`.
-fn leads_into(at: u64, bytes: &[u8], code: &Range<u64>) -> bool {
+fn leads_into(at: u64, bytes: &[u8], code: &[Range<u64>]) -> bool {
     let distance = bytes.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(i32::from_le_bytes);
     let target = distance.map(|distance| at.wrapping_add(5).wrapping_add_signed(i64::from(distance)));
-    bytes.first() == Some(&JUMP) && target.is_some_and(|target| code.contains(&target))
+    bytes.first() == Some(&JUMP) && target.is_some_and(|target| code.iter().any(|code| code.contains(&target)))
 }
 
 fn words(target: &Target, at: u64, len: usize) -> io::Result<Vec<u64>> {
@@ -134,11 +138,11 @@ mod tests {
 
     #[test]
     fn only_a_jump_into_our_code_is_ours() {
-        let code = 0x1000..0x2000;
+        let code = [0x8000..0x9000, 0x1000..0x2000];
         assert!(leads_into(0x800, &[0xe9, 0xfb, 0x07, 0, 0], &code));
         assert!(!leads_into(0x800, &[0xe9, 0xfa, 0x07, 0, 0], &code));
         assert!(!leads_into(0x800, &[0xe8, 0xfb, 0x07, 0, 0], &code));
         assert!(!leads_into(0x800, &[0xe9, 0xfb], &code));
-        assert!(!leads_into(0x800, &[0xe9, 0xfb, 0x07, 0, 0], &(0..0)));
+        assert!(!leads_into(0x800, &[0xe9, 0xfb, 0x07, 0, 0], &[]));
     }
 }

@@ -13,6 +13,7 @@ use wire::{Control, MAGIC, STACKS_MAX, VERSION, regions};
 
 use super::arm::{self, Changed};
 use super::code::CodeTables;
+use super::custom::Custom;
 use super::error::{AttachError, SessionError};
 use super::file::SharedFile;
 use super::load::{self, Loaded, Wanted};
@@ -56,10 +57,11 @@ pub struct Session {
 pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError> {
     let mut ticks = Ticks::begin();
     let began = Instant::now();
+    let custom = custom_functions(options).map_err(AttachError::Functions)?;
     let target = Target::open(pid)?;
     remains::remove(&target)?;
     let text = target.maps()?;
-    let mut plan = Plan::make(&target, &text)?;
+    let mut plan = Plan::make(&target, &text, &custom)?;
     let failed = |step: &'static str| move |error: io::Error| AttachError::Step { pid, step, found: error.to_string() };
     let loaded = load_agent(&target, &plan).map_err(|error| gone_or(&target, &error, "bring the agent in"))?;
     fault::point("agent-loaded");
@@ -220,7 +222,7 @@ impl Session {
         if self.target() != TargetState::Running {
             return (None, Vec::new());
         }
-        let code = self.wanted.code_at..self.wanted.code_at + self.wanted.code_len;
+        let code = self.wanted.code();
         let restored = arm::disarm(&self.target, &self.changed);
         let drained = restored.and_then(|stopped| {
             let control = self.page.control();
@@ -241,13 +243,16 @@ impl Session {
     fn unload(&self) -> io::Result<Duration> {
         let text = self.target.maps().map_err(|error| io::Error::other(error.to_string()))?;
         let mappings: Vec<_> = maps::parse(&text).collect();
-        let ranges = [(self.shared_at, self.wanted.shared_len), (self.wanted.code_at, self.wanted.code_len)];
+        let code = self.wanted.code().into_iter().map(|code| (code.start, code.end - code.start));
+        let ranges: Vec<(u64, u64)> = std::iter::once((self.shared_at, self.wanted.shared_len)).chain(code).collect();
         tracing(|| load::unload(load::some_thread(&self.target, self.gadgets, &mappings)?, &ranges, &[]))
     }
 
     fn left(&self, why: &str) -> Vec<String> {
-        let code = format!("{} bytes of unused code at {:#x} ({why})", self.wanted.code_len, self.wanted.code_at);
-        vec![code, format!("the shared memory at {:#x}", self.shared_at)]
+        let code = self.wanted.code().into_iter();
+        let code =
+            code.map(|code| format!("{} bytes of unused code at {:#x} ({why})", code.end - code.start, code.start));
+        code.chain([format!("the shared memory at {:#x}", self.shared_at)]).collect()
     }
 }
 
@@ -260,6 +265,12 @@ impl Drop for Session {
             let _ = self.unload();
         }
     }
+}
+
+fn custom_functions(options: &AttachOptions) -> Result<Vec<Custom>, String> {
+    let allocating = options.alloc.iter().map(|text| Custom::allocating(text));
+    let freeing = options.free.iter().map(|text| Custom::freeing(text));
+    allocating.chain(freeing).collect()
 }
 
 fn load_agent(target: &Target, plan: &Plan) -> io::Result<Loaded> {

@@ -7,8 +7,8 @@ mod patch;
 mod registers;
 
 pub(crate) use frame::{FRAME_BYTES_FIXED, signal_frame};
-pub(crate) use patch::{Relocation, SITE_BYTES, relocate};
+pub(crate) use patch::{PatchError, Relocation, SITE_BYTES, Stub, relocate};
 pub(crate) use registers::{
-    Call, RESTORER, SYSCALL_RETURN, frame_place, instruction, result, set_call, set_instruction, stack_pointer,
+    Call, RESTORERS, SYSCALL_RETURN, frame_place, instruction, result, set_call, set_instruction, stack_pointer,
     undisturbed,
 };

@@ -11,9 +11,39 @@ use iced_x86::{
 
 /// Room for one site's stub and displaced instructions.
 pub(crate) const SITE_BYTES: usize = 128;
+/// Bytes that can be replaced at most: what the list of patches holds.
+const REPLACED_MAX: usize = 16;
 const HOOK_POINTER_AT: usize = 24;
 const DISPLACED_AT: usize = 32;
 const JUMP_BYTES: usize = 5;
+
+/// The stub of a function that throws: its pointers stand at the end of the site, so that the stub can run on into the
+/// displaced instructions.
+mod throwing {
+    pub(super) const DISPLACED_AT: usize = 40;
+    pub(super) const QUIET_POINTER_AT: usize = super::SITE_BYTES - 16;
+    pub(super) const HOOK_POINTER_AT: usize = super::SITE_BYTES - 8;
+}
+
+/// How a site calls its hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stub {
+    /// The hook calls the displaced function.
+    Plain,
+    /// The hook calls another function, at this address, which does not throw. If that returns null, the displaced function
+    /// runs with the first arguments, and with no frame of ours below it: it may throw.
+    Throwing(u64),
+}
+
+impl Stub {
+    /// Where in a site the displaced instructions stand.
+    fn displaced_at(self) -> usize {
+        match self {
+            Self::Plain => DISPLACED_AT,
+            Self::Throwing(_) => throwing::DISPLACED_AT,
+        }
+    }
+}
 const BITS: u32 = 64;
 
 /// Why a function cannot be hooked.
@@ -61,6 +91,11 @@ pub(crate) struct Relocation {
 }
 
 impl Relocation {
+    /// Where the function can be called without its hook.
+    pub(crate) fn unhooked(&self) -> u64 {
+        self.moved.first().map_or(self.at, |(_, copy)| *copy)
+    }
+
     /// Where a thread goes on that stands inside the bytes to be replaced.
     pub(crate) fn to_copy(&self, at: u64) -> Option<u64> {
         self.moved.iter().find(|(old, _)| *old == at).map(|(_, new)| *new)
@@ -73,16 +108,23 @@ impl Relocation {
 }
 
 /// Prepares hooking the function whose code is `code` and lies at `entry`: its calls go to `hook` by way of `site_at`.
-pub(crate) fn relocate(code: &[u8], entry: u64, site_at: u64, hook: u64) -> Result<Relocation, PatchError> {
+pub(crate) fn relocate(code: &[u8], entry: u64, site_at: u64, hook: u64, stub: Stub) -> Result<Relocation, PatchError> {
     const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
     let skip = if code.starts_with(&ENDBR64) { ENDBR64.len() } else { 0 };
     let at = entry + skip as u64;
     let code = code.get(skip..).unwrap_or(&[]);
-    let displaced = displaced(code, at)?;
+    let displaced = displaced(code, at, stub)?;
     let len = displaced.iter().map(Instruction::len).sum::<usize>();
     refuse_branches(code, at, len)?;
-    let (copy, offsets) = copy_of(&displaced, at + len as u64, site_at + DISPLACED_AT as u64)?;
-    let site = site_of(&copy, site_at, hook);
+    if len > REPLACED_MAX {
+        return Err(PatchError::NotRelocatable("they are too long".into()));
+    }
+    let copy_at = site_at + stub.displaced_at() as u64;
+    let (copy, offsets) = copy_of(&displaced, at + len as u64, copy_at)?;
+    let site = match stub {
+        Stub::Plain => site_of(&copy, site_at, hook),
+        Stub::Throwing(quiet) => throwing_site_of(&copy, hook, quiet),
+    };
     if site.len() > SITE_BYTES {
         return Err(PatchError::NotRelocatable("their copy is too long".into()));
     }
@@ -90,7 +132,7 @@ pub(crate) fn relocate(code: &[u8], entry: u64, site_at: u64, hook: u64) -> Resu
     let distance = i32::try_from(site_at.wrapping_sub(at + JUMP_BYTES as u64).cast_signed());
     after.extend_from_slice(&distance.map_err(|_| PatchError::OutOfReach)?.to_le_bytes());
     after.resize(len, 0x90);
-    let copies = offsets.iter().map(|offset| site_at + DISPLACED_AT as u64 + u64::from(*offset));
+    let copies = offsets.iter().map(|offset| copy_at + u64::from(*offset));
     let moved = displaced.iter().map(Instruction::ip).zip(copies).collect();
     let before = code.get(..len).map(<[u8]>::to_vec).ok_or(PatchError::TooShort)?;
     assert!(before.len() == after.len() && len >= JUMP_BYTES, "a jump replaces whole instructions");
@@ -98,7 +140,7 @@ pub(crate) fn relocate(code: &[u8], entry: u64, site_at: u64, hook: u64) -> Resu
 }
 
 /// The first instructions that together are as long as a jump.
-fn displaced(code: &[u8], at: u64) -> Result<Vec<Instruction>, PatchError> {
+fn displaced(code: &[u8], at: u64, stub: Stub) -> Result<Vec<Instruction>, PatchError> {
     let mut decoder = Decoder::with_ip(BITS, code, at, DecoderOptions::NONE);
     let mut displaced = Vec::new();
     let mut len = 0;
@@ -112,6 +154,8 @@ fn displaced(code: &[u8], at: u64) -> Result<Vec<Instruction>, PatchError> {
         match instruction.flow_control() {
             FlowControl::Next | FlowControl::ConditionalBranch => {}
             FlowControl::UnconditionalBranch if len >= JUMP_BYTES => {}
+            // It returns behind the replaced bytes, into the copy: safe where no exception passes, and for whoever is inside now.
+            FlowControl::Call | FlowControl::IndirectCall if len >= JUMP_BYTES && stub == Stub::Plain => {}
             FlowControl::Call | FlowControl::IndirectCall => return Err(PatchError::CallInPrologue),
             FlowControl::UnconditionalBranch
             | FlowControl::IndirectBranch
@@ -171,6 +215,30 @@ fn site_of(copy: &[u8], site_at: u64, hook: u64) -> Vec<u8> {
     site
 }
 
+/// As [`site_of`], for a function that throws. Too long where the copy leaves no room for the pointers.
+fn throwing_site_of(copy: &[u8], hook: u64, quiet: u64) -> Vec<u8> {
+    let distance = |pointer_at: usize, next: usize| ((pointer_at - next) as u32).to_le_bytes();
+    let mut site = vec![0x57, 0x56, 0x52]; // push %rdi, %rsi, %rdx: the stack is aligned for a call then
+    site.extend_from_slice(&[0x48, 0x8d, 0x4c, 0x24, 0x18]); // lea 24(%rsp), %rcx
+    site.extend_from_slice(&[0x49, 0x89, 0xe8]); // mov %rbp, %r8
+    site.extend_from_slice(&[0x4c, 0x8b, 0x0d]); // mov quiet(%rip), %r9
+    site.extend_from_slice(&distance(throwing::QUIET_POINTER_AT, 18));
+    site.extend_from_slice(&[0xff, 0x15]); // call *hook(%rip)
+    site.extend_from_slice(&distance(throwing::HOOK_POINTER_AT, 24));
+    site.extend_from_slice(&[0x48, 0x85, 0xc0]); // test %rax, %rax
+    site.extend_from_slice(&[0x74, 0x05]); // je behind the return
+    site.extend_from_slice(&[0x48, 0x83, 0xc4, 0x18, 0xc3]); // add $24, %rsp; ret
+    site.extend_from_slice(&[0x5a, 0x5e, 0x5f]); // pop %rdx, %rsi, %rdi
+    site.resize(throwing::DISPLACED_AT, 0x90);
+    site.extend_from_slice(copy);
+    if site.len() <= throwing::QUIET_POINTER_AT {
+        site.resize(throwing::QUIET_POINTER_AT, 0xcc);
+    }
+    site.extend_from_slice(&quiet.to_le_bytes());
+    site.extend_from_slice(&hook.to_le_bytes());
+    site
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,7 +253,7 @@ mod tests {
     /// Hooks the code and says where the jump stands, how long it is, and what the copy does.
     #[track_caller]
     fn check(code: &str, expected: &str) {
-        let found = match relocate(&bytes(code), ENTRY, SITE, 0x1234) {
+        let found = match relocate(&bytes(code), ENTRY, SITE, 0x1234, Stub::Plain) {
             Err(error) => format!("{error}"),
             Ok(relocation) => {
                 let copy = &relocation.site[DISPLACED_AT..];
@@ -205,13 +273,14 @@ mod tests {
         check("48 85 ff 74 20 c3", "0+5: Test_rm64_r64 Je_rel32_64 Jmp_rel32_64");
         check("f3 0f 1e fa 48 8b 05 00 10 00 00 c3", "4+7: Mov_r64_rm64 Jmp_rel32_64");
         check("e9 00 10 00 00", "0+5: Jmp_rel32_64 Jmp_rel32_64");
+        check("48 83 ec 08 e8 00 00 00 00 c3", "0+9: Sub_rm64_imm8 Call_rel32_64 Jmp_rel32_64");
     }
 
     #[test]
     fn what_cannot_be_moved_is_refused() {
         check("c3 90 90 90 90 90", "its code is shorter than a jump");
         check("90 90 c3", "its code is shorter than a jump");
-        check("e8 00 00 00 00 c3", "it calls a function in its first bytes");
+        check("ff d0 90 90 90 90 c3", "it calls a function in its first bytes");
         check("90 90 90 90 90 eb fa", "it jumps back into its first bytes (from 0x7f0000100005)");
         check("", "its code is shorter than a jump");
     }
@@ -223,7 +292,7 @@ mod tests {
 
     #[test]
     fn threads_are_led_into_the_copy() {
-        let relocation = relocate(&bytes("41 54 55 53 48 83 ec 10 c3"), ENTRY, SITE, 0x1234).unwrap();
+        let relocation = relocate(&bytes("41 54 55 53 48 83 ec 10 c3"), ENTRY, SITE, 0x1234, Stub::Plain).unwrap();
         for offset in [0, 2, 3, 4] {
             let copy = relocation.to_copy(ENTRY + offset).unwrap();
             assert_eq!(copy, SITE + DISPLACED_AT as u64 + offset);
@@ -235,7 +304,39 @@ mod tests {
 
     #[test]
     fn a_site_out_of_reach_is_refused() {
-        let far = relocate(&bytes("90 90 90 90 90"), ENTRY, ENTRY - (3 << 30), 0x1234);
+        let far = relocate(&bytes("90 90 90 90 90"), ENTRY, ENTRY - (3 << 30), 0x1234, Stub::Plain);
         assert!(matches!(far, Err(PatchError::OutOfReach | PatchError::NotRelocatable(_))), "{far:?}");
+    }
+
+    #[test]
+    fn a_throwing_function_runs_on_without_a_frame_of_ours() {
+        let relocation =
+            relocate(&bytes("48 81 ff 00 10 00 00 c3"), ENTRY, SITE, 0x1234, Stub::Throwing(0x5678)).unwrap();
+        assert_eq!(relocation.site.len(), SITE_BYTES);
+        assert_eq!(relocation.unhooked(), SITE + throwing::DISPLACED_AT as u64);
+        let word = |at: usize| u64::from_le_bytes(relocation.site[at..at + 8].try_into().unwrap());
+        assert_eq!((word(throwing::QUIET_POINTER_AT), word(throwing::HOOK_POINTER_AT)), (0x5678, 0x1234));
+        let mut decoder = Decoder::with_ip(BITS, &relocation.site, SITE, DecoderOptions::NONE);
+        let stub: Vec<Instruction> = decoder.iter().take_while(|i| i.ip() < relocation.unhooked()).collect();
+        let text: Vec<String> = stub.iter().map(|i| format!("{:?}", i.mnemonic()).to_lowercase()).collect();
+        assert_eq!(text.join(" "), "push push push lea mov mov call test je add ret pop pop pop nop nop nop");
+        let pointers: Vec<u64> =
+            stub.iter().filter(|i| i.is_ip_rel_memory_operand()).map(|i| i.memory_displacement64() - SITE).collect();
+        assert_eq!(pointers, [throwing::QUIET_POINTER_AT as u64, throwing::HOOK_POINTER_AT as u64]);
+        let failed = stub.iter().find(|i| i.op0_kind() == OpKind::NearBranch64).unwrap().near_branch_target();
+        assert_eq!(stub.iter().position(|i| i.ip() == failed), Some(11), "a null leads to the pops");
+    }
+
+    #[test]
+    fn a_throwing_function_that_calls_is_refused() {
+        let found = relocate(&bytes("48 83 ec 08 e8 00 00 00 00 c3"), ENTRY, SITE, 0x1234, Stub::Throwing(0x5678));
+        assert_eq!(found, Err(PatchError::CallInPrologue));
+    }
+
+    #[test]
+    fn more_bytes_than_a_patch_holds_are_refused() {
+        // Four bytes and then one instruction of 15.
+        let long = "48 85 ff 90 2e 2e 2e 48 81 84 80 00 00 00 00 00 00 00 00 c3 c3";
+        check(long, "its first instructions cannot be moved: they are too long");
     }
 }

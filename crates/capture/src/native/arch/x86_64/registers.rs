@@ -8,8 +8,9 @@ use crate::sys::ptrace::Registers;
 
 /// `syscall; ret`: executes one system call and returns to what lies on the stack.
 pub(crate) const SYSCALL_RETURN: &[u8] = &[0x0f, 0x05, 0xc3];
-/// `mov $15, %rax; syscall`: `rt_sigreturn`, as every C library ends its signal handlers.
-pub(crate) const RESTORER: &[u8] = &[0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05];
+/// `mov $15, %rax; syscall` or `mov $15, %eax; syscall`: `rt_sigreturn`, as glibc and as musl end signal handlers.
+pub(crate) const RESTORERS: [&[u8]; 2] =
+    [&[0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05], &[0xb8, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05]];
 
 const RED_ZONE: u64 = 128;
 const EINTR: i64 = -4;
