@@ -4,12 +4,22 @@
 //! from; nothing here opens a file. Every parser takes arbitrary bytes, never panics, and allocates nothing
 //! (but for the rare name that has escapes to be undone).
 
+pub mod buddyinfo;
 pub mod cgroup;
+pub mod entries;
+pub mod kernel_log;
+pub mod load;
 pub mod maps;
 pub mod meminfo;
 pub mod memory;
 pub mod passwd;
+pub mod pressure;
+pub mod process_limits;
+pub mod shared_memory;
+pub mod slabinfo;
+pub mod smaps;
 pub mod stat;
 pub mod status;
+pub mod swaps;
 
 mod scan;

@@ -24,6 +24,12 @@ pub struct Stat<'a> {
     pub parent: u32,
     /// Whether field 9 says that this is a thread of the kernel.
     pub kernel_thread: bool,
+    /// Field 10, minor faults since it started.
+    pub minor_faults: u64,
+    /// Field 12, major faults since it started.
+    pub major_faults: u64,
+    /// Fields 14 and 15, user and system time since it started, in clock ticks.
+    pub cpu_ticks: u64,
     /// Field 22, when it started, in clock ticks since boot.
     pub started: u64,
 }
@@ -39,7 +45,11 @@ pub fn parse(bytes: &[u8]) -> Option<Stat<'_>> {
     let &[state] = later.next()? else { return None };
     let parent = later.next()?;
     let flags = later.nth(9 - 5).and_then(scan::decimal)?;
-    let started = later.nth(22 - 10).and_then(scan::decimal)?;
+    let minor_faults = later.next().and_then(scan::decimal)?;
+    let major_faults = later.nth(12 - 11).and_then(scan::decimal)?;
+    let user = later.nth(14 - 13).and_then(scan::decimal)?;
+    let system = later.next().and_then(scan::decimal)?;
+    let started = later.nth(22 - 16).and_then(scan::decimal)?;
     // A start time that was cut in the middle is a wrong identity, so that at least one field must follow it.
     later.next()?;
     Some(Stat {
@@ -48,6 +58,9 @@ pub fn parse(bytes: &[u8]) -> Option<Stat<'_>> {
         state,
         parent: small(parent)?,
         kernel_thread: flags & FLAG_KERNEL_THREAD != 0,
+        minor_faults,
+        major_faults,
+        cpu_ticks: user.saturating_add(system),
         started,
     })
 }
@@ -83,6 +96,9 @@ mod tests {
             state: b'S',
             parent: 1,
             kernel_thread: false,
+            minor_faults: 10_000,
+            major_faults: 12_000,
+            cpu_ticks: 14_000 + 15_000,
             started: 987_654,
         };
         assert_eq!(parse(line.as_bytes()), Some(expected), "{command:?}");

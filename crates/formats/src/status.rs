@@ -30,6 +30,10 @@ pub struct Status<'a> {
     pub kernel_thread: Reading<bool>,
     /// `RssAnon`, `RssFile`, `RssShmem`, `VmSwap`, `VmPTE` and `Threads`.
     pub memory: MemorySample,
+    /// `VmSize`: all that is mapped.
+    pub virtual_size: Reading<Bytes>,
+    /// `PPid`: the parent.
+    pub parent: Reading<u32>,
     /// `VmLck`: what must not leave RAM.
     pub locked: Reading<Bytes>,
     /// `NoNewPrivs`.
@@ -71,6 +75,8 @@ impl<'a> Status<'a> {
             b"VmSwap" => first(&mut memory.swap, || scan::kibibytes(value)),
             b"VmPTE" => first(&mut memory.page_tables, || scan::kibibytes(value)),
             b"Threads" => first(&mut memory.threads, || small(value)),
+            b"VmSize" => first(&mut self.virtual_size, || scan::kibibytes(value)),
+            b"PPid" => first(&mut self.parent, || small(value)),
             b"VmLck" => first(&mut self.locked, || scan::kibibytes(value)),
             b"NoNewPrivs" => first(&mut self.no_new_privileges, || flag(value)),
             b"Seccomp" => first(&mut self.seccomp, || small(value)),
@@ -101,6 +107,8 @@ const fn absent<'a>() -> Status<'a> {
             page_tables: figure,
             threads: Reading::Missing(Why::NotOffered),
         },
+        virtual_size: figure,
+        parent: Reading::Missing(Why::NotOffered),
         locked: figure,
         no_new_privileges: Reading::Missing(Why::NotOffered),
         seccomp: Reading::Missing(Why::NotOffered),
@@ -139,7 +147,7 @@ mod tests {
     use super::*;
 
     const WHOLE: &str = "Name:\tweird\\nname\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t42\nPid:\t42\nPPid:\t1\nTracerPid:\t7\n\
-        Uid:\t1000\t1001\t1002\t1003\nNSpid:\t4242\t42\nKthread:\t0\nVmPeak:\t    3060 kB\nVmLck:\t     8 kB\nVmRSS:\t    1620 kB\n\
+        Uid:\t1000\t1001\t1002\t1003\nNSpid:\t4242\t42\nKthread:\t0\nVmPeak:\t    3060 kB\nVmSize:\t    2048 kB\nVmLck:\t     8 kB\nVmRSS:\t    1620 kB\n\
         RssAnon:\t     116 kB\nRssFile:\t    1504 kB\nRssShmem:\t       0 kB\nVmPTE:\t      44 kB\nVmSwap:\t      12 kB\n\
         Threads:\t3\nCapEff:\t000001fffeffffff\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
 
@@ -169,6 +177,8 @@ mod tests {
             kib(memory.swap),
             kib(memory.page_tables),
             one(memory.threads),
+            kib(status.virtual_size),
+            one(status.parent),
             kib(status.locked),
             one(status.no_new_privileges),
             one(status.seccomp),
@@ -184,24 +194,24 @@ mod tests {
 
     #[test]
     fn every_line_has_its_place() {
-        check(WHOLE, "weird\\nname S 42 7 1001 42 2 false 116 1504 0 12 44 3 8 true 2 2199006478335");
+        check(WHOLE, "weird\\nname S 42 7 1001 42 2 false 116 1504 0 12 44 3 2048 1 8 true 2 2199006478335");
     }
 
     #[test]
     fn what_is_absent_is_missing_and_never_zero() {
-        check("", "- - - - - - - - - - - - - - - - - -");
-        check("Name:\tkthreadd\nThreads:\t1\n", "kthreadd - - - - - - - - - - - - 1 - - - -");
+        check("", "- - - - - - - - - - - - - - - - - - - -");
+        check("Name:\tkthreadd\nThreads:\t1\n", "kthreadd - - - - - - - - - - - - 1 - - - - - -");
     }
 
     #[test]
     fn what_is_malformed_is_missing() {
-        check("RssAnon:\t12 MB\nThreads:\tx\nUid:\t1\nNSpid:\t\n", "- - - - ! ! 0 - ! - - - - ! - - - -");
-        check("RssAnon:\t99999999999999999999 kB\nKthread: 2\nState:\n", "- ! - - - - - ! ! - - - - - - - - -");
+        check("RssAnon:\t12 MB\nThreads:\tx\nUid:\t1\nNSpid:\t\n", "- - - - ! ! 0 - ! - - - - ! - - - - - -");
+        check("RssAnon:\t99999999999999999999 kB\nKthread: 2\nState:\n", "- ! - - - - - ! ! - - - - - - - - - - -");
     }
 
     #[test]
     fn the_first_of_two_lines_counts() {
-        check("RssAnon: 1 kB\nRssAnon: 2 kB\nThreads: x\nThreads: 2\n", "- - - - - - - - 1 - - - - ! - - - -");
+        check("RssAnon: 1 kB\nRssAnon: 2 kB\nThreads: x\nThreads: 2\n", "- - - - - - - - 1 - - - - ! - - - - - -");
     }
 
     #[test]
