@@ -1,0 +1,366 @@
+//! Beats appended to a recording.
+//!
+//! Owns: when a log starts and ends, what happens when a write fails, the sealing of logs, how long segments are kept.
+//! Must not know: where beats come from, or how they are encoded.
+//!
+//! `append` does one write (and mostly one sync) and never seals unless `maintain` was forgotten for long; whoever records calls
+//! `maintain` when there is time until the next beat.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Beat, Event};
+
+use crate::block;
+use crate::names::SegmentName;
+use crate::segments::{self, Segments};
+use crate::store::{Directory, LOCK, Lock, Output, Store};
+use crate::versions::v1::log::Encoder;
+use crate::versions::v1::sealed::{self, Sealed};
+use crate::versions::v1::transpose::transpose;
+use crate::versions::{self, Kind};
+use crate::{Error, limits};
+
+/// How to record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Wait for the medium after so many beats: 1 loses at most one beat with the power; 0 never waits, which leaves it to the
+    /// kernel (about half a minute). A killed recorder loses nothing either way.
+    pub sync_every: u32,
+    /// The oldest segments are removed while all together have more bytes.
+    pub bytes_max: Option<u64>,
+    /// Segments are removed when their last beat is older.
+    pub age_max: Option<Duration>,
+    /// A log is closed and can be sealed after this time: what a reader must turn into columns itself, and the step in which old
+    /// beats are removed.
+    pub segment_every: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { sync_every: 1, bytes_max: None, age_max: None, segment_every: Duration::from_secs(3600) }
+    }
+}
+
+/// What [`Recorder::maintain`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Maintained {
+    /// Logs that were sealed.
+    pub sealed: u32,
+    /// Segments that were removed for their age or for the size of all.
+    pub removed: u32,
+    /// Bytes of all segments now.
+    pub bytes: u64,
+}
+
+/// The only writer of a recording.
+#[derive(Debug)]
+pub struct Recorder {
+    store: Box<dyn Store>,
+    options: Options,
+    log: Option<Log>,
+    /// The number of the next log.
+    next: u64,
+    /// Closed logs that are not sealed yet, oldest first.
+    waiting: Vec<u64>,
+    /// Sealed segments, oldest first.
+    kept: Vec<Kept>,
+    /// What could not be recorded since the last beat that could.
+    lost: Option<(u64, String)>,
+    /// Wall and boot time of the first beat that was appended, and of the last, in microseconds.
+    first: Option<(u64, u64)>,
+    last: (u64, u64),
+}
+
+/// The log that beats are appended to.
+#[derive(Debug)]
+struct Log {
+    number: u64,
+    output: Box<dyn Output>,
+    encoder: Encoder,
+    /// Length of all that was written whole.
+    bytes: u64,
+    beats: u64,
+    /// Whether the next block must be a key frame.
+    key: bool,
+    started_us: u64,
+    unsynced: u32,
+}
+
+/// A sealed segment.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    number: u64,
+    bytes: u64,
+    /// Wall time of its latest beat, in microseconds.
+    wall_us: u64,
+}
+
+impl Recorder {
+    /// Starts or continues the recording in a directory, which is created where there is none.
+    pub fn open(directory: &Path, options: Options) -> Result<Self, Error> {
+        Self::open_in(Box::new(Directory::new(directory)), options)
+    }
+
+    /// Starts or continues a recording in any storage.
+    pub fn open_in(mut store: Box<dyn Store>, options: Options) -> Result<Self, Error> {
+        refuse_foreign(&*store)?;
+        match store.lock().map_err(|error| Error::io(format!("record into {}", store.place()), &error))? {
+            Lock::Ours => {}
+            Lock::Theirs(recorder) => return Err(Error::InUse { place: store.place(), recorder }),
+        }
+        let segments = segments::list(&*store)?;
+        segments::check_versions(&*store, &segments)?;
+        let next = segments.all.last().map_or(1, |name| name.number.saturating_add(1));
+        let (kept, waiting) = take_stock(&*store, &segments);
+        Ok(Self { store, options, log: None, next, waiting, kept, lost: None, first: None, last: (0, 0) })
+    }
+
+    /// Appends a beat. After an error the recorder can go on: the next beat that can be written says what was lost.
+    pub fn append(&mut self, beat: &Beat) -> Result<(), Error> {
+        let appended = self.try_append(beat);
+        match &appended {
+            Ok(()) => self.lost = None,
+            Err(error) => {
+                let beats = self.lost.as_ref().map_or(0, |(beats, _)| *beats) + 1;
+                self.lost = Some((beats, error.to_string()));
+            }
+        }
+        appended
+    }
+
+    fn try_append(&mut self, beat: &Beat) -> Result<(), Error> {
+        let now = (beat.at.wall_ns / 1000, beat.at.boot_ns / 1000);
+        if self.log.as_ref().is_some_and(|log| log.output.is_gone()) {
+            self.restore()?;
+        }
+        if self.log.as_ref().is_some_and(|log| log.is_full(beat, self.options.segment_every)) {
+            self.close();
+        }
+        let lost = self.lost.clone().map(|(beats, reason)| Event::NotRecorded { beats, reason });
+        let more: Vec<Event> = lost.into_iter().collect();
+        let sync_every = self.options.sync_every;
+        let log = match &mut self.log {
+            Some(log) => log,
+            None => self.start(Arc::clone(&beat.at.boot_id), now.1)?,
+        };
+        let number = log.number;
+        let written = log.write(beat, &more, sync_every);
+        if let Err(error) = written {
+            self.recover();
+            return Err(Error::io(format!("write {}", SegmentName::log(number).file()), &error));
+        }
+        self.first.get_or_insert(now);
+        self.last = now;
+        if self.waiting.len() > limits::LOGS_WAITING {
+            // Nobody calls `maintain`; its errors would only repeat at each beat, and the logs are readable as they are.
+            let _ = self.maintain();
+        }
+        Ok(())
+    }
+
+    /// Starts a new log.
+    fn start(&mut self, boot_id: Arc<str>, now_us: u64) -> Result<&mut Log, Error> {
+        let number = self.next;
+        let name = SegmentName::log(number).file();
+        let failed = |error: &_| Error::io(format!("create {name} in the recording"), error);
+        let mut output = match self.store.create(&name) {
+            // The directory is gone though no log was open: make it anew, and keep others out of it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.lock_again()?;
+                self.store.create(&name)
+            }
+            created => created,
+        }
+        .map_err(|error| failed(&error))?;
+        // The number is taken even where the head cannot be written, so that no file is ever written over.
+        self.next += 1;
+        let head = versions::head(Kind::Log);
+        if let Err(error) = output.write(&head) {
+            let _ = self.store.remove(&name);
+            return Err(failed(&error));
+        }
+        let encoder = Encoder::new(boot_id);
+        let bytes = head.len() as u64;
+        let log = Log { number, output, encoder, bytes, beats: 0, key: true, started_us: now_us, unsynced: 0 };
+        Ok(self.log.insert(log))
+    }
+
+    /// After a write that failed: cuts what was half written, or gives the log up where even that fails.
+    fn recover(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        log.key = true;
+        if log.output.cut(log.bytes).is_err() {
+            self.close();
+        }
+    }
+
+    /// The directory was deleted under us: what it had is lost, and all starts anew in the same place.
+    fn restore(&mut self) -> Result<(), Error> {
+        let beats = self.log.take().map_or(0, |log| log.beats);
+        self.waiting.clear();
+        self.kept.clear();
+        let (more, _) = self.lost.take().unwrap_or_default();
+        self.lost = Some((beats + more, "the recording was deleted while it was written".to_owned()));
+        self.lock_again()
+    }
+
+    fn lock_again(&mut self) -> Result<(), Error> {
+        match self.store.lock().map_err(|error| Error::io(format!("create {}", self.store.place()), &error))? {
+            Lock::Ours => Ok(()),
+            Lock::Theirs(recorder) => Err(Error::InUse { place: self.store.place(), recorder }),
+        }
+    }
+
+    /// Ends the log, which waits to be sealed then.
+    fn close(&mut self) {
+        if let Some(mut log) = self.log.take() {
+            // A sync that fails loses nothing that was not lost already; sealing reads the log again and tells.
+            let _ = log.output.sync();
+            self.waiting.push(log.number);
+        }
+    }
+
+    /// Seals one closed log and removes what is too old or too much. Takes milliseconds; call it between beats.
+    pub fn maintain(&mut self) -> Result<Maintained, Error> {
+        let mut done = Maintained::default();
+        if let Some(number) = self.waiting.first().copied() {
+            // Taken off first: a log that cannot be sealed stays a log and must not stop the others for ever.
+            self.waiting.remove(0);
+            if let Some(kept) = seal_log(&mut *self.store, number)? {
+                let position = self.kept.partition_point(|other| other.number < number);
+                self.kept.insert(position, kept);
+                done.sealed = 1;
+            }
+        }
+        while self.is_too_much() {
+            let oldest = self.kept.remove(0);
+            let name = SegmentName::sealed(oldest.number).file();
+            self.store.remove(&name).map_err(|error| Error::io(format!("remove {name}"), &error))?;
+            done.removed += 1;
+        }
+        done.bytes = self.bytes();
+        Ok(done)
+    }
+
+    /// Bytes of the sealed segments and of the log that is written.
+    pub fn bytes(&self) -> u64 {
+        let kept: u64 = self.kept.iter().map(|kept| kept.bytes).sum();
+        kept + self.log.as_ref().map_or(0, |log| log.bytes)
+    }
+
+    /// Whether the oldest segment must go.
+    fn is_too_much(&self) -> bool {
+        let Some(oldest) = self.kept.first() else { return false };
+        if self.options.bytes_max.is_some_and(|max| self.bytes() > max) {
+            return true;
+        }
+        let (wall, boot) = self.last;
+        let age_max = self.options.age_max.map(|age| u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
+        // A wall clock that jumped a year ahead must not empty the recording: the boot clock has to agree since the start.
+        let progress = self.first.map(|first| (wall.abs_diff(first.0), boot.saturating_sub(first.1)));
+        let is_trusted = progress.is_some_and(|(wall, boot)| wall.abs_diff(boot) < limits::CLOCK_TRUST_US);
+        is_trusted && age_max.is_some_and(|max| oldest.wall_us < wall.saturating_sub(max))
+    }
+
+    /// Ends the recording in order: everything is sealed and on the medium.
+    pub fn seal(mut self) -> Result<(), Error> {
+        self.close();
+        while !self.waiting.is_empty() {
+            self.maintain()?;
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    fn is_full(&self, beat: &Beat, segment_every: Duration) -> bool {
+        let age_us = (beat.at.boot_ns / 1000).saturating_sub(self.started_us);
+        self.bytes >= limits::LOG_BYTES
+            || self.beats >= limits::LOG_BEATS
+            || self.encoder.births() >= limits::LOG_BIRTHS
+            || u128::from(age_us) >= segment_every.as_micros()
+            || *self.encoder.boot_id() != *beat.at.boot_id
+    }
+
+    fn write(&mut self, beat: &Beat, more: &[Event], sync_every: u32) -> std::io::Result<()> {
+        let key = self.key || self.beats.is_multiple_of(limits::KEY_EVERY);
+        let (kind, payload) = self.encoder.encode(beat, more, key);
+        let mut framed = Vec::with_capacity(payload.len() + block::HEAD);
+        block::put(&mut framed, kind, payload, limits::COMPRESS_FROM);
+        self.output.write(&framed)?;
+        self.unsynced += 1;
+        if sync_every != 0 && self.unsynced >= sync_every {
+            self.unsynced = 0;
+            self.output.sync()?;
+        }
+        // Counted only now: what did not reach the medium is cut again and said to be lost, not both kept and lost.
+        self.bytes += framed.len() as u64;
+        self.beats += 1;
+        self.key = false;
+        Ok(())
+    }
+}
+
+/// Other files in a place where nothing was recorded yet: most likely it was mistyped.
+fn refuse_foreign(store: &dyn Store) -> Result<(), Error> {
+    // A place that cannot be listed is refused by the lock, with the reason.
+    let Ok(entries) = store.list() else { return Ok(()) };
+    let is_ours = |name: &str| name == LOCK || SegmentName::parse(name).is_some();
+    if entries.iter().any(|entry| is_ours(&entry.name)) {
+        return Ok(());
+    }
+    match entries.into_iter().next() {
+        Some(entry) => Err(Error::NotEmpty { place: store.place(), found: entry.name }),
+        None => Ok(()),
+    }
+}
+
+/// What an earlier recorder left: sealed segments, and logs that it had no time to seal.
+fn take_stock(store: &dyn Store, segments: &Segments) -> (Vec<Kept>, Vec<u64>) {
+    let (mut kept, mut waiting) = (Vec::new(), Vec::new());
+    for name in &segments.all {
+        let sealed = name.sealed.then(|| segments::open_sealed(store, *name).ok()).flatten();
+        match sealed {
+            Some(sealed) => {
+                kept.push(Kept { number: name.number, bytes: segments.bytes(*name), wall_us: sealed.meta.wall.1 });
+            }
+            // A segment whose index is damaged is kept like any other, by its size alone.
+            None if name.sealed => {
+                kept.push(Kept { number: name.number, bytes: segments.bytes(*name), wall_us: u64::MAX });
+            }
+            None => waiting.push(name.number),
+        }
+    }
+    (kept, waiting)
+}
+
+/// Turns a log into a sealed segment; none where it has no beat, and then it stays as it is.
+fn seal_log(store: &mut dyn Store, number: u64) -> Result<Option<Kept>, Error> {
+    let (log, name) = (SegmentName::log(number).file(), SegmentName::sealed(number).file());
+    let bytes = match segments::read(store, &log) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(format!("read {log}"), &error)),
+    };
+    let columns = transpose(block::scan(bytes.get(versions::HEAD..).unwrap_or_default()));
+    if columns.times.is_empty() {
+        return Ok(None);
+    }
+    let sealed = sealed::seal(&columns);
+    drop((columns, bytes));
+    let failed = |error: &std::io::Error| Error::io(format!("seal {log}"), error);
+    // One that was left half written is of no use: the log is still there.
+    let _ = store.remove(&name);
+    let written = store.create(&name).and_then(|mut output| output.write(&sealed).and_then(|()| output.sync()));
+    if let Err(error) = written {
+        let _ = store.remove(&name);
+        return Err(failed(&error));
+    }
+    let wall_us = Sealed::open(store.open(&name).map_err(|error| failed(&error))?).map(|sealed| sealed.meta.wall.1);
+    // Only what can be opened replaces the log.
+    let Ok(wall_us) = wall_us else { return Ok(None) };
+    store.remove(&log).map_err(|error| failed(&error))?;
+    Ok(Some(Kept { number, bytes: sealed.len() as u64, wall_us }))
+}
