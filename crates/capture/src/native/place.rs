@@ -15,19 +15,22 @@ const PAGE: u64 = 4096;
 /// Large mappings start at a multiple of this, so that they could have huge pages.
 const CHUNK: u64 = 1 << 30;
 
-/// An address from which `len` bytes are free and within reach of every address in `near`; the highest one, since low
-/// gaps are where a heap grows. None where there is no such place.
+/// An address from which `len` bytes are free and within reach of every address in `near`. None where there is none.
+///
+/// The kernel puts new mappings (stacks of threads, libraries, large blocks) at the top of the highest gap that is large
+/// enough, and heaps grow into the bottom of theirs. So the middle of the largest range is taken, where nobody comes by.
 pub(crate) fn near(mappings: &[Mapping<'_>], near: &[u64], len: u64) -> Option<u64> {
     let (low_site, high_site) = (*near.iter().min()?, *near.iter().max()?);
     let lowest = high_site.saturating_sub(REACH).max(LOWEST);
     let highest = low_site.saturating_add(REACH).min(1 << 47);
-    let fits = |low: u64, high: u64| {
-        let (low, high) = (low.saturating_add(MARGIN).max(lowest), high.saturating_sub(MARGIN).min(highest));
-        let at = high.checked_sub(len)? & !(PAGE - 1);
-        (at >= low).then_some(at)
-    };
-    let mut gaps = mappings.windows(2).rev().filter(|pair| !grows_down(&pair[1]));
-    gaps.find_map(|pair| fits(pair[0].addresses.end, pair[1].addresses.start))
+    let gaps = mappings.windows(2).filter(|pair| !grows_down(&pair[1]));
+    let ranges = gaps.filter_map(|pair| {
+        let low = pair[0].addresses.end.saturating_add(MARGIN).max(lowest);
+        let high = pair[1].addresses.start.saturating_sub(MARGIN).min(highest);
+        high.checked_sub(len).filter(|last| *last >= low).map(|last| (low, last))
+    });
+    let (low, last) = ranges.max_by_key(|(low, last)| last - low)?;
+    Some((low + (last - low) / 2) & !(PAGE - 1)).filter(|at| *at >= low)
 }
 
 /// A range of free memory for the sites of functions that lie near one another.
@@ -124,10 +127,20 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_gap_within_reach_is_taken() {
-        check(&[0x7f00_0010_0000], 0x4000, Some(0x7f00_002e_c000));
-        // Too long for the gap between the libraries: below them.
-        check(&[0x7f00_0010_0000], 0x10_0000, Some(0x7eff_ffef_0000));
+    fn the_middle_of_the_largest_range_within_reach_is_taken() {
+        // From 2 GiB below the function to the libraries; the gap between the libraries is smaller.
+        let (low, high) = (0x7f00_0010_0000 - REACH, 0x7f00_0000_0000 - MARGIN);
+        check(&[0x7f00_0010_0000], 0x4000, Some((low + (high - 0x4000 - low) / 2) & !(PAGE - 1)));
+    }
+
+    #[test]
+    fn a_place_is_within_reach_and_free() {
+        let mappings: Vec<_> = formats::maps::parse(MAPS).collect();
+        for site in [0x40_1000, 0x4f_0000, 0x7f00_0000_1000, 0x7f00_003f_0000] {
+            let at = near(&mappings, &[site], 0x8000).unwrap();
+            assert!(at.abs_diff(site) < 1 << 31 && (at + 0x8000).abs_diff(site) < 1 << 31, "{at:#x}");
+            assert!(mappings.iter().all(|m| at + 0x8000 <= m.addresses.start || m.addresses.end <= at), "{at:#x}");
+        }
     }
 
     #[test]

@@ -60,10 +60,8 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
     let custom = custom_functions(options).map_err(AttachError::Functions)?;
     let target = Target::open(pid)?;
     remains::remove(&target)?;
-    let text = target.maps()?;
-    let mut plan = Plan::make(&target, &text, &custom)?;
     let failed = |step: &'static str| move |error: io::Error| AttachError::Step { pid, step, found: error.to_string() };
-    let loaded = load_agent(&target, &plan).map_err(|error| gone_or(&target, &error, "bring the agent in"))?;
+    let (text, mut plan, loaded) = plan_and_load(&target, &custom)?;
     fault::point("agent-loaded");
     let Loaded { shared_at, file, stopped } = loaded;
     let shared = SharedFile::new(file);
@@ -271,6 +269,21 @@ fn custom_functions(options: &AttachOptions) -> Result<Vec<Custom>, String> {
     let allocating = options.alloc.iter().map(|text| Custom::allocating(text));
     let freeing = options.free.iter().map(|text| Custom::freeing(text));
     allocating.chain(freeing).collect()
+}
+
+/// Plans and makes the mappings; plans anew where the target put something else into their place meanwhile.
+fn plan_and_load(target: &Target, custom: &[Custom]) -> Result<(Vec<u8>, Plan, Loaded), AttachError> {
+    const TRIES: u32 = 8;
+    let mut tried = 1;
+    loop {
+        let text = target.maps()?;
+        let plan = Plan::make(target, &text, custom)?;
+        match load_agent(target, &plan) {
+            Ok(loaded) => return Ok((text, plan, loaded)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tried < TRIES => tried += 1,
+            Err(error) => return Err(gone_or(target, &error, "bring the agent in")),
+        }
+    }
 }
 
 fn load_agent(target: &Target, plan: &Plan) -> io::Result<Loaded> {

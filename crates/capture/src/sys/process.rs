@@ -44,9 +44,9 @@ impl Nudges {
             return Err(io::Error::last_os_error());
         }
         let nudges = Self { timer };
-        let times = libc::itimerspec { it_interval: EVERY, it_value: EVERY };
-        // SAFETY: `times` outlives the call; no old value is asked for.
-        if unsafe { libc::timer_settime(nudges.timer, 0, &raw const times, std::ptr::null_mut()) } != 0 {
+        let schedule = libc::itimerspec { it_interval: EVERY, it_value: EVERY };
+        // SAFETY: `schedule` outlives the call; no old value is asked for.
+        if unsafe { libc::timer_settime(nudges.timer, 0, &raw const schedule, std::ptr::null_mut()) } != 0 {
             return Err(io::Error::last_os_error());
         }
         Ok(nudges)
