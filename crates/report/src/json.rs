@@ -6,6 +6,7 @@
 //! breaks inside, so that a stream of events can be read line by line.
 
 mod object;
+mod recorded;
 mod target;
 
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use self::object::Object;
-use crate::{Check, DoctorView, EventView, HuntView, MachineView, ProcessView, SitesView, metrics};
+use crate::{Check, DoctorView, EventView, HuntView, MachineView, ProcessView, RecordingView, SitesView, metrics};
 
 /// Changes when a key changes its meaning or goes away, not when one is added.
 const SCHEMA: u32 = 1;
@@ -34,6 +35,8 @@ pub enum Document<'a> {
     Sites(&'a SitesView),
     /// One event of an attach.
     Event(&'a EventView),
+    /// The report of a recording.
+    Recording(&'a RecordingView),
     /// The checks of `doctor`.
     Doctor(&'a DoctorView),
 }
@@ -56,6 +59,7 @@ impl Document<'_> {
             Self::Beat(view) => hunt(start("beat"), view).value(),
             Self::Sites(view) => target::sites(start("attach"), view).value(),
             Self::Event(event) => target::event(start("event"), event).value(),
+            Self::Recording(view) => recorded::recording(start("recording"), view).value(),
             Self::Doctor(view) => doctor(start("doctor"), view).value(),
         }
     }
@@ -92,9 +96,12 @@ fn machine(view: &MachineView) -> Value {
 
 /// One row of the ranking, with everything that is known of the process.
 fn process(rank: u32, view: &ProcessView) -> Value {
-    let identity = &*view.identity;
-    let object = Object::new()
-        .figure(&metrics::RANK, rank)
+    ranked(rank, view).value()
+}
+
+/// Who a process is.
+fn identity(object: Object, identity: &model::Identity) -> Object {
+    let object = object
         .figure(&metrics::PID, identity.key.pid.0)
         .figure(&metrics::STARTED, identity.key.started)
         .text(metrics::COMMAND.key, &identity.command)
@@ -103,11 +110,15 @@ fn process(rank: u32, view: &ProcessView) -> Value {
         .reading(metrics::USER.key, &identity.user)
         .reading(metrics::CGROUP.key, &identity.cgroup);
     // A process in no container is the usual case and no failure, but the key is still there.
-    let object = match &identity.container {
+    match &identity.container {
         Some(container) => object.text(metrics::CONTAINER.key, container),
         None => object.missing(metrics::CONTAINER.key, "in no container that the cgroup names"),
-    };
-    object
+    }
+}
+
+/// Everything that is known of a process and its growth.
+fn ranked(rank: u32, view: &ProcessView) -> Object {
+    identity(Object::new().figure(&metrics::RANK, rank), &view.identity)
         .part("memory", memory(view))
         .part("growth", object::rate(&view.growth))
         .figure(&metrics::RECENT, view.recent)
@@ -118,7 +129,6 @@ fn process(rank: u32, view: &ProcessView) -> Value {
         .text("severity", view.severity.key())
         .texts("reasons", &view.reasons)
         .part(metrics::HISTORY.key, history(view))
-        .value()
 }
 
 /// What its memory consists of.

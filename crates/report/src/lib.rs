@@ -10,12 +10,16 @@
 #[cfg(test)]
 extern crate self as report;
 
+mod export;
+mod html;
 mod json;
 mod limits;
 pub mod metrics;
+mod plot;
 mod span;
 mod text;
 mod view;
+mod wall;
 
 /// The intervals of the judgements are shown as they are; the views need not know `analysis` for them.
 pub use analysis::{Exhaustion, Rate, SiteTotals};
@@ -24,10 +28,17 @@ pub use analysis::{Exhaustion, Rate, SiteTotals};
 #[path = "../tests/views/samples.rs"]
 mod samples;
 
+#[cfg(feature = "parquet")]
+pub use export::ProcessParquet;
+pub use export::{ProcessCsv, SystemCsv};
+pub use html::Html;
 pub use json::Document;
+pub use plot::Plot;
 pub use span::Span;
 pub use text::Text;
 pub use view::{
-    Check, CheckState, DoctorView, EventView, Excerpt, HuntView, MachineView, Outcome, ProcessView, Severity, SiteView,
-    SitesView, TargetView,
+    BalanceView, Check, CheckState, DoctorView, EventView, Excerpt, FindingView, GapView, HuntView, MachineView,
+    NoteView, Outcome, Point, ProcessSeries, ProcessView, RecordingView, Series, Severity, SiteView, SitesView,
+    TargetView,
 };
+pub use wall::WallTime;

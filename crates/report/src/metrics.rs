@@ -81,6 +81,21 @@ metrics! {
         "Private memory whether in RAM or in swap: what a leak makes grow.";
     PAGE_TABLES = "page_tables_bytes", "TABLES", Bytes, "/proc/PID/status VmPTE", "Page tables of the process.";
     THREADS = "threads", "THREADS", Count, "/proc/PID/status Threads", "Threads of the process.";
+    // What a recording keeps of each process besides.
+    VIRTUAL_SIZE = "virtual_bytes", "VSZ", Bytes, "/proc/PID/status VmSize", "Address space that is mapped, touched or not.";
+    DESCRIPTORS = "descriptors", "DESCRIPTORS", Count, "/proc/PID/fd", "Open descriptors.";
+    DESCRIPTOR_LIMIT = "descriptor_limit", "FD LIMIT", Count, "/proc/PID/limits", "Soft limit of open descriptors.";
+    MINOR_FAULTS = "minor_faults", "MINFLT", Count, "/proc/PID/stat, field 10",
+        "Page faults that needed no disk, since the process started.";
+    MAJOR_FAULTS = "major_faults", "MAJFLT", Count, "/proc/PID/stat, field 12",
+        "Page faults that needed the disk, since the process started.";
+    PROCESS_STATE = "process_state", "STATE", Text, "/proc/PID/stat, field 3",
+        "State of the process: R runs, S sleeps, D waits for the disk, Z is a zombie.";
+    OOM_SCORE = "oom_score", "OOM", Count, "/proc/PID/oom_score", "How soon the kernel would kill it for lack of memory.";
+    CPU_TIME = "cpu_seconds", "CPU", Seconds, "/proc/PID/stat, fields 14 and 15", "Time on a processor since it started.";
+    PARENT = "parent", "PARENT", Identifier, "/proc/PID/stat, field 4", "Process number of the parent.";
+    PSS = "pss_bytes", "PSS", Bytes, "/proc/PID/smaps_rollup", "Memory in RAM, shared pages divided by their users.";
+    USS = "uss_bytes", "USS", Bytes, "/proc/PID/smaps_rollup", "Memory in RAM that no other process shares.";
     // How it grows. An estimate is never shown without the interval that it lies in.
     GROWTH = "per_hour_bytes", "GROWTH/H", BytesPerHour, "Theil–Sen slope over the window",
         "Growth per hour; negative where it shrinks.";
@@ -115,6 +130,28 @@ metrics! {
     MEMORY_TOTAL = "memory_total_bytes", "TOTAL", Bytes, "/proc/meminfo MemTotal", "Memory of the machine.";
     MEMORY_AVAILABLE = "memory_available_bytes", "AVAILABLE", Bytes, "/proc/meminfo MemAvailable",
         "Memory that programs can still get.";
+    MEMORY_USED = "memory_used_bytes", "USED", Bytes, "/proc/meminfo MemTotal − MemAvailable",
+        "Memory that programs can no longer get.";
+    MEMORY_FREE = "memory_free_bytes", "FREE", Bytes, "/proc/meminfo MemFree", "Memory that is used for nothing at all.";
+    BUFFERS = "buffers_bytes", "BUFFERS", Bytes, "/proc/meminfo Buffers", "Cached blocks of devices.";
+    CACHED = "cached_bytes", "CACHED", Bytes, "/proc/meminfo Cached", "Cached files, shared memory among them.";
+    SHARED = "shared_bytes", "SHARED", Bytes, "/proc/meminfo Shmem", "Shared memory and tmpfs.";
+    SLAB = "slab_bytes", "SLAB", Bytes, "/proc/meminfo Slab", "Structures of the kernel.";
+    SWAP_USED = "swap_used_bytes", "SWAP", Bytes, "/proc/meminfo SwapTotal − SwapFree", "Memory moved out to swap.";
+    PRESSURE = "pressure", "PRESSURE", Share, "/proc/pressure avg10",
+        "Share of the last 10 s in which some or all tasks waited for this.";
+    // A recording.
+    FIGURE = "figure", "FIGURE", Text, "leakline", "What a row is about.";
+    FIRST = "first_value", "FIRST", Count, "the recording", "The first value that is known.";
+    LAST = "last_value", "LAST", Count, "the recording", "The last value that is known.";
+    LEAST = "least_value", "LEAST", Count, "the recording", "The least value.";
+    GREATEST = "greatest_value", "GREATEST", Count, "the recording", "The greatest value.";
+    CURVE = "curve", "CURVE", Text, "the recording", "The values over time.";
+    UNIX = "unix_seconds", "AT", Seconds, "the wall clock", "Seconds since 1970-01-01 00:00 UTC.";
+    BALANCE_PART = "used_bytes", "USED FOR", Bytes, "/proc/meminfo and the processes",
+        "Memory that is used for this.";
+    UNEXPLAINED = "unexplained_bytes", "UNEXPLAINED", Bytes, "MemTotal − everything that is known",
+        "Memory that nothing explains; negative where parts overlap.";
     // An attached process and its sites.
     ALLOCATOR = "allocator", "ALLOCATOR", Text, "the symbols of the target", "Which allocator the target uses.";
     MODE = "mode", "MODE", Text, "leakline", "How calls are recorded: exact means every call.";

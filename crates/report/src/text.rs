@@ -2,9 +2,11 @@
 //!
 //! Owns: how text is made fit for a terminal: width, colour, escapes. Must not know: where it is printed to.
 
+mod braille;
 mod doctor;
 mod machine;
-mod phrase;
+pub(crate) mod phrase;
+mod recorded;
 mod sites;
 mod spark;
 mod table;
@@ -13,7 +15,7 @@ use std::io::{self, Write};
 
 use model::Frame;
 
-use crate::{DoctorView, EventView, HuntView, ProcessView, Severity, SiteView, SitesView};
+use crate::{DoctorView, EventView, HuntView, ProcessView, RecordingView, Severity, SiteView, SitesView};
 
 /// How text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,21 @@ impl Text {
     /// The summary of an attach: what it came to, every site, what was lost, what stays.
     pub fn sites(&self, view: &SitesView, out: &mut dyn Write) -> io::Result<()> {
         sites::summary(*self, view, out)
+    }
+
+    /// The report of a recording: findings, curves, the machine, the processes, what happened.
+    pub fn recording(&self, view: &RecordingView, out: &mut dyn Write) -> io::Result<()> {
+        recorded::report(*self, view, out)
+    }
+
+    /// Every chart of a recording as curves, at most `lines` in each.
+    pub fn plots(&self, view: &RecordingView, lines: usize, out: &mut dyn Write) -> io::Result<()> {
+        recorded::plots(*self, view, lines, out)
+    }
+
+    /// The first curve of a recording in this many rows, as lines, with its name and its axes.
+    pub fn curve(&self, view: &RecordingView, rows: usize) -> Vec<String> {
+        recorded::first_curve(*self, view, rows)
     }
 
     /// The checks of `doctor`.

@@ -4,6 +4,8 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test stops it where it cannot go on")]
 
+#[path = "views/exports.rs"]
+mod exports;
 #[path = "views/golden.rs"]
 mod golden;
 #[path = "views/hostile.rs"]

@@ -83,7 +83,7 @@ const HISTORY: Column<ProcessView> =
     Column { metric: &metrics::HISTORY, least: None, dispensable: 3, cell: |row| spark(&row.history, SPARK_WIDTH) };
 
 /// The columns of `hunt`.
-const RANKING: &[Column<ProcessView>] =
+pub(super) const RANKING: &[Column<ProcessView>] =
     &[PID, COMMAND, USER, PLACE, RSS, GROWTH, INTERVAL, KIND, CONFIDENCE, EXHAUSTION, VERDICT];
 
 /// The columns of `watch` on a terminal.
@@ -197,7 +197,7 @@ fn watched(view: &HuntView) -> String {
 }
 
 /// The whole row takes the colour of its verdict, so that it is found at a glance.
-fn write_table(
+pub(super) fn write_table(
     text: Text,
     columns: &[Column<ProcessView>],
     rows: &[&ProcessView],
@@ -212,7 +212,7 @@ fn write_table(
 }
 
 /// Why each row is where it is: a number without a reason cannot be argued with.
-fn write_reasons(rows: &[&ProcessView], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_reasons(rows: &[&ProcessView], out: &mut dyn Write) -> io::Result<()> {
     for row in rows.iter().filter(|row| !row.reasons.is_empty()) {
         writeln!(out)?;
         writeln!(out, "{} ({}): {}", row.identity.key.pid, safe(&row.identity.command), safe(&row.verdict))?;
@@ -224,7 +224,7 @@ fn write_reasons(rows: &[&ProcessView], out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The last line. Each outcome has a sentence of its own, so that "blind" can never be read as "no leak".
-const fn conclusion(outcome: Outcome) -> &'static str {
+pub(super) const fn conclusion(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::NothingFound => "Nothing found: no process grows as a leak does.",
         Outcome::LeakFound => "Leak found.",

@@ -6,13 +6,13 @@ use std::fmt::Display;
 
 use model::{Bytes, Reading, Tally};
 
-use crate::{Exhaustion, Rate, Span};
+use crate::{Exhaustion, FindingView, Rate, RecordingView, Span};
 
 /// What stands in a table where a figure is missing. Its reason is in the details.
-pub(super) const MISSING: &str = "?";
+pub(crate) const MISSING: &str = "?";
 
 /// A number with its thousands set off: `1,234,567`.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut written = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -26,7 +26,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// `1 block`, `2,000 blocks`.
-pub(super) fn counted(number: u64, thing: &str) -> String {
+pub(crate) fn counted(number: u64, thing: &str) -> String {
     let things = match (number, thing.strip_suffix('y')) {
         (1, _) => thing.to_owned(),
         (_, Some(stem)) => format!("{stem}ies"),
@@ -37,12 +37,12 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
 }
 
 /// `3 blocks (1.50 KiB)`.
-pub(super) fn tally(tally: Tally) -> String {
+pub(crate) fn tally(tally: Tally) -> String {
     format!("{} ({})", counted(tally.count, "block"), tally.bytes)
 }
 
 /// Bytes per hour with a sign: `+1.50 MiB`.
-pub(super) fn per_hour(bytes: i64) -> String {
+pub(crate) fn per_hour(bytes: i64) -> String {
     let sign = match bytes {
         0 => "",
         1.. => "+",
@@ -52,12 +52,12 @@ pub(super) fn per_hour(bytes: i64) -> String {
 }
 
 /// The ends of the interval: `+1.20 MiB to +1.80 MiB`.
-pub(super) fn interval(rate: &Rate) -> String {
+pub(crate) fn interval(rate: &Rate) -> String {
     format!("{} to {}", per_hour(rate.low), per_hour(rate.high))
 }
 
 /// A rate with its interval, as it reads in a sentence.
-pub(super) fn rate(rate: &Reading<Rate>) -> String {
+pub(crate) fn rate(rate: &Reading<Rate>) -> String {
     match rate {
         Reading::Known(rate) => format!("{} per hour ({})", per_hour(rate.per_hour), interval(rate)),
         Reading::Missing(why) => format!("unknown: {why}"),
@@ -65,7 +65,7 @@ pub(super) fn rate(rate: &Reading<Rate>) -> String {
 }
 
 /// The time until memory runs out with its interval.
-pub(super) fn exhaustion(exhaustion: &Reading<Exhaustion>) -> String {
+pub(crate) fn exhaustion(exhaustion: &Reading<Exhaustion>) -> String {
     let exhaustion = match exhaustion {
         Reading::Known(exhaustion) => exhaustion,
         Reading::Missing(why) => return format!("unknown: {why}"),
@@ -74,13 +74,45 @@ pub(super) fn exhaustion(exhaustion: &Reading<Exhaustion>) -> String {
     format!("in {} (between {} and {latest})", Span(exhaustion.after), Span(exhaustion.soonest))
 }
 
+/// What a recording covers, as one line.
+pub(crate) fn recorded(view: &RecordingView) -> String {
+    format!(
+        "{}: {} to {} UTC ({}), {}, {} seen, {}",
+        view.host,
+        view.from,
+        view.to,
+        Span(view.to.since(view.from)),
+        counted(view.beats, "sample"),
+        counted(view.processes_seen, "process"),
+        counted(view.gaps.len() as u64, "gap"),
+    )
+}
+
+/// A finding in a sentence: what grows, how fast, since when, and how certain that is.
+pub(crate) fn finding(finding: &FindingView) -> String {
+    let process = &finding.process;
+    let kind = if process.kind.is_empty() { "memory" } else { &process.kind };
+    let certain = process.confidence.known().map_or_else(String::new, |share| format!(", {} certain", percent(share)));
+    // An end that cannot be foretold is no news here; the table has its reason.
+    let full = match process.exhaustion {
+        Reading::Known(_) => format!("; memory is full {}", exhaustion(&process.exhaustion)),
+        Reading::Missing(_) => String::new(),
+    };
+    format!("{kind} {} from {} to {} UTC{certain}{full}", rate(&process.growth), finding.since, finding.until)
+}
+
+/// Bytes with a sign, where a negative number means something: `-64.0 MiB`.
+pub(crate) fn signed(bytes: i64) -> String {
+    format!("{}{}", if bytes < 0 { "-" } else { "" }, Bytes(bytes.unsigned_abs()))
+}
+
 /// A figure in a table.
-pub(super) fn cell<T: Display>(reading: Reading<T>) -> String {
+pub(crate) fn cell<T: Display>(reading: Reading<T>) -> String {
     reading.known().map_or_else(|| MISSING.to_owned(), |value| value.to_string())
 }
 
 /// A figure in the details.
-pub(super) fn detail<T: Display>(reading: &Reading<T>) -> String {
+pub(crate) fn detail<T: Display>(reading: &Reading<T>) -> String {
     match reading {
         Reading::Known(value) => value.to_string(),
         Reading::Missing(why) => format!("unknown: {why}"),
@@ -88,7 +120,7 @@ pub(super) fn detail<T: Display>(reading: &Reading<T>) -> String {
 }
 
 /// A share as a percentage, never rounded up to certainty.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     debug_assert!((0.0..=1.0).contains(&share), "{share} is no share");
     format!("{:.0} %", (share * 100.0).clamp(0.0, 100.0).floor())
 }

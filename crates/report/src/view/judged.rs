@@ -11,7 +11,11 @@ use analysis::{
 };
 use model::{Bytes, Frame, MachineSample, Snapshot, StackId};
 
-use super::{EventView, HuntView, MachineView, Outcome, ProcessView, Severity, SiteView, SitesView, TargetView};
+use super::{
+    EventView, FindingView, HuntView, MachineView, Outcome, ProcessView, RecordingView, Severity, SiteView, SitesView,
+    TargetView,
+};
+use crate::WallTime;
 use crate::limits::CONFIDENT;
 
 impl MachineView {
@@ -35,6 +39,29 @@ impl HuntView {
         let processes: Vec<ProcessView> = tracker.ranking().into_iter().map(ProcessView::from).collect();
         let outcome = outcome_of(&processes);
         Self { machine, processes, outcome, notes: notes_of(tracker.losses()) }
+    }
+}
+
+impl RecordingView {
+    /// Takes over what the tracker judged: findings, what they come to, and what could not be kept. `zero` is the moment
+    /// from which the tracker counts.
+    pub fn judge(&mut self, tracker: &GrowthTracker, zero: WallTime) {
+        let all: Vec<ProcessView> = tracker.ranking().into_iter().map(ProcessView::from).collect();
+        self.outcome = outcome_of(&all);
+        self.notes.extend(notes_of(tracker.losses()));
+        // Only what grows is a finding; a list of all that is well would bury it.
+        let found = all.into_iter().filter(|process| matches!(process.severity, Severity::Leak | Severity::Suspect));
+        self.findings = found.map(|process| FindingView::new(process, zero)).collect();
+    }
+}
+
+impl FindingView {
+    /// A judged process; its history says for which stretch the judgement holds.
+    pub fn new(process: ProcessView, zero: WallTime) -> Self {
+        let moment = |point: Option<&(Duration, Bytes)>| zero.after(point.map_or(Duration::ZERO, |(at, _)| *at));
+        let (since, until) = (moment(process.history.first()), moment(process.history.last()));
+        debug_assert!(since <= until, "a history goes forward");
+        Self { process, since, until }
     }
 }
 

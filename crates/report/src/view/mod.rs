@@ -5,20 +5,26 @@
 mod doctor;
 mod judged;
 mod machine;
+mod note;
+mod recording;
+mod series;
 mod sites;
 
 pub use doctor::{Check, CheckState, DoctorView};
 pub use machine::{HuntView, MachineView, ProcessView};
+pub use recording::{BalanceView, FindingView, GapView, NoteView, Point, ProcessSeries, RecordingView, Series};
+pub(crate) use series::used;
 pub use sites::{EventView, Excerpt, SiteView, SitesView, TargetView};
 
 /// What a run came to, and with it the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
     /// Enough was seen, and nothing leaks.
     NothingFound,
     /// At least one leak.
     LeakFound,
     /// What was seen is not enough to say either.
+    #[default]
     CouldNotJudge,
     /// The hooks never fired: nothing can be said about leaks at all.
     Blind,

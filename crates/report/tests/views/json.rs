@@ -78,6 +78,17 @@ fn each_event_is_a_document() {
 }
 
 #[test]
+fn a_report_has_every_fact_of_the_recording() {
+    let mut view = samples::recording();
+    // All points would bury the rest of the file.
+    let shorten = |series: &mut report::Series| series.points.truncate(2);
+    view.system.iter_mut().for_each(shorten);
+    view.processes.iter_mut().flat_map(|process| &mut process.series).for_each(shorten);
+    view.findings.iter_mut().for_each(|finding| finding.process.history.truncate(2));
+    check("recording.json", Document::Recording(&view));
+}
+
+#[test]
 fn doctor_has_every_check() {
     check("doctor.json", Document::Doctor(&samples::doctor()));
 }
@@ -109,7 +120,21 @@ fn keys_of(value: &Value, keys: &mut BTreeSet<String>) {
 }
 
 /// These stand above columns; in JSON their parts have keys of their own.
-const ONLY_TITLES: [&str; 5] = ["place", "interval", "may_leak_blocks", "may_leak_bytes", "site"];
+const ONLY_TITLES: [&str; 13] = [
+    "process_state",
+    "parent",
+    "place",
+    "interval",
+    "may_leak_blocks",
+    "may_leak_bytes",
+    "site",
+    "figure",
+    "first_value",
+    "last_value",
+    "least_value",
+    "greatest_value",
+    "curve",
+];
 
 #[test]
 fn every_metric_is_shown_somewhere() {
@@ -118,6 +143,7 @@ fn every_metric_is_shown_somewhere() {
     for event in samples::events() {
         keys_of(&written(Document::Event(&event)), &mut keys);
     }
+    keys_of(&written(Document::Recording(&samples::every_series())), &mut keys);
     for metric in metrics::ALL {
         let is_shown = keys.contains(metric.key) || ONLY_TITLES.contains(&metric.key);
         assert!(is_shown, "`{}` is described but never shown", metric.key);

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Address, Bytes, Coverage, Frame, FrameTrust, Function, Identity, Lifetimes, Losses, MemorySample, ModuleName, Pid,
-    ProcessKey, Reading, SiteCounts, SourceLine, StackId, Tally, Why,
+    Address, Beat, Bytes, Coverage, Figure, FigureKey, Frame, FrameTrust, Function, Identity, Lifetimes, Losses,
+    MemorySample, ModuleName, Moment, Pid, ProcessFigures, ProcessKey, ProcessMetric, ProcessReading, Reading,
+    SiteCounts, Source, SourceLine, SourceSample, StackId, SystemSample, Tally, Why,
 };
 use report::{
-    Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, HuntView, MachineView, Outcome, ProcessView, Rate,
-    Severity, SiteTotals, SiteView, SitesView, TargetView,
+    BalanceView, Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, FindingView, GapView, HuntView,
+    MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, Rate, RecordingView, Series, Severity,
+    SiteTotals, SiteView, SitesView, TargetView, WallTime, metrics,
 };
 
 const MIB: u64 = 1 << 20;
@@ -107,6 +109,167 @@ pub(crate) fn unknown() -> ProcessView {
     view.reasons = Vec::new();
     view.history = Vec::new();
     view
+}
+
+/// Two hours with a gap, two processes, and events of every weight.
+pub(crate) fn recording() -> RecordingView {
+    RecordingView {
+        host: "db-7".to_owned(),
+        from: minute(0),
+        to: minute(120),
+        beats: 1441,
+        processes_seen: 312,
+        outcome: Outcome::LeakFound,
+        gaps: vec![GapView { from: minute(40), to: minute(50), reason: "suspended".to_owned() }],
+        findings: vec![
+            FindingView { process: leaking(), since: minute(0), until: minute(120) },
+            FindingView { process: suspect(), since: minute(50), until: minute(120) },
+        ],
+        processes: vec![
+            process_series(&leaking(), |at| (120.0 + at * 12.0, 20.0 + at)),
+            process_series(&suspect(), |at| (900.0 + (at * 0.9).sin() * 60.0 + at * 2.0, 64.0)),
+        ],
+        system: system_series(),
+        balance: Some(BalanceView {
+            total: Reading::Known(Bytes(16 << 30)),
+            parts: vec![
+                ("processes".to_owned(), Reading::Known(Bytes(6 << 30))),
+                ("page cache".to_owned(), Reading::Known(Bytes(5 << 30))),
+                ("slab".to_owned(), Reading::Missing(Why::NotPermitted { needs: "CAP_SYS_ADMIN" })),
+            ],
+            unexplained: Reading::Known(-(64 << 20)),
+        }),
+        events: vec![
+            note(0, "started", false, "leakline 0.1.0 starts to record db-7 (Linux 6.1) every 5.00 s"),
+            note(50, "gap", true, "nothing recorded for 10 min 00 s: suspended"),
+            note(90, "oom_kill", true, "out of memory in group /a<b>: the kernel killed process 9 (\"><script>)"),
+        ],
+        notes: vec!["memory of 3 processes could not be read (needs CAP_SYS_PTRACE)".to_owned()],
+    }
+}
+
+/// What a recorder would keep at this minute: a large process and one whose name wants to be a formula.
+pub(crate) fn beat(at: u64) -> Beat {
+    let boot_id: Arc<str> = "0f7c".into();
+    let mut java = (*identity(100, "java", "java -jar shop.jar", "/docker/0123456789ab")).clone();
+    java.container = Some("0123456789ab".to_owned());
+    let evil = (*identity(200, "=cmd|'/c calc'!A1,\"x\"", "\"><script>alert(1)</script>\n\u{202e}", "/")).clone();
+    let process = |identity: Identity, anon: u64, known: bool| {
+        let mut figures = ProcessFigures::default();
+        let mut set = |metric, value: u64| figures.set(metric, Reading::Known(value));
+        set(ProcessMetric::RssAnon, anon * MIB);
+        set(ProcessMetric::RssFile, 64 * MIB);
+        set(ProcessMetric::RssShmem, 0);
+        set(ProcessMetric::State, u64::from(b'S'));
+        if known {
+            set(ProcessMetric::Swap, MIB);
+            set(ProcessMetric::Threads, 7);
+            set(ProcessMetric::Descriptors, 120);
+            set(ProcessMetric::DescriptorLimit, u64::MAX);
+            set(ProcessMetric::CpuTime, 1500);
+            set(ProcessMetric::Parent, 1);
+        }
+        ProcessReading { identity: Arc::new(identity), figures }
+    };
+    Beat {
+        at: Moment { wall_ns: minute(at).0, boot_ns: at * 60_000_000_000, boot_id },
+        processes: vec![process(java, 1984 + at * 10, true), process(evil, 10, false)],
+        system: system_sample(6 + at),
+        events: Vec::new(),
+    }
+}
+
+/// A machine of 16 GiB of which so many are used.
+fn system_sample(used: u64) -> SystemSample {
+    let figure = |(name, mib): (&str, u64)| Figure {
+        key: FigureKey { subject: "".into(), name: name.into() },
+        value: Reading::Known(mib * MIB),
+    };
+    let figures = [
+        ("MemTotal", 16 * 1024),
+        ("MemFree", 2048),
+        ("MemAvailable", (16 - used) * 1024),
+        ("Buffers", 512),
+        ("Cached", 5120),
+        ("SwapTotal", 4096),
+        ("SwapFree", 4000),
+    ];
+    let figures = Reading::Known(figures.map(figure).to_vec());
+    SystemSample { sources: vec![SourceSample { source: Source::Meminfo, figures }] }
+}
+
+/// A recording in which every figure was kept.
+pub(crate) fn every_series() -> RecordingView {
+    let mut view = recording();
+    let mut figures = ProcessFigures::default();
+    for metric in ProcessMetric::ALL {
+        figures.set(metric, Reading::Known(1));
+    }
+    view.processes = vec![ProcessSeries::new(leaking().identity, &[(minute(0), figures)])];
+    let pressure = (Source::Pressure, "memory", "some.avg10", 1);
+    let names = ["MemTotal", "MemAvailable", "MemFree", "Buffers", "Cached", "Shmem", "Slab", "SwapTotal", "SwapFree"];
+    let meminfo = names.map(|name| (Source::Meminfo, "", name, 1));
+    let mut sample = SystemSample::default();
+    for (source, subject, name, value) in meminfo.into_iter().chain([pressure]) {
+        let figure =
+            Figure { key: FigureKey { subject: subject.into(), name: name.into() }, value: Reading::Known(value) };
+        sample.sources.push(SourceSample { source, figures: Reading::Known(vec![figure]) });
+    }
+    // One source at a time, since a sample has each of them once.
+    view.system = sample
+        .sources
+        .into_iter()
+        .flat_map(|source| Series::of_system(&[(minute(0), SystemSample { sources: vec![source] })]))
+        .collect();
+    view
+}
+
+/// Minutes after 2026-11-21 06:00 UTC.
+pub(crate) fn minute(minute: u64) -> WallTime {
+    WallTime((1_795_240_800 + minute * 60) * 1_000_000_000)
+}
+
+fn note(at: u64, kind: &'static str, severe: bool, text: &str) -> NoteView {
+    NoteView { at: minute(at), kind, severe, text: text.to_owned() }
+}
+
+/// Private memory in MiB and descriptors by the tens of minutes that have passed.
+fn process_series(view: &ProcessView, value: impl Fn(f64) -> (f64, f64)) -> ProcessSeries {
+    let rows: Vec<(WallTime, ProcessFigures)> = (0..=120_u64)
+        .filter(|at| !(41..50).contains(at))
+        .map(|at| {
+            let (private, descriptors) = value(at as f64 / 10.0);
+            let mut figures = ProcessFigures::default();
+            let mut set = |metric, value: f64| figures.set(metric, Reading::Known(value as u64));
+            set(ProcessMetric::RssAnon, private * MIB as f64);
+            set(ProcessMetric::RssFile, 40.0 * MIB as f64);
+            set(ProcessMetric::RssShmem, 0.0);
+            set(ProcessMetric::Swap, 0.0);
+            set(ProcessMetric::Descriptors, descriptors);
+            (minute(at), figures)
+        })
+        .collect();
+    let mut process = ProcessSeries::new(Arc::clone(&view.identity), &rows);
+    let shown = ["private_bytes", "rss_bytes", "descriptors"];
+    process.series.retain(|series| shown.contains(&series.metric.key));
+    process
+}
+
+fn system_series() -> Vec<Series> {
+    let gib = (1_u64 << 30) as f64;
+    let series = |metric, subject: &str, value: &dyn Fn(f64) -> f64| Series {
+        metric,
+        subject: subject.to_owned(),
+        points: (0..=24_u64)
+            .map(|at| Point { at: minute(at * 5), value: Reading::Known(value(at as f64 / 24.0)) })
+            .collect(),
+    };
+    vec![
+        series(&metrics::MEMORY_USED, "", &|at| (7.0 + 2.0 * at) * gib),
+        series(&metrics::MEMORY_AVAILABLE, "", &|at| (9.0 - 2.0 * at) * gib),
+        series(&metrics::CACHED, "", &|_| 5.0 * gib),
+        series(&metrics::PRESSURE, "memory some", &|at| 0.02 + 0.4 * at * at),
+    ]
 }
 
 fn identity(pid: u32, command: &str, arguments: &str, cgroup: &str) -> Arc<Identity> {

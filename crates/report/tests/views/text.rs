@@ -53,6 +53,20 @@ fn a_hunt_that_finds_nothing_says_what_it_watched() {
 }
 
 #[test]
+fn a_report_of_a_recording_fits_the_width() {
+    let view = samples::recording();
+    check("recording-120.txt", |out| Text { width: 120, colour: false }.recording(&view, out));
+    check("recording-60.txt", |out| Text { width: 60, colour: false }.recording(&view, out));
+}
+
+#[test]
+fn an_empty_recording_is_no_answer() {
+    let text = written(|out| USUAL.recording(&report::RecordingView::default(), out));
+    assert!(text.contains("Could not judge"), "{text}");
+    assert!(text.contains("No process was found to grow"), "{text}");
+}
+
+#[test]
 fn watch_plain_counts_what_it_leaves_out() {
     check("beat-120.txt", |out| Text { width: 120, colour: false }.beat(&samples::hunt(), 2, out));
 }

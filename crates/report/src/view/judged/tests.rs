@@ -176,3 +176,15 @@ fn target() -> TargetView {
         detach_stop: Reading::Missing(Why::NotRecorded),
     }
 }
+
+#[test]
+fn a_finding_holds_for_its_history() {
+    let mut process = ProcessView::from(growth(GrowthVerdict::Growing, ANON, Reading::Known(0.99)));
+    process.history = vec![(Duration::from_secs(5), Bytes(1)), (Duration::from_secs(9), Bytes(2))];
+    let zero = WallTime(1_000_000_000);
+    let finding = FindingView::new(process.clone(), zero);
+    assert_eq!((finding.since, finding.until), (WallTime(6_000_000_000), WallTime(10_000_000_000)));
+    process.history.clear();
+    let finding = FindingView::new(process, zero);
+    assert_eq!((finding.since, finding.until), (zero, zero));
+}

@@ -1,0 +1,216 @@
+//! A recording as one page that needs nothing else: no network, no other file.
+//!
+//! Owns: the page and what is embedded in it. Must not know: where it is written to, or who serves it.
+//!
+//! Findings, tables and events are plain markup, so that they can be read, searched and printed without scripts; charts
+//! are drawn by uPlot from data that stands in the page as JSON. Names are hostile: in markup they are escaped, in the
+//! data no `<` is left that could end the element, and the script only ever sets texts, never markup.
+
+mod data;
+
+use std::io::{self, Write};
+
+use crate::limits::EVENTS_MAX;
+use crate::plot::escaped;
+use crate::text::phrase;
+use crate::view::{FindingView, NoteView, ProcessSeries, RecordingView, Severity};
+use crate::{Span, metrics};
+
+const UPLOT_SCRIPT: &str = include_str!("../../assets/uPlot.iife.min.js");
+const UPLOT_STYLE: &str = include_str!("../../assets/uPlot.min.css");
+const UPLOT_LICENSE: &str = include_str!("../../assets/uPlot.LICENSE");
+const SCRIPT: &str = include_str!("../../assets/page.js");
+const STYLE: &str = include_str!("../../assets/page.css");
+
+/// Nothing may be loaded from anywhere, whatever a name makes of the markup; a live page may ask its own server.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'";
+
+/// The page of a recording.
+#[derive(Clone, Copy, Debug)]
+pub struct Html<'a> {
+    /// What is shown.
+    pub view: &'a RecordingView,
+    /// Where the page asks for newer data once a second; none for a file.
+    pub live: Option<&'a str>,
+}
+
+impl Html<'_> {
+    /// Writes the page.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let view = self.view;
+        let title = escaped(&format!("leakline: {}", view.host));
+        writeln!(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">")?;
+        writeln!(out, "<meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">")?;
+        writeln!(out, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")?;
+        writeln!(out, "<title>{title}</title>\n<style>\n{UPLOT_STYLE}\n{STYLE}</style>\n</head>\n<body>")?;
+        head(view, out)?;
+        findings(&view.findings, out)?;
+        writeln!(out, "<section id=\"charts\"><noscript>Charts need scripts; the tables do not.</noscript></section>")?;
+        machine(view, out)?;
+        processes(view, out)?;
+        events(&view.events, out)?;
+        notes(&view.notes, out)?;
+        writeln!(out, "<footer>Times are in UTC. Charts by uPlot, MIT licence.</footer>")?;
+        writeln!(out, "<script type=\"application/json\" id=\"data\">{}</script>", data::json(view))?;
+        if let Some(live) = self.live {
+            writeln!(out, "<script type=\"application/json\" id=\"live\">{}</script>", data::quoted(live))?;
+        }
+        writeln!(out, "<!--\nuPlot\n{UPLOT_LICENSE}\n-->\n<script>{UPLOT_SCRIPT}</script>")?;
+        writeln!(out, "<script>\n{SCRIPT}</script>\n</body>\n</html>")
+    }
+
+    /// The data of the charts, as the page asks for it while it is live.
+    pub fn data(view: &RecordingView) -> String {
+        data::json(view)
+    }
+}
+
+fn head(view: &RecordingView, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "<header><h1>{}</h1>", escaped(&view.host))?;
+    writeln!(
+        out,
+        "<p>{} to {} UTC ({}) · {} · {} seen · {}</p>",
+        view.from,
+        view.to,
+        Span(view.to.since(view.from)),
+        phrase::counted(view.beats, "sample"),
+        phrase::counted(view.processes_seen, "process"),
+        phrase::counted(view.gaps.len() as u64, "gap"),
+    )?;
+    writeln!(
+        out,
+        "<nav><label><input type=\"checkbox\" id=\"log\"> logarithmic</label> <button id=\"all\">all</button> \
+         <button id=\"none\">none</button> <button id=\"reset\">reset zoom</button> \
+         <button id=\"theme\">light / dark</button></nav></header>"
+    )
+}
+
+/// The answer stands first: a reader who stops here has it.
+fn findings(findings: &[FindingView], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "<section id=\"findings\"><h2>Findings</h2>")?;
+    if findings.is_empty() {
+        writeln!(out, "<p>No process was found to grow in this time.</p>")?;
+    }
+    for finding in findings {
+        let process = &finding.process;
+        writeln!(
+            out,
+            "<article class=\"{}\"><h3>{} <small>pid {}</small> <em>{}</em></h3>",
+            process.severity.key(),
+            escaped(&process.identity.command),
+            process.identity.key.pid,
+            escaped(&process.verdict),
+        )?;
+        writeln!(out, "<p>{}</p><ul>", escaped(&phrase::finding(finding)))?;
+        for reason in &process.reasons {
+            writeln!(out, "<li>{}</li>", escaped(reason))?;
+        }
+        writeln!(out, "</ul></article>")?;
+    }
+    writeln!(out, "</section>")
+}
+
+/// What all memory is used for.
+fn machine(view: &RecordingView, out: &mut dyn Write) -> io::Result<()> {
+    let Some(balance) = &view.balance else { return Ok(()) };
+    writeln!(out, "<section><h2>Closing balance</h2><table class=\"balance\"><tbody>")?;
+    for (name, bytes) in &balance.parts {
+        let cell = escaped(&phrase::detail(bytes));
+        writeln!(out, "<tr><td>{}</td><td class=\"n\">{cell}</td></tr>", escaped(name))?;
+    }
+    let rest = escaped(&phrase::detail(&balance.unexplained.map(phrase::signed)));
+    writeln!(out, "<tr class=\"rest\"><td>unexplained</td><td class=\"n\">{rest}</td></tr>")?;
+    let total = escaped(&phrase::detail(&balance.total));
+    writeln!(out, "<tr class=\"sum\"><td>MemTotal</td><td class=\"n\">{total}</td></tr></tbody></table></section>")
+}
+
+fn processes(view: &RecordingView, out: &mut dyn Write) -> io::Result<()> {
+    if view.processes.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "<section><h2>Processes</h2><div class=\"wide\"><table id=\"processes\"><thead><tr>")?;
+    let titles = [&metrics::PID, &metrics::COMMAND, &metrics::USER, &metrics::CONTAINER];
+    let figures = [&metrics::PRIVATE, &metrics::RSS, &metrics::SWAP, &metrics::THREADS, &metrics::DESCRIPTORS];
+    for metric in titles.into_iter().chain(figures) {
+        let class = if metric.is_number() { " class=\"n\"" } else { "" };
+        writeln!(out, "<th{class} title=\"{}\">{}</th>", escaped(metric.means), escaped(metric.title))?;
+    }
+    writeln!(out, "<th>SEEN</th><th>ARGUMENTS</th></tr></thead><tbody>")?;
+    for process in &view.processes {
+        row(process, crate::plot::charts::severity_of(view, process), &figures, out)?;
+    }
+    writeln!(out, "</tbody></table></div></section>")
+}
+
+fn row(
+    process: &ProcessSeries,
+    severity: Severity,
+    figures: &[&metrics::Metric],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let identity = &process.identity;
+    let user = phrase::cell(identity.user.clone());
+    let container = identity.container.clone().unwrap_or_default();
+    write!(out, "<tr class=\"{}\"><td class=\"n\">{}</td>", severity.key(), identity.key.pid)?;
+    for text in [&identity.command, &user, &container] {
+        write!(out, "<td>{}</td>", escaped(text))?;
+    }
+    for metric in figures {
+        let last = process.series(metric).and_then(crate::Series::last);
+        let text = last.map_or_else(|| phrase::MISSING.to_owned(), |last| crate::plot::scale::label(last, metric.unit));
+        write!(out, "<td class=\"n\">{}</td>", escaped(&text))?;
+    }
+    writeln!(
+        out,
+        "<td>{} – {}</td><td class=\"args\">{}</td></tr>",
+        process.first,
+        process.last,
+        escaped(&identity.arguments)
+    )
+}
+
+/// What deserves attention is never left out for what does not.
+fn events(events: &[NoteView], out: &mut dyn Write) -> io::Result<()> {
+    let shown = chosen(events);
+    if shown.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "<section><h2>Events</h2><table><tbody>")?;
+    for event in &shown {
+        let class = if event.severe { "severe" } else { "plain" };
+        writeln!(out, "<tr class=\"{class}\"><td>{}</td><td>{}</td></tr>", event.at, escaped(&event.text))?;
+    }
+    writeln!(out, "</tbody></table>")?;
+    if shown.len() < events.len() {
+        writeln!(out, "<p>{} are not listed.</p>", phrase::counted((events.len() - shown.len()) as u64, "event"))?;
+    }
+    writeln!(out, "</section>")
+}
+
+/// At most as many events as a report lists, in their order.
+pub(crate) fn chosen(events: &[NoteView]) -> Vec<&NoteView> {
+    let severe = events.iter().filter(|event| event.severe).count();
+    let mut room = EVENTS_MAX.saturating_sub(severe);
+    let takes = |event: &&NoteView| {
+        let taken = event.severe || room > 0;
+        room -= usize::from(taken && !event.severe);
+        taken
+    };
+    let mut chosen: Vec<&NoteView> = events.iter().filter(takes).collect();
+    // Of too many severe ones the latest say most.
+    chosen.drain(..chosen.len().saturating_sub(EVENTS_MAX));
+    debug_assert!(chosen.len() <= EVENTS_MAX, "a report stays readable");
+    chosen
+}
+
+fn notes(notes: &[String], out: &mut dyn Write) -> io::Result<()> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "<section><h2>What this report lacks</h2><ul>")?;
+    for note in notes {
+        writeln!(out, "<li>{}</li>", escaped(note))?;
+    }
+    writeln!(out, "</ul></section>")
+}

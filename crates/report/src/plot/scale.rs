@@ -1,0 +1,197 @@
+//! Scales: where a value stands on an axis, and which round values are marked.
+//!
+//! Owns: ticks and their labels. Must not know: what is drawn.
+
+use std::time::Duration;
+
+use model::Bytes;
+
+use crate::metrics::Unit;
+use crate::{Span, WallTime};
+
+/// From values to places between 0 and 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scale {
+    low: f64,
+    high: f64,
+    log: bool,
+}
+
+/// A marked value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tick {
+    /// Between 0 and 1.
+    pub(crate) place: f64,
+    pub(crate) label: String,
+}
+
+/// An axis that begins above this share of its end begins there and not at zero: a small growth of a large process
+/// would otherwise be a flat line.
+const ZOOM_FROM: f64 = 0.6;
+
+/// Steps between marked moments, in seconds.
+const TIME_STEPS: [u64; 21] = [
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
+    2_592_000,
+];
+
+impl Scale {
+    /// A scale for values in this range.
+    pub(crate) fn of_values((least, greatest): (f64, f64), log: bool) -> Self {
+        // A logarithm has no zero; everything below one is at the bottom.
+        if log {
+            let low = least.max(1.0);
+            return Self { low, high: greatest.max(low * 2.0), log };
+        }
+        let low = if least > greatest * ZOOM_FROM && least > 0.0 { least - (greatest - least) * 0.1 } else { 0.0 };
+        let room = ((greatest - low) * 0.05).max(greatest.abs() * 1e-6).max(1e-9);
+        Self { low: low.max(0.0), high: greatest + room, log }
+    }
+
+    /// A scale for moments.
+    pub(crate) fn of_time(from: WallTime, to: WallTime) -> Self {
+        let low = from.unix_seconds();
+        Self { low, high: to.unix_seconds().max(low + 1.0), log: false }
+    }
+
+    /// The values at both ends.
+    pub(crate) const fn ends(self) -> (f64, f64) {
+        (self.low, self.high)
+    }
+
+    /// The place of a value; outside of 0 to 1 where the value is outside of the scale.
+    pub(crate) fn place(self, value: f64) -> f64 {
+        debug_assert!(self.high > self.low, "a scale has a length");
+        if self.log {
+            return (value.max(self.low) / self.low).ln() / (self.high / self.low).ln();
+        }
+        (value - self.low) / (self.high - self.low)
+    }
+
+    /// Round values with their labels, about `wanted` of them.
+    pub(crate) fn ticks(self, unit: Unit, wanted: usize) -> Vec<Tick> {
+        let values = if self.log { self.powers(wanted) } else { self.multiples(unit, wanted) };
+        let tick = |value: f64| Tick { place: self.place(value), label: label(value, unit) };
+        values.into_iter().map(tick).collect()
+    }
+
+    /// Round moments with their labels.
+    pub(crate) fn time_ticks(self, wanted: usize) -> Vec<Tick> {
+        let least = (self.high - self.low) / wanted.max(1) as f64;
+        let step = TIME_STEPS.into_iter().find(|step| *step as f64 >= least).unwrap_or(TIME_STEPS[20]);
+        let first = (self.low / step as f64).ceil() as u64 * step;
+        let seconds = (first..).step_by(step as usize).take_while(|second| *second as f64 <= self.high);
+        let tick = |second: u64| Tick { place: self.place(second as f64), label: time_label(second, step) };
+        // A recording may span any time that a clock can say, and the longest step is a month.
+        seconds.take(4 * wanted).map(tick).collect()
+    }
+
+    fn multiples(self, unit: Unit, wanted: usize) -> Vec<f64> {
+        let least = (self.high - self.low) / wanted.max(1) as f64;
+        // Bytes are counted in powers of 1024, so that round values are those that have a short label.
+        let base = if unit == Unit::Bytes { 1024_f64.powf(least.max(1.0).log(1024.0).floor()) } else { 1.0 };
+        let decade = 10_f64.powf((least / base).log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * decade * base).find(|step| *step >= least);
+        let step = step.unwrap_or(least).max(f64::MIN_POSITIVE);
+        let first = (self.low / step).ceil();
+        let count = ((self.high / step).floor() - first).clamp(0.0, 4.0 * wanted as f64) as usize;
+        (0..=count).map(|index| (first + index as f64) * step).collect()
+    }
+
+    fn powers(self, wanted: usize) -> Vec<f64> {
+        let (first, last) = (self.low.log2().ceil(), self.high.log2().floor());
+        let step = ((last - first) / wanted.max(1) as f64).ceil().max(1.0);
+        let count = ((last - first) / step).clamp(0.0, 64.0) as usize;
+        (0..=count).map(|index| 2_f64.powf(first + index as f64 * step)).collect()
+    }
+}
+
+/// A value as it stands beside an axis or in a legend.
+pub(crate) fn label(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Bytes | Unit::BytesPerHour => {
+            Bytes(value.max(0.0).round() as u64).to_string().replace(".00 ", " ").replace(".0 ", " ")
+        }
+        Unit::Share => format!("{} %", rounded(value * 100.0)),
+        Unit::Seconds => Span(Duration::try_from_secs_f64(value.max(0.0)).unwrap_or(Duration::MAX)).to_string(),
+        Unit::Count | Unit::Blocks | Unit::Identifier | Unit::Text => rounded(value),
+    }
+}
+
+fn rounded(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The date where a step is a day or longer or a day begins, else the time.
+fn time_label(second: u64, step: u64) -> String {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let civil = WallTime(second.saturating_mul(1_000_000_000)).civil();
+    let month = MONTHS.get(civil.month as usize - 1).copied().unwrap_or("?");
+    if civil.second == 0 && step >= 600 {
+        return format!("{} {month}", civil.day);
+    }
+    let time = civil.time();
+    if step < 60 { time } else { time[..5].to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(range: (f64, f64), log: bool, unit: Unit, expected: &str) {
+        let ticks = Scale::of_values(range, log).ticks(unit, 5);
+        let labels: Vec<&str> = ticks.iter().map(|tick| tick.label.as_str()).collect();
+        assert_eq!(labels.join(", "), expected);
+        assert!(ticks.iter().all(|tick| (0.0..=1.0).contains(&tick.place)), "{ticks:?}");
+    }
+
+    #[test]
+    fn values_have_round_ticks() {
+        const MIB: f64 = 1_048_576.0;
+        check((0.0, 100.0), false, Unit::Count, "0, 50, 100");
+        check((0.0, 9.0), false, Unit::Count, "0, 2, 4, 6, 8");
+        check((0.0, 0.3), false, Unit::Share, "0 %, 10 %, 20 %, 30 %");
+        check((0.0, 900.0 * MIB), false, Unit::Bytes, "0 B, 200 MiB, 400 MiB, 600 MiB, 800 MiB");
+        check((0.0, 4.0 * 1024.0 * MIB), false, Unit::Bytes, "0 B, 1000 MiB, 1.95 GiB, 2.93 GiB, 3.91 GiB");
+        check((1.0, 1024.0), true, Unit::Bytes, "1 B, 4 B, 16 B, 64 B, 256 B, 1 KiB");
+        check((0.0, 0.0), true, Unit::Count, "1, 2");
+    }
+
+    #[test]
+    fn a_small_growth_of_a_large_value_can_be_seen() {
+        check((900.0, 1000.0), false, Unit::Count, "900, 950, 1000");
+        let scale = Scale::of_values((900.0, 1000.0), false);
+        assert!(scale.place(900.0) < 0.2 && scale.place(1000.0) > 0.8);
+        assert!(Scale::of_values((5.0, 5.0), false).place(0.0) < 0.0);
+    }
+
+    #[track_caller]
+    fn check_time(from: u64, to: u64, expected: &str) {
+        const START: u64 = 1_795_219_200; // 2026-11-21 00:00:00
+        let wall = |second: u64| WallTime((START + second) * 1_000_000_000);
+        let ticks = Scale::of_time(wall(from), wall(to)).time_ticks(5);
+        let labels: Vec<&str> = ticks.iter().map(|tick| tick.label.as_str()).collect();
+        assert_eq!(labels.join(", "), expected);
+    }
+
+    #[test]
+    fn moments_have_round_ticks() {
+        check_time(3, 63, "00:00:15, 00:00:30, 00:00:45, 00:01:00");
+        check_time(0, 3600, "21 Nov, 00:15, 00:30, 00:45, 01:00");
+        check_time(0, 2 * 86_400, "21 Nov, 12:00, 22 Nov, 12:00, 23 Nov");
+        check_time(0, 0, "00:00:00, 00:00:01");
+    }
+
+    #[test]
+    fn no_range_breaks_a_scale() {
+        for range in [(0.0, 1e300), (f64::MAX, f64::MAX), (0.0, 1e-300), (1e18, 1.000_001e18)] {
+            for log in [false, true] {
+                let ticks = Scale::of_values(range, log).ticks(Unit::Bytes, 6);
+                assert!(ticks.len() <= 65, "{range:?}: {}", ticks.len());
+            }
+        }
+        assert!(Scale::of_time(WallTime(0), WallTime(u64::MAX)).time_ticks(6).len() <= 24);
+    }
+}
