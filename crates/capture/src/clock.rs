@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// `/proc/uptime` counts in hundredths of a second, so that a smaller difference between the clocks is no suspend.
 const SUSPEND_MIN: Duration = Duration::from_millis(500);
@@ -41,6 +41,24 @@ impl Clock {
         }
         awake + self.suspended
     }
+
+    /// Time since boot, where the kernel told it at the start; otherwise since the start.
+    pub(crate) fn since_boot(&mut self) -> Duration {
+        let at_start = self.uptime.as_ref().map_or(Duration::ZERO, |(_, at_start)| *at_start);
+        at_start + self.elapsed()
+    }
+
+    /// Time that was spent in suspend since the start, as far as it was noticed.
+    pub(crate) const fn suspended(&self) -> Duration {
+        self.suspended
+    }
+}
+
+/// Nanoseconds since 1970, as the machine's wall clock has it; it may jump.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub(crate) fn wall_ns() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Time in suspend as known until now; it never shrinks.
@@ -88,6 +106,14 @@ mod tests {
         for text in ["", "x", "-1.0 2", "NaN 1", "inf"] {
             assert_eq!(uptime(text.as_bytes()), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn both_clocks_tell_moments_of_this_world() {
+        assert!(wall_ns() > 1_600_000_000 * 1_000_000_000, "it is later than 2020");
+        let mut clock = Clock::start();
+        assert!(clock.since_boot() > clock.elapsed(), "the machine was booted before");
+        assert_eq!(clock.suspended(), Duration::ZERO);
     }
 
     #[test]

@@ -179,7 +179,7 @@ pub enum Source {
     /// `/proc/loadavg`: no subject; names `load1`, `load5`, `load15` in hundredths, `running`, `total` (tasks).
     Load = 9,
     /// What belongs to no other source: no subject; names `uptime` (milliseconds), `descriptors`, `descriptors.limit`,
-    /// `processes.vanished`, `recorder.cpu` (milliseconds), `recorder.rss` (bytes).
+    /// `processes.vanished`, `processes.zombies`, `recorder.cpu` (milliseconds), `recorder.rss` (bytes).
     Machine = 10,
 }
 

@@ -22,6 +22,25 @@ pub(super) const LOOK_AGAIN_BEATS: u64 = 8;
 /// Beats after which arguments, user and group of a process are read again: a process may move between groups, or
 /// execute a program of the same name.
 pub(super) const REFRESH_BEATS: u64 = 32;
+/// Descriptors of one process that are counted one by one, on kernels that do not tell their number.
+pub(super) const DESCRIPTORS_MAX: usize = 1_048_576;
+/// Beats after which a process's score and, on old kernels, its descriptors are read again; between them the figure of the
+/// last look stands. They cost more than the rest together and change slowly.
+pub(super) const DETAIL_BEATS: u64 = 4;
+/// Zombies that are kept with their parent; their number is counted in any case.
+pub(super) const ZOMBIES_MAX: usize = 1_024;
+/// Figures of one source at most: a machine with 4,000 control groups has 44,000.
+pub(super) const FIGURES_MAX: usize = 65_536;
+/// Control groups that are read: each costs four files.
+pub(super) const GROUPS_MAX: usize = 1_024;
+/// Entries of `/dev/shm` that are looked at.
+pub(super) const SHARED_MAX: usize = 4_096;
+/// Records of the kernel's log that are read at one beat; the rest waits for the next.
+pub(super) const RECORDS_MAX: usize = 1_024;
+/// Bytes of one record; the kernel never writes more at once.
+pub(super) const RECORD_MAX: usize = 8 * 1024;
+/// Messages of the kernel that are kept of one beat; an error that repeats itself must not fill a recording.
+pub(super) const MESSAGES_MAX: usize = 64;
 /// Groups above a group that are asked for their limit.
 pub(super) const GROUP_DEPTH_MAX: usize = 64;
 

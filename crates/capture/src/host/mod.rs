@@ -5,14 +5,21 @@
 //! Reads `/proc` directly: one read of an open `status` per process and beat, and the rest (name, arguments, user, group)
 //! once per process and again when something changed. Threads of the kernel are read once and then left alone.
 
+mod beat;
+mod details;
 mod error;
 mod filter;
 #[cfg(test)]
 mod fixture;
+mod groups;
+mod kernel_log;
+mod keys;
 mod limits;
 mod proc;
 mod process;
 mod room;
+mod shared;
+mod system;
 mod users;
 
 use std::collections::HashMap;
@@ -20,15 +27,16 @@ use std::fs;
 use std::path::Path;
 
 use formats::{meminfo, status};
-use model::{Bytes, Identity, MachineSample, MemorySample, Pid, ProcessSample, Reading, Why};
+use model::{Bytes, Identity, MachineSample, Pid, ProcessKey, ProcessSample, Reading, Why};
 
 use crate::clock::Clock;
 
-use self::limits::{FILES_KEPT_MAX, FILES_KEPT_SHARE, LOOK_AGAIN_BEATS, PROCESSES_MAX, REFRESH_BEATS};
+use self::limits::{FILES_KEPT_MAX, FILES_KEPT_SHARE, LOOK_AGAIN_BEATS, PROCESSES_MAX, REFRESH_BEATS, ZOMBIES_MAX};
 use self::proc::{Failure, Proc};
-use self::process::{Found, Process};
+use self::process::{Found, Process, Seen, Zombie};
 use self::users::Users;
 
+pub use self::beat::{BeatOptions, BeatSampler};
 pub use self::error::HostError;
 pub use self::filter::Filter;
 
@@ -63,6 +71,8 @@ pub struct HostSampler {
     files_kept: usize,
     files_max: usize,
     losses: HostLosses,
+    zombies: u64,
+    new_zombies: Vec<Zombie>,
 }
 
 #[derive(Debug)]
@@ -75,8 +85,10 @@ struct Known {
 #[derive(Debug)]
 enum State {
     Watched(Process),
-    /// A thread of the kernel, a zombie, or one that does not pass the filter.
+    /// A thread of the kernel, or one that does not pass the filter.
     LeftOut,
+    /// A process that has ended and is not waited for; boxed since there are few.
+    Ended(Box<Zombie>),
 }
 
 impl HostSampler {
@@ -87,18 +99,28 @@ impl HostSampler {
 
     /// Reads the memory of all processes that are asked for. Processes that end meanwhile are counted, not an error.
     pub fn sample(&mut self) -> Result<MachineSample, HostError> {
-        self.list()?;
-        self.beat += 1;
         let at = self.clock.elapsed();
         let vanished = self.losses.vanished;
-        let pids = std::mem::take(&mut self.pids);
-        let mut processes = Vec::with_capacity(self.known.len().min(pids.len()));
-        processes.extend(pids.iter().filter_map(|pid| self.visit(*pid)));
-        self.pids = pids;
-        self.forget();
+        let processes = self.each(|_, process, seen| {
+            let identity = process.identity.clone();
+            ProcessSample { identity, memory: seen.memory }
+        })?;
         let (memory_total, memory_available) = self.machine();
         let vanished = u32::try_from(self.losses.vanished - vanished).unwrap_or(u32::MAX);
         Ok(MachineSample { at, processes, memory_total, memory_available, vanished })
+    }
+
+    /// Visits all processes that are asked for, once, and takes what is wanted of each.
+    fn each<T>(&mut self, take: impl Fn(&mut Proc, &mut Process, &Seen) -> T) -> Result<Vec<T>, HostError> {
+        self.list()?;
+        self.beat += 1;
+        self.new_zombies.clear();
+        let pids = std::mem::take(&mut self.pids);
+        let mut taken = Vec::with_capacity(self.known.len().min(pids.len()));
+        taken.extend(pids.iter().filter_map(|pid| self.visit(*pid, &take)));
+        self.pids = pids;
+        self.forget();
+        Ok(taken)
     }
 
     /// How much memory the control group of a process may still take; missing where no limit is set or none can be seen.
@@ -140,6 +162,8 @@ impl HostSampler {
             files_kept: 0,
             files_max,
             losses: HostLosses::default(),
+            zombies: 0,
+            new_zombies: Vec::new(),
         })
     }
 
@@ -154,17 +178,18 @@ impl HostSampler {
         Ok(())
     }
 
-    fn visit(&mut self, pid: u32) -> Option<ProcessSample> {
+    fn visit<T>(&mut self, pid: u32, take: &impl Fn(&mut Proc, &mut Process, &Seen) -> T) -> Option<T> {
         if pid == self.own {
             return None;
         }
         match self.known.remove(&pid).map(|known| known.state) {
-            Some(State::LeftOut) if !self.due(pid, LOOK_AGAIN_BEATS) => {
-                self.keep(pid, State::LeftOut);
+            Some(state @ (State::LeftOut | State::Ended(_))) if !self.due(pid, LOOK_AGAIN_BEATS) => {
+                self.keep(pid, state);
                 None
             }
-            Some(State::LeftOut) | None => self.discover(pid),
-            Some(State::Watched(process)) => self.follow(pid, process),
+            Some(State::Ended(zombie)) => self.discover(pid, Some(zombie.key), take),
+            Some(State::LeftOut) | None => self.discover(pid, None, take),
+            Some(State::Watched(process)) => self.follow(pid, process, take),
         }
     }
 
@@ -173,11 +198,16 @@ impl HostSampler {
         (self.beat + pid as u64).is_multiple_of(beats)
     }
 
-    fn follow(&mut self, pid: u32, mut process: Process) -> Option<ProcessSample> {
+    fn follow<T>(
+        &mut self,
+        pid: u32,
+        mut process: Process,
+        take: &impl Fn(&mut Proc, &mut Process, &Seen) -> T,
+    ) -> Option<T> {
         let refresh = self.due(pid, REFRESH_BEATS);
         let kept = process.keeps_file();
         match process.read(&mut self.proc, &self.users, refresh) {
-            Ok(memory) if self.filter.passes(&process.identity, self.uid) => Some(self.watch(pid, process, memory)),
+            Ok(seen) if self.filter.passes(&process.identity, self.uid) => Some(self.watch(pid, process, &seen, take)),
             Ok(_) => {
                 self.files_kept -= usize::from(kept);
                 self.keep(pid, State::LeftOut);
@@ -188,12 +218,18 @@ impl HostSampler {
                 drop(process);
                 self.count(failure);
                 // Its number may already belong to another process, which is to be in this sample.
-                if failure == Failure::Gone { self.discover(pid) } else { None }
+                if failure == Failure::Gone { self.discover(pid, None, take) } else { None }
             }
         }
     }
 
-    fn discover(&mut self, pid: u32) -> Option<ProcessSample> {
+    /// `ended` is the zombie that had this number at the last look.
+    fn discover<T>(
+        &mut self,
+        pid: u32,
+        ended: Option<ProcessKey>,
+        take: &impl Fn(&mut Proc, &mut Process, &Seen) -> T,
+    ) -> Option<T> {
         if self.known.len() >= PROCESSES_MAX {
             self.losses.processes_untracked += 1;
             return None;
@@ -204,13 +240,20 @@ impl HostSampler {
             found = process::find(&mut self.proc, &self.users, pid);
         }
         match found {
-            Ok(Found::Process(mut process, memory)) if self.filter.passes(&process.identity, self.uid) => {
+            Ok(Found::Process(mut process, seen)) if self.filter.passes(&process.identity, self.uid) => {
                 if self.files_kept < self.files_max {
                     self.files_kept += 1;
                 } else {
                     process.let_go();
                 }
-                Some(self.watch(pid, process, memory))
+                Some(self.watch(pid, process, &seen, take))
+            }
+            Ok(Found::Zombie(zombie)) => {
+                if ended != Some(zombie.key) && self.new_zombies.len() < ZOMBIES_MAX {
+                    self.new_zombies.push(zombie.clone());
+                }
+                self.keep(pid, State::Ended(Box::new(zombie)));
+                None
             }
             Ok(_) => {
                 self.keep(pid, State::LeftOut);
@@ -223,10 +266,16 @@ impl HostSampler {
         }
     }
 
-    fn watch(&mut self, pid: u32, process: Process, memory: MemorySample) -> ProcessSample {
-        let identity = process.identity.clone();
+    fn watch<T>(
+        &mut self,
+        pid: u32,
+        mut process: Process,
+        seen: &Seen,
+        take: &impl Fn(&mut Proc, &mut Process, &Seen) -> T,
+    ) -> T {
+        let taken = take(&mut self.proc, &mut process, seen);
         self.keep(pid, State::Watched(process));
-        ProcessSample { identity, memory }
+        taken
     }
 
     fn keep(&mut self, pid: u32, state: State) {
@@ -247,13 +296,16 @@ impl HostSampler {
     fn forget(&mut self) {
         let beat = self.beat;
         let mut closed = 0;
+        let mut zombies = 0;
         self.known.retain(|_, known| {
             let listed = known.seen == beat;
+            zombies += u64::from(listed && matches!(known.state, State::Ended(_)));
             closed += usize::from(!listed && matches!(&known.state, State::Watched(process) if process.keeps_file()));
             listed
         });
         debug_assert!(closed <= self.files_kept, "every kept file was counted");
         self.files_kept -= closed;
+        self.zombies = zombies;
     }
 
     /// Closes all kept files and keeps half as many from now on: somebody else needs them.

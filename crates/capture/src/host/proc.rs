@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::limits::{ARGUMENTS_MAX, FILE_MAX, STATUS_BUFFER};
+use super::limits::{ARGUMENTS_MAX, DESCRIPTORS_MAX, FILE_MAX, STATUS_BUFFER};
 
 /// Why a file of a process was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,11 @@ impl Proc {
         self.read_up_to(file, FILE_MAX)
     }
 
+    /// Path of a file of the whole machine.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     /// Opens and reads a whole file of a process.
     pub(super) fn read_named(&mut self, pid: u32, name: &str) -> Result<&[u8], Failure> {
         let file = self.open(pid, name)?;
@@ -66,6 +71,18 @@ impl Proc {
     pub(super) fn arguments(&mut self, pid: u32) -> Result<&[u8], Failure> {
         let file = self.open(pid, "cmdline")?;
         self.read_up_to(&file, ARGUMENTS_MAX)
+    }
+
+    /// Number of open descriptors. Kernels from 6.2 on give it as the size of the directory; on others it is counted, up to
+    /// the bound.
+    pub(super) fn descriptors(&self, pid: u32) -> Result<u64, Failure> {
+        let folder = self.root.join(format!("{pid}/fd"));
+        let size = fs::metadata(&folder).map_err(|error| failure(&error))?.len();
+        if size > 0 {
+            return Ok(size);
+        }
+        let entries = fs::read_dir(folder).map_err(|error| failure(&error))?;
+        Ok(entries.take(DESCRIPTORS_MAX).count() as u64)
     }
 
     /// Reads a file of the whole machine.
@@ -100,7 +117,7 @@ impl Proc {
 }
 
 /// What an error means: a process that ends while it is read shows up as any of several.
-fn failure(error: &io::Error) -> Failure {
+pub(super) fn failure(error: &io::Error) -> Failure {
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
     match (error.raw_os_error(), error.kind()) {

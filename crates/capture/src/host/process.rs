@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use formats::stat::{self, Stat};
 use formats::{cgroup, status};
-use model::{Identity, MemorySample, Pid, ProcessKey, Reading, Why, escaped};
+use model::{Bytes, Identity, MemorySample, Pid, ProcessKey, Reading, Why, escaped};
 
+use super::details::Details;
 use super::proc::{Failure, Proc};
 use super::users::Users;
 
@@ -16,6 +17,8 @@ use super::users::Users;
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) identity: Arc<Identity>,
+    /// What is read of it besides `status`, where that is asked for.
+    pub(super) details: Details,
     /// The name as `status` writes it; a change of it is the sign of an `exec`.
     name: Vec<u8>,
     /// `status`, kept open. It belongs to this very process: once it is gone a read fails, even when another process
@@ -24,19 +27,37 @@ pub(super) struct Process {
 }
 
 /// What a process is, before anything is known of it.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned to")]
 #[derive(Debug)]
 pub(super) enum Found {
     /// A process with memory.
-    Process(Process, MemorySample),
+    Process(Process, Seen),
     /// A thread of the kernel.
     KernelThread,
     /// A process that has ended and is not waited for yet.
-    Zombie,
+    Zombie(Zombie),
 }
 
-/// What the lines of `status` say about a process that is watched already.
+/// A process that has ended and whose parent has not waited for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Zombie {
+    pub(super) key: ProcessKey,
+    pub(super) command: String,
+    pub(super) parent: Reading<Pid>,
+}
+
+/// What the lines of `status` say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) memory: MemorySample,
+    pub(super) virtual_size: Reading<Bytes>,
+    pub(super) state: Reading<u8>,
+    pub(super) parent: Reading<u32>,
+}
+
+/// What they say about a process that is watched already.
 struct Beat {
-    memory: MemorySample,
+    seen: Seen,
     /// Name or user are others than before.
     changed: bool,
     ended: bool,
@@ -52,17 +73,19 @@ pub(super) fn find(proc: &mut Proc, users: &Users, pid: u32) -> Result<Found, Fa
     let identity = identity(proc, users, pid, &file)?;
     let status = status::parse(proc.read(&file)?);
     if ended(&status) {
-        return Ok(Found::Zombie);
+        let parent = status.parent.map(Pid);
+        return Ok(Found::Zombie(Zombie { key: identity.key, command: identity.command, parent }));
     }
-    let memory = status.memory;
+    let seen = seen(&status);
     let name = name(&status).to_vec();
-    Ok(Found::Process(Process { identity: Arc::new(identity), name, status: Some(file) }, memory))
+    let details = Details::default();
+    Ok(Found::Process(Process { identity: Arc::new(identity), details, name, status: Some(file) }, seen))
 }
 
 impl Process {
     /// Reads its memory again; `refresh` asks to look at its identity even where nothing seems to have changed.
     /// [`Failure::Gone`] also means that its number belongs to another process now.
-    pub(super) fn read(&mut self, proc: &mut Proc, users: &Users, refresh: bool) -> Result<MemorySample, Failure> {
+    pub(super) fn read(&mut self, proc: &mut Proc, users: &Users, refresh: bool) -> Result<Seen, Failure> {
         let pid = self.identity.key.pid.0;
         let opened = if self.status.is_some() { None } else { Some(self.open(proc, pid)?) };
         let Some(file) = self.status.as_ref().or(opened.as_ref()) else { return Err(Failure::Gone) };
@@ -75,7 +98,7 @@ impl Process {
             let name = name(&status::parse(proc.read(file)?)).to_vec();
             self.replace(identity, name);
         }
-        Ok(beat.memory)
+        Ok(beat.seen)
     }
 
     /// Whether its file is kept open.
@@ -86,6 +109,7 @@ impl Process {
     /// Closes the file that is kept; the next read opens it again.
     pub(super) fn let_go(&mut self) {
         self.status = None;
+        self.details.let_go();
     }
 
     /// Without a kept file the number alone proves nothing: the start time must be the same.
@@ -98,7 +122,7 @@ impl Process {
     fn beat(&self, text: &[u8]) -> Beat {
         let status = status::parse(text);
         Beat {
-            memory: status.memory,
+            seen: seen(&status),
             changed: name(&status) != self.name || status.uid != self.identity.uid,
             ended: ended(&status),
         }
@@ -154,6 +178,11 @@ fn group(text: Result<&[u8], Failure>) -> (Reading<String>, Option<String>) {
         Err(Failure::Gone) => missing(Why::NotOffered),
         Err(Failure::NoFileFree | Failure::Malformed) => missing(Why::NotRecorded),
     }
+}
+
+const fn seen(status: &status::Status<'_>) -> Seen {
+    let &status::Status { memory, virtual_size, state, parent, .. } = status;
+    Seen { memory, virtual_size, state, parent }
 }
 
 fn name<'a>(status: &status::Status<'a>) -> &'a [u8] {
