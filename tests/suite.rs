@@ -20,9 +20,14 @@ mod targets;
 
 #[path = "suite/contract.rs"]
 mod contract;
+#[path = "suite/faults.rs"]
+mod faults;
 #[path = "suite/hunting.rs"]
 mod hunting;
 #[path = "suite/refusals.rs"]
 mod refusals;
 #[path = "suite/truth.rs"]
 mod truth;
+
+#[path = "reach/mod.rs"]
+mod reach;

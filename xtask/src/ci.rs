@@ -21,15 +21,15 @@ const fn step(name: &'static str, words: &'static str) -> Step {
     Step { name, words, needs: None }
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 8] = [
     step("format", "fmt --all --check"),
     step("clippy", "clippy --workspace --all-targets --quiet -- -D warnings"),
-    step("tests", "test --workspace --no-fail-fast"),
-    // Overflow checks and assertions are off and the code is another: what shares memory with a target runs there too.
-    step(
-        "release",
-        "test --release --no-fail-fast -p leakline -p leakline-capture -p leakline-stacks -p leakline-wire",
-    ),
+    step("tests", "test --workspace --no-fail-fast --exclude leakline"),
+    step("tests of the program", "test -p leakline --bins --no-fail-fast"),
+    // Only builds with debug assertions can die at named places.
+    step("faults", "test -p leakline --test suite faults"),
+    // Real processes, as a user would meet them: optimised, without assertions.
+    step("real processes", "test --release -p leakline --test suite --no-fail-fast"),
     Step { name: "dependencies", words: "deny --offline check bans licenses sources", needs: Some("cargo-deny") },
     step("bench", "run --quiet --release --package bench -- --smoke"),
 ];
