@@ -7,6 +7,7 @@
 
 mod object;
 mod recorded;
+mod sheet;
 mod target;
 
 use std::io::{self, Write};
@@ -14,7 +15,10 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use self::object::Object;
-use crate::{Check, DoctorView, EventView, HuntView, MachineView, ProcessView, RecordingView, SitesView, metrics};
+use crate::{
+    AlertView, Check, DoctorView, EventView, HuntView, MachineView, ProcessView, RecordingView, SheetView, SitesView,
+    metrics,
+};
 
 /// Changes when a key changes its meaning or goes away, not when one is added.
 const SCHEMA: u32 = 1;
@@ -37,6 +41,10 @@ pub enum Document<'a> {
     Event(&'a EventView),
     /// The report of a recording.
     Recording(&'a RecordingView),
+    /// A comparison, an inspection, a state.
+    Sheet(&'a SheetView),
+    /// An alert.
+    Alert(&'a AlertView),
     /// The checks of `doctor`.
     Doctor(&'a DoctorView),
 }
@@ -60,6 +68,8 @@ impl Document<'_> {
             Self::Sites(view) => target::sites(start("attach"), view).value(),
             Self::Event(event) => target::event(start("event"), event).value(),
             Self::Recording(view) => recorded::recording(start("recording"), view).value(),
+            Self::Sheet(view) => sheet::sheet(start(view.document), view).value(),
+            Self::Alert(view) => sheet::alert(start("alert"), view).value(),
             Self::Doctor(view) => doctor(start("doctor"), view).value(),
         }
     }

@@ -37,8 +37,8 @@ pub use plot::Plot;
 pub use span::Span;
 pub use text::Text;
 pub use view::{
-    BalanceView, Check, CheckState, DoctorView, EventView, Excerpt, FindingView, GapView, HuntView, MachineView,
-    NoteView, Outcome, Point, ProcessSeries, ProcessView, RecordingView, Series, Severity, SiteView, SitesView,
-    TargetView,
+    AlertView, BalanceView, Cell, Check, CheckState, DoctorView, EventView, Excerpt, FindingView, GapView, HuntView,
+    MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, RecorderView, RecordingView, Series, Severity,
+    SheetView, SiteView, SitesView, TableView, TargetView,
 };
 pub use wall::WallTime;

@@ -152,6 +152,36 @@ metrics! {
         "Memory that is used for this.";
     UNEXPLAINED = "unexplained_bytes", "UNEXPLAINED", Bytes, "MemTotal − everything that is known",
         "Memory that nothing explains; negative where parts overlap.";
+    // Comparisons, and what is read once of a process or of the machine.
+    NUMBER = "number", "COUNT", Count, "leakline", "How many there are.";
+    BEFORE = "before_bytes", "BEFORE", Bytes, "the first recording", "Its size at the first moment.";
+    AFTER = "after_bytes", "AFTER", Bytes, "the second recording", "Its size at the second moment.";
+    CHANGE = "change_bytes", "CHANGE", Bytes, "both recordings", "By how much it changed; negative where it shrank.";
+    NAME = "name", "NAME", Text, "the kernel", "What it is called.";
+    VALUE = "value", "VALUE", Count, "the kernel", "Its value, in the unit that its name says.";
+    SHARE = "share", "SHARE", Share, "the kernel", "Which part of the whole it is.";
+    ADDRESS = "address", "ADDRESS", Text, "/proc/PID/smaps", "Where the mapping begins.";
+    SIZE = "size_bytes", "SIZE", Bytes, "the kernel", "Its size, touched or not.";
+    HUGE = "huge_bytes", "HUGE", Bytes, "/proc/PID/smaps AnonHugePages", "Memory in huge pages.";
+    DIRTY = "dirty_bytes", "DIRTY", Bytes, "/proc/PID/smaps Private_Dirty + Shared_Dirty",
+        "Memory that was written and is in RAM.";
+    PERMISSIONS = "permissions", "MODE", Text, "/proc/PID/smaps", "Whether it may be read, written, executed, is shared.";
+    MAPPING_KIND = "mapping_kind", "KIND", Text, "/proc/PID/smaps",
+        "What the mapping is: heap, stack, anonymous, file, shared.";
+    PATH = "path", "MAPPING", Text, "/proc/PID/smaps", "The file that is mapped, or the kernel's name for the mapping.";
+    DESCRIPTOR_KIND = "descriptor_kind", "TYPE", Text, "/proc/PID/fd", "What the descriptors are open on.";
+    EXAMPLE = "example", "EXAMPLE", Text, "/proc/PID/fd", "One of them.";
+    SOFT_LIMIT = "soft_limit", "SOFT", Count, "/proc/PID/limits", "The limit that holds now.";
+    HARD_LIMIT = "hard_limit", "HARD", Count, "/proc/PID/limits", "The limit up to which the soft one may be raised.";
+    OWNER = "owner", "OWNER", Text, "the kernel", "User that it belongs to.";
+    ATTACHES = "attaches", "ATTACHES", Count, "/proc/sysvipc/shm", "How many processes have it mapped.";
+    ROWS_LEFT_OUT = "rows_left_out", "LEFT OUT", Count, "leakline", "Rows that exist but are not listed.";
+    // A recorder.
+    GAPS = "gaps", "GAPS", Count, "the recording", "Stretches without samples.";
+    LOST = "samples_lost", "LOST", Count, "the recorder", "Samples that could not be kept.";
+    EVERY = "every_seconds", "EVERY", Seconds, "--every", "Time between two samples that is wanted.";
+    KEPT = "kept_seconds", "KEPT", Seconds, "a clock that does not jump", "Time between two samples that is kept.";
+    CPU_SHARE = "cpu_share", "CPU", Share, "/proc/PID/stat", "Share of one processor that it takes.";
     // An attached process and its sites.
     ALLOCATOR = "allocator", "ALLOCATOR", Text, "the symbols of the target", "Which allocator the target uses.";
     MODE = "mode", "MODE", Text, "leakline", "How calls are recorded: exact means every call.";

@@ -7,6 +7,7 @@ mod doctor;
 mod machine;
 pub(crate) mod phrase;
 mod recorded;
+mod sheet;
 mod sites;
 mod spark;
 mod table;
@@ -15,7 +16,9 @@ use std::io::{self, Write};
 
 use model::Frame;
 
-use crate::{DoctorView, EventView, HuntView, ProcessView, RecordingView, Severity, SiteView, SitesView};
+use crate::{
+    AlertView, DoctorView, EventView, HuntView, ProcessView, RecordingView, Severity, SheetView, SiteView, SitesView,
+};
 
 /// How text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,16 @@ impl Text {
     /// The summary of an attach: what it came to, every site, what was lost, what stays.
     pub fn sites(&self, view: &SitesView, out: &mut dyn Write) -> io::Result<()> {
         sites::summary(*self, view, out)
+    }
+
+    /// A comparison, an inspection, a state.
+    pub fn sheet(&self, view: &SheetView, out: &mut dyn Write) -> io::Result<()> {
+        sheet::sheet(*self, view, out)
+    }
+
+    /// An alert as one line, without a line end.
+    pub fn alert(&self, view: &AlertView) -> String {
+        sheet::alert(*self, view)
     }
 
     /// The report of a recording: findings, curves, the machine, the processes, what happened.

@@ -21,7 +21,15 @@ pub(super) struct Column<Row> {
     pub(super) cell: fn(&Row) -> String,
 }
 
-/// A column that has been filled.
+/// A column with its cells; the fields mean what they mean in [`Column`].
+pub(super) struct Written {
+    pub(super) metric: &'static Metric,
+    pub(super) least: Option<usize>,
+    pub(super) dispensable: u8,
+    pub(super) cells: Vec<String>,
+}
+
+/// A column that has been measured.
 struct Filled {
     cells: Vec<String>,
     right: bool,
@@ -32,15 +40,27 @@ struct Filled {
 
 /// The table as lines, titles first, none wider than `width` as long as the columns that must stay fit.
 pub(super) fn lay_out<Row>(columns: &[Column<Row>], rows: &[&Row], width: usize) -> Vec<String> {
-    let mut filled: Vec<Filled> = columns.iter().map(|column| fill(column, rows)).collect();
+    let cells = |column: &Column<Row>| Written {
+        metric: column.metric,
+        least: column.least,
+        dispensable: column.dispensable,
+        cells: rows.iter().map(|row| (column.cell)(row)).collect(),
+    };
+    lay_out_cells(&columns.iter().map(cells).collect::<Vec<_>>(), width)
+}
+
+/// The same for columns whose cells are written already; all have the same number of them.
+pub(super) fn lay_out_cells(columns: &[Written], width: usize) -> Vec<String> {
+    let rows = columns.first().map_or(0, |column| column.cells.len());
+    let mut filled: Vec<Filled> = columns.iter().map(fill).collect();
     // Columns are left out only where cutting words does not help.
     while least_width(&filled) > width {
         let Some(victim) = most_dispensable(&filled) else { break };
         filled.remove(victim);
     }
     shrink(&mut filled, width);
-    let lines: Vec<String> = (0..=rows.len()).map(|row| line(&filled, row)).collect();
-    debug_assert_eq!(lines.len(), rows.len() + 1, "one line a row and one for the titles");
+    let lines: Vec<String> = (0..=rows).map(|row| line(&filled, row)).collect();
+    debug_assert_eq!(lines.len(), rows + 1, "one line a row and one for the titles");
     lines
 }
 
@@ -86,8 +106,8 @@ fn is_unsafe(character: char) -> bool {
 }
 
 /// All cells of one column and how wide they are. Texts are made safe before they are measured, since escapes are wider.
-fn fill<Row>(column: &Column<Row>, rows: &[&Row]) -> Filled {
-    let cells = rows.iter().map(|row| safe(&(column.cell)(row)));
+fn fill(column: &Written) -> Filled {
+    let cells = column.cells.iter().map(|cell| safe(cell));
     let cells: Vec<String> = std::iter::once(column.metric.title.to_owned()).chain(cells).collect();
     let width = cells.iter().map(|cell| cell.width()).max().unwrap_or(0);
     let least = column.least.unwrap_or(width).min(width);

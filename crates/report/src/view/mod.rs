@@ -2,18 +2,23 @@
 //!
 //! Owns: which facts belong together on a screen. Must not know: how they are written, or how they were found.
 
+mod compare;
 mod doctor;
 mod judged;
 mod machine;
 mod note;
+mod recorder;
 mod recording;
 mod series;
+mod sheet;
 mod sites;
 
 pub use doctor::{Check, CheckState, DoctorView};
 pub use machine::{HuntView, MachineView, ProcessView};
+pub use recorder::{AlertView, RecorderView};
 pub use recording::{BalanceView, FindingView, GapView, NoteView, Point, ProcessSeries, RecordingView, Series};
 pub(crate) use series::used;
+pub use sheet::{Cell, SheetView, TableView};
 pub use sites::{EventView, Excerpt, SiteView, SitesView, TargetView};
 
 /// What a run came to, and with it the exit code.

@@ -2,8 +2,8 @@
 //!
 //! Owns: what must hold of each format. Must not know: how it is written.
 //!
-//! The readers are Python's own `csv` and `xml`, which every Python has, and pyarrow and pandas from PyPI, which are not
-//! everywhere: where a reader is missing its test says so by name, and the test suite lists it.
+//! The readers are Python's own `csv` and `xml`, which every Python has, and `pyarrow` and `pandas` from the package index, which are
+//! not everywhere: where a reader is missing its test says so by name, and the test suite lists it.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ fn read_by_python(module: &str, program: &str, name: &str, content: &[u8]) -> Op
     let python = std::env::var_os("LEAKLINE_TEST_PYTHON").unwrap_or_else(|| "python3".into());
     let probe = Command::new(&python).args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
     if !probe.is_ok_and(|status| status.success()) {
-        println!("not read back: {name}: {} has no module {module}", python.to_string_lossy());
+        eprintln!("not read back: {name}: {} has no module {module}", python.to_string_lossy());
         return None;
     }
     let path = file(name, content);
@@ -120,21 +120,21 @@ fn parquet_is_read_back_by_pyarrow() {
 fn hostile() -> RecordingView {
     const NAME: &str = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>\x1b[2J\n\u{202e}&lt;]]>";
     let mut view = samples::recording();
-    view.host = NAME.to_owned();
+    NAME.clone_into(&mut view.host);
     let mut identity = (*view.processes[0].identity).clone();
-    identity.command = NAME.to_owned();
-    identity.arguments = NAME.to_owned();
+    NAME.clone_into(&mut identity.command);
+    NAME.clone_into(&mut identity.arguments);
     identity.container = Some(NAME.to_owned());
     identity.user = model::Reading::Known(NAME.to_owned());
     view.processes[0].identity = identity.into();
     view.findings[0].process.identity = std::sync::Arc::clone(&view.processes[0].identity);
-    view.findings[0].process.verdict = NAME.to_owned();
-    view.findings[0].process.kind = NAME.to_owned();
+    NAME.clone_into(&mut view.findings[0].process.verdict);
+    NAME.clone_into(&mut view.findings[0].process.kind);
     view.findings[0].process.reasons = vec![NAME.to_owned()];
-    view.events[0].text = NAME.to_owned();
-    view.gaps[0].reason = NAME.to_owned();
+    NAME.clone_into(&mut view.events[0].text);
+    NAME.clone_into(&mut view.gaps[0].reason);
     view.notes = vec![NAME.to_owned()];
-    view.system[0].subject = NAME.to_owned();
+    NAME.clone_into(&mut view.system[0].subject);
     view
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use report::{Document, EventView, metrics};
+use report::{Document, EventView, SheetView, metrics};
 use serde_json::Value;
 
 use super::{golden, samples};
@@ -89,6 +89,19 @@ fn a_report_has_every_fact_of_the_recording() {
 }
 
 #[test]
+fn sheets_have_every_table() {
+    check("inspect.json", Document::Sheet(&samples::sheet()));
+    check("status.json", Document::Sheet(&SheetView::from(&samples::recorder())));
+    let (before, after) = (samples::beat(0), samples::beat(5));
+    check("compare.json", Document::Sheet(&SheetView::compare(("db-7", &before), ("db-7", &after))));
+}
+
+#[test]
+fn an_alert_has_its_evidence_and_the_next_command() {
+    check("alert.json", Document::Alert(&samples::alert()));
+}
+
+#[test]
 fn doctor_has_every_check() {
     check("doctor.json", Document::Doctor(&samples::doctor()));
 }
@@ -120,9 +133,7 @@ fn keys_of(value: &Value, keys: &mut BTreeSet<String>) {
 }
 
 /// These stand above columns; in JSON their parts have keys of their own.
-const ONLY_TITLES: [&str; 13] = [
-    "process_state",
-    "parent",
+const ONLY_TITLES: [&str; 11] = [
     "place",
     "interval",
     "may_leak_blocks",
@@ -142,6 +153,15 @@ fn every_metric_is_shown_somewhere() {
     keys_of(&written(Document::Hunt { view: &hunt, attached: &[sites] }), &mut keys);
     for event in samples::events() {
         keys_of(&written(Document::Event(&event)), &mut keys);
+    }
+    let (status, compared) =
+        (SheetView::from(&samples::recorder()), SheetView::compare(("a", &samples::beat(0)), ("a", &samples::beat(1))));
+    let mut cut = samples::sheet();
+    let again = cut.tables[3].rows[0].clone();
+    cut.tables[3].row(again);
+    cut.tables[3].truncate(1);
+    for sheet in [&cut, &status, &compared] {
+        keys_of(&written(Document::Sheet(sheet)), &mut keys);
     }
     keys_of(&written(Document::Recording(&samples::every_series())), &mut keys);
     for metric in metrics::ALL {

@@ -12,10 +12,11 @@ use model::{
     MemorySample, ModuleName, Moment, Pid, ProcessFigures, ProcessKey, ProcessMetric, ProcessReading, Reading,
     SiteCounts, Source, SourceLine, SourceSample, StackId, SystemSample, Tally, Why,
 };
+use report::metrics::Metric;
 use report::{
-    BalanceView, Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, FindingView, GapView, HuntView,
-    MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, Rate, RecordingView, Series, Severity,
-    SiteTotals, SiteView, SitesView, TargetView, WallTime, metrics,
+    AlertView, BalanceView, Cell, Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, FindingView, GapView,
+    HuntView, MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, Rate, RecorderView, RecordingView,
+    Series, Severity, SheetView, SiteTotals, SiteView, SitesView, TableView, TargetView, WallTime, metrics,
 };
 
 const MIB: u64 = 1 << 20;
@@ -206,22 +207,100 @@ pub(crate) fn every_series() -> RecordingView {
         figures.set(metric, Reading::Known(1));
     }
     view.processes = vec![ProcessSeries::new(leaking().identity, &[(minute(0), figures)])];
-    let pressure = (Source::Pressure, "memory", "some.avg10", 1);
+    let figure = |(subject, name): (&str, &str)| Figure {
+        key: FigureKey { subject: subject.into(), name: name.into() },
+        value: Reading::Known(1),
+    };
     let names = ["MemTotal", "MemAvailable", "MemFree", "Buffers", "Cached", "Shmem", "Slab", "SwapTotal", "SwapFree"];
-    let meminfo = names.map(|name| (Source::Meminfo, "", name, 1));
-    let mut sample = SystemSample::default();
-    for (source, subject, name, value) in meminfo.into_iter().chain([pressure]) {
-        let figure =
-            Figure { key: FigureKey { subject: subject.into(), name: name.into() }, value: Reading::Known(value) };
-        sample.sources.push(SourceSample { source, figures: Reading::Known(vec![figure]) });
-    }
-    // One source at a time, since a sample has each of them once.
-    view.system = sample
-        .sources
-        .into_iter()
-        .flat_map(|source| Series::of_system(&[(minute(0), SystemSample { sources: vec![source] })]))
-        .collect();
+    let meminfo = names.map(|name| figure(("", name))).to_vec();
+    let pressure = vec![figure(("memory", "some.avg10"))];
+    let source = |source, figures| SourceSample { source, figures: Reading::Known(figures) };
+    let sources = vec![source(Source::Meminfo, meminfo), source(Source::Pressure, pressure)];
+    view.system = Series::of_system(&[(minute(0), SystemSample { sources })]);
     view
+}
+
+/// One of every column that a sheet may have.
+pub(crate) fn sheet() -> SheetView {
+    let mib = |mib: u64| Cell::Bytes(Reading::Known(Bytes(mib * MIB)));
+    let table = |key, title: &str, cells: Vec<(&'static Metric, Cell)>| {
+        let columns: Vec<&Metric> = cells.iter().map(|(metric, _)| *metric).collect();
+        let mut table = TableView::new(key, title, &columns);
+        table.row(cells.into_iter().map(|(_, cell)| cell).collect());
+        table
+    };
+    let mappings = vec![
+        (&metrics::ADDRESS, Cell::text("7f00deadb000")),
+        (&metrics::SIZE, mib(8)),
+        (&metrics::RSS, mib(2)),
+        (&metrics::DIRTY, mib(1)),
+        (&metrics::HUGE, mib(0)),
+        (&metrics::PERMISSIONS, Cell::text("rw-p")),
+        (&metrics::MAPPING_KIND, Cell::text("heap")),
+        (&metrics::PATH, Cell::text("/tmp/\x1b[2J\nname")),
+    ];
+    let descriptors = vec![
+        (&metrics::DESCRIPTOR_KIND, Cell::text("socket")),
+        (&metrics::NUMBER, Cell::count(17)),
+        (&metrics::EXAMPLE, Cell::text("socket:[4711]")),
+    ];
+    let limits = vec![
+        (&metrics::NAME, Cell::text("open files")),
+        (&metrics::SOFT_LIMIT, Cell::count(1024)),
+        (&metrics::HARD_LIMIT, Cell::count(u64::MAX)),
+        (&metrics::SHARE, Cell::Share(Reading::Known(0.0166))),
+        (&metrics::VALUE, Cell::Count(Reading::Missing(GONE))),
+    ];
+    let shared = vec![
+        (&metrics::OWNER, Cell::text("alice")),
+        (&metrics::ATTACHES, Cell::count(2)),
+        (&metrics::PARENT, Cell::count(1)),
+        (&metrics::PROCESS_STATE, Cell::text("Z")),
+    ];
+    SheetView {
+        document: "inspect",
+        title: "process 1234 (billing-server)".to_owned(),
+        tables: vec![
+            table("mappings", "Mappings", mappings),
+            table("descriptors_by_type", "Descriptors", descriptors),
+            table("limits", "Limits", limits),
+            table("shared", "Shared memory", shared),
+        ],
+        notes: vec!["PSS could not be read (needs CAP_SYS_PTRACE)".to_owned()],
+    }
+}
+
+/// A recorder that runs.
+pub(crate) fn recorder() -> RecorderView {
+    RecorderView {
+        place: "/var/lib/leakline/db-7".to_owned(),
+        running: Some(Pid(4242)),
+        from: minute(0),
+        to: minute(120),
+        beats: 1441,
+        gaps: 1,
+        lost: 0,
+        size: Reading::Known(Bytes(3 * MIB)),
+        wanted: Reading::Known(seconds(5.0)),
+        kept: Reading::Known(seconds(5.01)),
+        own_memory: Reading::Known(Bytes(9 * MIB)),
+        own_cpu: Reading::Known(0.0021),
+        notes: Vec::new(),
+    }
+}
+
+/// An alert about a process whose name has a line end.
+pub(crate) fn alert() -> AlertView {
+    AlertView {
+        at: minute(5),
+        host: "db-7".to_owned(),
+        rule: "growth".to_owned(),
+        severity: model::Severity::Warning,
+        subject: "web\n (7)".to_owned(),
+        evidence: "+10 % in 1 h".to_owned(),
+        next_command: "leakline attach 7".to_owned(),
+        raised: true,
+    }
 }
 
 /// Minutes after 2026-11-21 06:00 UTC.

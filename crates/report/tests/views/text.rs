@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use report::{CheckState, EventView, HuntView, Outcome, Severity, Text};
+use report::{CheckState, EventView, HuntView, Outcome, Severity, SheetView, Text};
 
 use super::{golden, samples};
 
@@ -57,6 +57,15 @@ fn a_report_of_a_recording_fits_the_width() {
     let view = samples::recording();
     check("recording-120.txt", |out| Text { width: 120, colour: false }.recording(&view, out));
     check("recording-60.txt", |out| Text { width: 60, colour: false }.recording(&view, out));
+}
+
+#[test]
+fn sheets_fit_the_width() {
+    let (before, after) = (samples::beat(0), samples::beat(5));
+    let compared = SheetView::compare(("db-7", &before), ("db-7", &after));
+    check("inspect-100.txt", |out| Text { width: 100, colour: false }.sheet(&samples::sheet(), out));
+    check("compare-80.txt", |out| USUAL.sheet(&compared, out));
+    check("status-80.txt", |out| USUAL.sheet(&SheetView::from(&samples::recorder()), out));
 }
 
 #[test]
