@@ -118,7 +118,7 @@ impl Machine {
         for process in &mut self.processes {
             if chance.below(10) == 0 {
                 let mut add = |metric, step: u64| {
-                    process.figures.set(metric, process.figures.get(metric).map(|value| value + step))
+                    process.figures.set(metric, process.figures.get(metric).map(|value| value + step));
                 };
                 add(ProcessMetric::CpuTime, 10 * chance.below(20));
                 add(ProcessMetric::MinorFaults, chance.below(100));

@@ -37,7 +37,7 @@ pub(crate) enum Found<'a> {
 pub(crate) fn put(out: &mut Vec<u8>, kind: u8, payload: &[u8], compress_from: usize) {
     debug_assert!(kind & COMPRESSED == 0, "this bit says that a block is compressed");
     debug_assert!(payload.len() <= limits::BLOCK_BYTES, "a reader would take it for damaged");
-    let packed = (payload.len() >= compress_from).then(|| miniz_oxide::deflate::compress_to_vec(payload, LEVEL));
+    let packed = (payload.len() >= compress_from).then(|| pack(payload));
     match packed.filter(|packed| packed.len() < payload.len()) {
         Some(packed) => frame(out, kind | COMPRESSED, &packed),
         None => frame(out, kind, payload),
@@ -75,13 +75,18 @@ pub(crate) fn take<'a>(bytes: &'a [u8], work: &mut usize) -> Option<(Block<'a>, 
     if checksum(kind, length, stored) != u32::from_le_bytes(crc) {
         return None;
     }
-    let payload = if kind & COMPRESSED == 0 {
-        Cow::Borrowed(stored)
-    } else {
-        let unpacked = miniz_oxide::inflate::decompress_to_vec_with_limit(stored, limits::BLOCK_BYTES);
-        Cow::Owned(unpacked.ok()?)
-    };
+    let payload = if kind & COMPRESSED == 0 { Cow::Borrowed(stored) } else { Cow::Owned(unpack(stored)?) };
     Some((Block { kind: kind & !COMPRESSED, payload }, HEAD + stored.len()))
+}
+
+/// Bytes compressed.
+pub(crate) fn pack(bytes: &[u8]) -> Vec<u8> {
+    miniz_oxide::deflate::compress_to_vec(bytes, LEVEL)
+}
+
+/// Bytes unpacked; none where they are not what [`pack`] makes, or more than a block may have.
+pub(crate) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    miniz_oxide::inflate::decompress_to_vec_with_limit(packed, limits::BLOCK_BYTES).ok()
 }
 
 /// All blocks of a file after its head, and what stands between them.

@@ -44,6 +44,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
+    #[cfg(test)]
     pub(crate) const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

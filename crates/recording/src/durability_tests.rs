@@ -38,7 +38,9 @@ fn log(beats: usize) -> (Vec<u8>, Vec<Beat>) {
     let (memory, mut machine) = (Memory::default(), Machine::new(11, 4));
     let mut writer = recorder(&memory, Options { segment_every: Duration::MAX, ..Options::default() });
     let appended: Vec<Beat> = (0..beats).map(|_| machine.beat(1000)).collect();
-    appended.iter().for_each(|beat| writer.append(beat).unwrap());
+    for beat in &appended {
+        writer.append(beat).unwrap();
+    }
     (memory.file("00000001.log"), appended)
 }
 
@@ -192,7 +194,7 @@ fn forged_blocks_are_met_with_composure() {
         let blocks: Vec<(u8, Vec<u8>)> = crate::block::scan(&bytes[16..])
             .filter_map(|found| match found {
                 crate::block::Found::Sound(_, block) => Some((block.kind, block.payload.into_owned())),
-                _ => None,
+                crate::block::Found::Damage(_) | crate::block::Found::Tail(_) => None,
             })
             .collect();
         assert!(blocks.len() > 10);
@@ -297,7 +299,9 @@ fn a_deleted_directory_is_made_anew() {
     (0..10).for_each(|_| writer.append(&machine.beat(1000)).unwrap());
     fs::remove_dir_all(&scratch.0).unwrap();
     let rest: Vec<Beat> = (0..5).map(|_| machine.beat(1000)).collect();
-    rest.iter().for_each(|beat| writer.append(beat).unwrap());
+    for beat in &rest {
+        writer.append(beat).unwrap();
+    }
     let recording = Recording::open(&scratch.0).unwrap();
     let found: Vec<Beat> = recording.beats(ALL).collect();
     assert_eq!(

@@ -110,8 +110,9 @@ impl Output for MemoryFile {
     }
 }
 
+/// A recorder that seals in the foreground, so that its tests do not depend on how busy the machine is.
 pub(crate) fn recorder(memory: &Memory, options: Options) -> Recorder {
-    Recorder::open_in(Box::new(memory.clone()), options).unwrap()
+    Recorder::open_in(Box::new(memory.clone()), Options { in_background: false, ..options }).unwrap()
 }
 
 pub(crate) fn reader(memory: &Memory) -> Recording {
@@ -453,4 +454,26 @@ fn a_directory_of_somebody_else_is_not_recorded_into() {
     let error = Recorder::open_in(Box::new(memory.clone()), Options::default()).map(|_| ()).unwrap_err();
     assert_eq!(error, Error::NotEmpty { place: "memory".to_owned(), found: "thesis.tex".to_owned() });
     assert_eq!(memory.names(), ["thesis.tex"]);
+}
+
+#[test]
+fn sealing_in_the_background_comes_to_an_end() {
+    let (memory, mut machine) = (Memory::default(), Machine::new(3, 5));
+    let options = Options { segment_every: Duration::from_secs(50), ..Options::default() };
+    let mut writer = Recorder::open_in(Box::new(memory.clone()), options).unwrap();
+    let mut appended = Vec::new();
+    let mut sealed = 0;
+    for _ in 0..500 {
+        appended.push(machine.beat(1000));
+        writer.append(appended.last().unwrap()).unwrap();
+        sealed += writer.maintain().unwrap().sealed;
+        check_same(
+            &reader(&memory).beats(ALL).skip(appended.len() - 1).collect::<Vec<_>>(),
+            &appended[appended.len() - 1..],
+        );
+    }
+    assert!(sealed > 0, "some were sealed on the way");
+    writer.seal().unwrap();
+    check_same(&reader(&memory).beats(ALL).collect::<Vec<_>>(), &appended);
+    assert!(memory.names().iter().all(|name| name.ends_with(".segment")), "{:?}", memory.names());
 }

@@ -45,7 +45,10 @@ pub(crate) struct Columns {
 /// The changes of one row in one column.
 #[derive(Debug)]
 pub(crate) struct Series {
-    pub(crate) bytes: Vec<u8>,
+    /// Beats since the change before, of each change.
+    pub(crate) gaps: Vec<u8>,
+    /// Tokens of each change; apart from the gaps, since each kind compresses better among its own.
+    pub(crate) tokens: Vec<u8>,
     /// As the log tells it, anew from each key frame.
     input: Tracker,
     epoch: u32,
@@ -58,7 +61,7 @@ pub(crate) struct Series {
 impl Series {
     const fn new(column: u8) -> Self {
         let start = start_of(column);
-        Self { bytes: Vec::new(), input: start, epoch: 0, output: start, beat: 0 }
+        Self { gaps: Vec::new(), tokens: Vec::new(), input: start, epoch: 0, output: start, beat: 0 }
     }
 
     fn set(&mut self, column: u8, beat: u32, cell: Cell) {
@@ -66,8 +69,8 @@ impl Series {
             return;
         }
         debug_assert!(beat >= self.beat, "beats come in order");
-        put_number(&mut self.bytes, u64::from(beat - self.beat));
-        self.output.put(&mut self.bytes, cell, quantum_of(column));
+        put_number(&mut self.gaps, u64::from(beat - self.beat));
+        self.output.put(&mut self.tokens, cell, quantum_of(column));
         self.beat = beat;
     }
 }
