@@ -2,6 +2,9 @@
 //!
 //! Owns: names, defaults, help. Must not know: what a command does with them; what a value may be is in `values`.
 
+mod recorder;
+mod reports;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +13,12 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use model::{Bytes, Pid};
 
+use crate::failure::Failure;
+use crate::settings::{self, Environment, Settings};
 use crate::values::{self, AttachChoice};
+
+pub(crate) use self::recorder::{Clean, Existing, Record, Status};
+pub(crate) use self::reports::{Export, Looks, Part, Plot, Report, Tables};
 
 /// From a machine that leaks memory to the line that leaks, on running processes.
 #[derive(Debug, Parser)]
@@ -18,6 +26,9 @@ use crate::values::{self, AttachChoice};
 pub(crate) struct Flags {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Take options that are not given here from this file [default: leakline/leakline.toml in `$XDG_CONFIG_HOME` or /etc]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Configuration")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// What to do.
@@ -32,6 +43,22 @@ pub(crate) enum Command {
     /// Hook the allocator of a running process and show the stacks whose blocks are not freed
     #[command(after_help = EXIT_STATUS)]
     Attach(Attach),
+    /// Sample all processes and the machine until stopped, and keep it
+    Record(Record),
+    /// Say whether a recorder is at work, what it has recorded and what it costs
+    Status(Status),
+    /// End the recorder
+    Stop(Existing),
+    /// Remove a recording
+    Clean(Clean),
+    /// Say of a recording who grew, since when, of what kind, and how the machine was
+    #[command(after_help = EXIT_STATUS)]
+    Report(Report),
+    /// Draw the curves of a recording
+    #[command(after_help = EXIT_STATUS)]
+    Plot(Plot),
+    /// Write every sample of a recording for other tools
+    Export(Export),
     /// Say what works on this machine and for a process, what does not, and the command that would change it
     Doctor(Doctor),
     /// Write the manual page of leakline or of one of its commands
@@ -122,7 +149,7 @@ pub(crate) struct Doctor {
 #[derive(Debug, Args)]
 pub(crate) struct Man {
     /// The command whose page is written; without it, the page of leakline itself
-    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "doctor"])]
+    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "record", "status", "stop", "clean", "report", "plot", "export", "doctor"])]
     pub(crate) page: Option<String>,
 }
 
@@ -193,11 +220,46 @@ const EXPIRE_DEFAULT: Duration = Duration::from_secs(10);
 const EXIT_STATUS: &str = "Exit status: 0 nothing was found (or the reader of the output went away), \
      1 a leak was found, 2 it could not be judged, or the command was not understood.";
 
-/// Reads the command line; for `--help`, `--version` and bad usage clap's own error says what to print and how to end.
-pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Flags, clap::Error> {
-    let flags = Flags::from_arg_matches(&table().try_get_matches_from(arguments)?)?;
+/// Why a command line was not understood.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// For `--help`, `--version` and bad usage clap's own error says what to print and how to end.
+    Usage(clap::Error),
+    /// The configuration is at fault.
+    Settings(Failure),
+}
+
+/// Reads the command line, and takes what is not on it from the environment and the configuration file.
+pub(crate) fn parse(arguments: &[OsString], environment: Environment<'_>) -> Result<(Flags, Settings), Refused> {
+    let named = settings::named_on(arguments);
+    let settings = Settings::load(named.as_deref(), environment);
+    // Bad usage is said first: a broken file is no reason to withhold `--help`.
+    let plain = understand(table(), arguments);
+    if let Err(error) = &plain
+        && !is_incomplete(error)
+    {
+        return plain.map(|flags| (flags, Settings::default())).map_err(Refused::Usage);
+    }
+    let settings = settings.map_err(Refused::Settings)?;
+    settings.check(is_known).map_err(Refused::Settings)?;
+    let mut origins = Vec::new();
+    let table = configured(table(), &settings, environment, &mut origins);
+    match (understand(table, arguments), plain) {
+        (Ok(flags), _) => Ok((flags, settings)),
+        (Err(error), Ok(_)) => Err(Refused::Settings(misconfigured(&error, &origins))),
+        (Err(error), Err(_)) => Err(Refused::Usage(error)),
+    }
+}
+
+fn understand(table: clap::Command, arguments: &[OsString]) -> Result<Flags, clap::Error> {
+    let flags = Flags::from_arg_matches(&table.try_get_matches_from(arguments)?)?;
     check_combination(&flags.command)?;
     Ok(flags)
+}
+
+/// Whether the configuration may supply what is missing.
+fn is_incomplete(error: &clap::Error) -> bool {
+    matches!(error.kind(), clap::error::ErrorKind::MissingRequiredArgument | clap::error::ErrorKind::ValueValidation)
 }
 
 /// The table. A negative number is a value like any other, so that it is refused as one, by the option's own words.
@@ -207,6 +269,59 @@ fn table() -> clap::Command {
         if takes_values { argument.allow_negative_numbers(true) } else { argument }
     };
     Flags::command().mut_subcommands(|command| command.mut_args(negative))
+}
+
+/// The table with the defaults that the environment and the configuration give; `origins` says which option has which.
+fn configured(
+    table: clap::Command,
+    settings: &Settings,
+    environment: Environment<'_>,
+    origins: &mut Vec<(String, String)>,
+) -> clap::Command {
+    table.mut_subcommands(|command| {
+        let name = command.get_name().to_owned();
+        command.mut_args(|argument| {
+            let Some(option) = option_of(&argument).map(str::to_owned) else { return argument };
+            match settings.find(&name, &option, environment) {
+                Some(found) => {
+                    origins.push((option, found.origin));
+                    argument.default_values(found.values.into_iter().map(clap::builder::OsStr::from))
+                }
+                None => argument,
+            }
+        })
+    })
+}
+
+/// The name under which an option can be configured.
+fn option_of(argument: &clap::Arg) -> Option<&str> {
+    argument.get_long().filter(|_| !argument.is_hide_set()).filter(|name| !matches!(*name, "help" | "config"))
+}
+
+/// Whether there is such an option (anywhere where no command is named), or such a command.
+fn is_known(section: &str, key: Option<&str>) -> bool {
+    let has = |command: &clap::Command, key: &str| command.get_arguments().any(|found| option_of(found) == Some(key));
+    let table = table();
+    match (section, key) {
+        ("", Some(key)) => table.get_subcommands().any(|command| has(command, key)),
+        (section, None) => table.find_subcommand(section).is_some(),
+        (section, Some(key)) => table.find_subcommand(section).is_some_and(|command| has(command, key)),
+    }
+}
+
+fn misconfigured(error: &clap::Error, origins: &[(String, String)]) -> Failure {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    let is_named = |option: &str| first.contains(&format!("'--{option} ")) || first.contains(&format!("'--{option}'"));
+    let named: Vec<_> =
+        origins.iter().filter(|(option, _)| is_named(option)).map(|(_, origin)| origin.as_str()).collect();
+    let all = || origins.iter().map(|(_, origin)| origin.as_str()).collect();
+    let mut origins: Vec<_> = if named.is_empty() { all() } else { named };
+    // One variable may be the option of several commands.
+    origins.sort_unstable();
+    origins.dedup();
+    Failure::with_hint(first, format!("this comes from {}", origins.join(", ")))
 }
 
 /// What no single value shows: a window in which nothing can happen.
@@ -220,7 +335,19 @@ fn check_combination(command: &Command) -> Result<(), clap::Error> {
         Command::Attach(Attach { window: Some(window), sites, .. }) => {
             (*window, "--for", sites.expire_within(Some(*window)), "--expire")
         }
-        Command::Attach(_) | Command::Watch(_) | Command::Doctor(_) | Command::Man(_) | Command::Completions(_) => {
+        Command::Record(Record { window: Some(window), every, .. }) => (*window, "--for", *every, "--every"),
+        Command::Attach(_)
+        | Command::Watch(_)
+        | Command::Record(_)
+        | Command::Status(_)
+        | Command::Stop(_)
+        | Command::Clean(_)
+        | Command::Report(_)
+        | Command::Plot(_)
+        | Command::Export(_)
+        | Command::Doctor(_)
+        | Command::Man(_)
+        | Command::Completions(_) => {
             return Ok(());
         }
     };
@@ -269,9 +396,24 @@ mod tests {
     /// The command line as it was understood, or the error's first line and exit code.
     #[track_caller]
     fn check(line: &str, wanted: &str) {
-        let found = match parse(words(line)) {
-            Ok(flags) => format!("{:?}", flags.command),
-            Err(error) => format!("exit {}: {}", error.exit_code(), error.to_string().lines().next().unwrap_or("")),
+        check_with(line, "", &[], wanted);
+    }
+
+    /// The same with a configuration file and variables.
+    #[track_caller]
+    fn check_with(line: &str, file: &str, variables: &[(&str, &str)], wanted: &str) {
+        let path = std::env::temp_dir().join(format!("leakline-flags-{}-{}.toml", std::process::id(), file.len()));
+        std::fs::write(&path, file).expect("it has room");
+        let environment = |name: &str| {
+            let named = (name == "LEAKLINE_CONFIG").then(|| path.clone().into_os_string());
+            named.or_else(|| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+        };
+        let found = match parse(&words(line), &environment) {
+            Ok((flags, _)) => format!("{:?}", flags.command),
+            Err(Refused::Usage(error)) => {
+                format!("exit {}: {}", error.exit_code(), error.to_string().lines().next().unwrap_or(""))
+            }
+            Err(Refused::Settings(failure)) => format!("{failure:?}").replace(&path.display().to_string(), "FILE"),
         };
         assert!(found.contains(wanted), "{line}: wanted {wanted}, found {found}");
     }
@@ -295,6 +437,79 @@ mod tests {
         check("attach 42 --expire 2 --depth 30 --top 5", "expire: Some(2s), depth: 30, top: 5");
         check("attach 42 --stop-after 1000 --max-sites 100 --plain", "stop_after: Some(1000)");
         check("attach 42 --debug-dir /a --debug-dir /b --debug-file x.debug", r#"debug_dir: ["/a", "/b"]"#);
+    }
+
+    #[test]
+    fn a_recorder_needs_no_arguments() {
+        check(
+            "record",
+            "output: None, every: 5s, window: None, background: false, keep_for: None, max_size: Bytes(1073741824)",
+        );
+        check(
+            "record -o /a --every 1 --for 2h --background --max-size 64M --keep-for 7d",
+            "background: true, keep_for: Some(604800s)",
+        );
+        check("status web1 --json", r#"recording: Some("web1")"#);
+        check("stop --data-dir /d", r#"data_dir: Some("/d")"#);
+        check("clean -y", "yes: true");
+        check("record --every 0", "exit 2: error: invalid value '0' for '--every <DURATION>'");
+        check("record --for -1", "exit 2: error: invalid value '-1' for '--for <DURATION>': needed: a positive");
+        check("record --for 2 --every 5", "exit 2: error: --for is 2 s and --every is 5 s");
+        check("record --max-size 1k", "exit 2: error: invalid value '1k' for '--max-size <SIZE>': at least 8 MiB");
+    }
+
+    #[test]
+    fn a_report_is_of_a_part_in_some_form() {
+        check(
+            "report",
+            "recording: None, place: Place { data_dir: None } }, part: Part { pid: [], name: None, since: None",
+        );
+        check(
+            "report web1 --since 2h --until 2026-11-21 --top 3 --pid 7 --html a.html --csv out",
+            "since: Some(Before(7200s))",
+        );
+        check("plot web1 -o a.svg --log --dark", r#"looks: Looks { dark: true, log: true }, output: Some("a.svg")"#);
+        check("export /r --parquet p.parquet", r#"parquet: Some("p.parquet")"#);
+        check(
+            "report --since 2026-11-31",
+            "exit 2: error: invalid value '2026-11-31' for '--since <TIME>': needed: a date",
+        );
+    }
+
+    #[test]
+    fn options_come_from_the_command_line_then_the_environment_then_the_file() {
+        let file = "data-dir = '/d'\n[record]\nevery = 7\nbackground = true\nmax-size = '16M'\n";
+        check_with(
+            "record",
+            file,
+            &[],
+            "every: 7s, window: None, background: true, keep_for: None, max_size: Bytes(16777216)",
+        );
+        check_with("record", file, &[], r#"data_dir: Some("/d")"#);
+        check_with("record", file, &[("LEAKLINE_EVERY", "8s")], "every: 8s");
+        check_with("record --every 9", file, &[("LEAKLINE_EVERY", "8s")], "every: 9s");
+        check_with("watch", file, &[], "every: 1s");
+        check_with("status", file, &[], r#"data_dir: Some("/d")"#);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_refused_with_its_origin() {
+        let file = "[record]\nevery = 0\n";
+        check_with(
+            "record",
+            file,
+            &[],
+            r#"needed: a duration greater than zero", hint: Some("this comes from FILE (key record.every)")"#,
+        );
+        check_with("record --every 5", file, &[], "every: 5s");
+        check_with("status", file, &[], "Status");
+        check_with("record", "", &[("LEAKLINE_EVERY", "x")], r#"hint: Some("this comes from LEAKLINE_EVERY")"#);
+        check_with("record", "", &[("LEAKLINE_RECORD_FOR", "1")], "this comes from LEAKLINE_RECORD_FOR");
+        check_with("record", "evry = 1", &[], "FILE: the key evry is unknown");
+        check_with("record", "[record]\ndetached = true", &[], "FILE: the key record.detached is unknown");
+        check_with("record", "[record", &[], "FILE:1: ");
+        check_with("--help", "[record", &[], "exit 0");
+        check_with("record --evry", "[record", &[], "exit 2: error: unexpected argument '--evry'");
     }
 
     #[test]
@@ -338,7 +553,9 @@ mod tests {
     #[test]
     fn the_default_threshold_leaves_time_to_see_an_expiry() {
         for (line, wanted) in [("attach 1", 10_000), ("attach 1 --for 3", 1_000), ("attach 1 --for 3 -e 2", 2_000)] {
-            let Ok(Flags { command: Command::Attach(attach) }) = parse(words(line)) else { panic!("{line}") };
+            let Ok((Flags { command: Command::Attach(attach), .. }, _)) = parse(&words(line), &|_| None) else {
+                panic!("{line}")
+            };
             assert_eq!(attach.sites.expire_within(attach.window).as_millis(), wanted, "{line}");
         }
     }

@@ -46,3 +46,25 @@ pub(crate) const EVENTS_WAITING_MAX: usize = 1024;
 
 const _: () = assert!(SUSPECTS_AUTO <= SUSPECTS_MAX, "auto must not attach to more than a user may ask for");
 const _: () = assert!(ATTACH_BEAT_MIN.as_millis() <= ATTACH_BEAT.as_millis(), "the shortest beat is the shortest");
+/// A configuration file is a page long; one of this size is another file.
+pub(crate) const SETTINGS_BYTES: u64 = 256 << 10;
+/// Beats over which it is judged whether sampling keeps its pace: one minute at the usual beat.
+pub(crate) const PACE_BEATS: usize = 12;
+/// The log of a recorder in the background is begun anew beyond this size; the one before is kept.
+pub(crate) const LOG_BYTES: u64 = 1 << 20;
+/// What is read of a state file or of the words of a process that we started.
+pub(crate) const WORDS_BYTES: u64 = 64 << 10;
+/// How long `stop` waits for a recorder to seal its recording.
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// How often it looks.
+pub(crate) const STOP_SLICE: Duration = Duration::from_millis(20);
+/// A recording that may have less could not hold two segments.
+pub(crate) const ROOM_MIN: u64 = 8 << 20;
+/// Points of one curve: more than a screen has columns, and each costs memory for every process of a recording.
+pub(crate) const POINTS_MAX: usize = 720;
+/// Events that a report is made from; its views show the severe ones and as many others as fit.
+pub(crate) const EVENTS_MAX: usize = 100_000;
+/// A process with fewer samples is not judged: no trend could be told, and thousands of them come and go.
+pub(crate) const JUDGED_BEATS_MIN: u64 = 4;
+/// Curves in one plot on a terminal.
+pub(crate) const PLOT_LINES: usize = 5;

@@ -159,7 +159,9 @@ mod tests {
     #[track_caller]
     fn check(answer: impl FnOnce(&mut Ranking<'_>, &mut Events) -> bool, goes_on: bool) {
         let line = ["leakline", "watch", "--pid", "1"];
-        let Ok(Flags { command: Command::Watch(flags) }) = Flags::try_parse_from(line) else { panic!("good usage") };
+        let Ok(Flags { command: Command::Watch(flags), .. }) = Flags::try_parse_from(line) else {
+            panic!("good usage")
+        };
         let (signals, _written) = UnixStream::pair().expect("a stream");
         let mut events = Events::fed_by(signals, Schedule::new(flags.every, None));
         let machine = Machine::new(&flags.filter, None).expect("process 1 is always there");

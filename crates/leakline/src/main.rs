@@ -5,6 +5,7 @@
 
 mod attach;
 mod attached;
+mod background;
 mod doctor;
 mod failure;
 mod flags;
@@ -12,26 +13,38 @@ mod hunt;
 mod limits;
 mod live;
 mod machine;
+mod manage;
 mod names;
 mod output;
+mod pace;
 mod pending;
+mod place;
+mod record;
+mod replay;
+mod reports;
 mod session;
+mod settings;
+mod state;
+mod status;
 mod values;
 mod watch;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
 use report::Outcome;
 
 use crate::failure::Failure;
-use crate::flags::Command;
+use crate::flags::{Command, Refused};
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let flags = match flags::parse(std::env::args_os()) {
-        Ok(flags) => flags,
-        Err(error) => return end_of_usage(&error),
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let (flags, _settings) = match flags::parse(&arguments, &|name| std::env::var_os(name)) {
+        Ok(understood) => understood,
+        Err(Refused::Usage(error)) => return end_of_usage(&error),
+        Err(Refused::Settings(failure)) => return end_of_failure(&failure),
     };
     match run(&flags.command) {
         Ok(outcome) => ExitCode::from(outcome.exit_code()),
@@ -44,6 +57,13 @@ fn run(command: &Command) -> Result<Outcome, Failure> {
         Command::Hunt(flags) => hunt::run(flags),
         Command::Watch(flags) => watch::run(flags),
         Command::Attach(flags) => attach::run(flags),
+        Command::Record(flags) => record::run(flags),
+        Command::Status(flags) => status::run(flags),
+        Command::Stop(flags) => manage::stop(flags),
+        Command::Clean(flags) => manage::clean(flags),
+        Command::Report(flags) => reports::report(flags),
+        Command::Plot(flags) => reports::plot(flags),
+        Command::Export(flags) => reports::export(flags),
         Command::Doctor(flags) => doctor::run(flags),
         Command::Man(flags) => write_out(&flags::manual(flags.page.as_deref())?),
         Command::Completions(flags) => write_out(&flags::completions(&flags.shell)),

@@ -58,6 +58,8 @@ pub(crate) struct Schedule {
     every: Duration,
     next: Instant,
     end: Option<Instant>,
+    /// Beats that were missed.
+    skipped: u64,
 }
 
 /// The source of all events.
@@ -76,7 +78,7 @@ impl Schedule {
 
     fn from(now: Instant, every: Duration, window: Option<Duration>) -> Self {
         debug_assert!(!every.is_zero(), "a beat of no length would never let anything else happen");
-        Self { every, next: now, end: window.and_then(|window| now.checked_add(window)) }
+        Self { every, next: now, end: window.and_then(|window| now.checked_add(window)), skipped: 0 }
     }
 
     /// What is due, if anything; a beat is due once, and beats that were missed are skipped rather than crowded.
@@ -87,6 +89,7 @@ impl Schedule {
             let missed = (now - self.next).as_nanos() / self.every.as_nanos().max(1);
             let steps = u32::try_from(missed).unwrap_or(u32::MAX).saturating_add(1);
             self.next += self.every.saturating_mul(steps);
+            self.skipped += u64::from(steps - 1);
             return Some(Event::Beat);
         }
         over.then_some(Event::TimeUp)
@@ -117,6 +120,11 @@ impl Events {
     /// Begins a further window with a beat of its own; a signal that has arrived stays to be answered.
     pub(crate) fn reschedule(&mut self, schedule: Schedule) {
         self.schedule = schedule;
+    }
+
+    /// How many beats of this window came too late to be made.
+    pub(crate) const fn skipped(&self) -> u64 {
+        self.schedule.skipped
     }
 
     /// The next event. Keys are only looked for where a terminal is given.
@@ -180,6 +188,18 @@ impl Events {
     }
 }
 
+/// Looks again and again whether something has come to be, without events; false when the patience is at an end.
+pub(crate) fn patiently(patience: Duration, slice: Duration, mut has_come: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + patience;
+    while !has_come() {
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(slice);
+    }
+    true
+}
+
 fn is_no_signal(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
@@ -222,6 +242,12 @@ mod tests {
     #[test]
     fn missed_beats_are_skipped_not_crowded() {
         check(1000, None, &[0, 5500, 5600, 5999, 6000], "BB--B");
+        let start = Instant::now();
+        let mut schedule = Schedule::from(start, SECOND, None);
+        for at in [0, 1, 5, 6] {
+            assert_eq!(schedule.due(start + SECOND * at + SECOND / 2), Some(Event::Beat));
+        }
+        assert_eq!(schedule.skipped, 3, "beats 2 to 4");
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use model::{Bytes, Pid};
 
-use crate::limits::{BEAT_MIN, DEPTH_MAX, DURATION_MAX, EXPIRE_MIN, PID_MAX, ROWS_MAX, SITES_MAX, SUSPECTS_MAX};
+use crate::limits::{
+    BEAT_MIN, DEPTH_MAX, DURATION_MAX, EXPIRE_MIN, PID_MAX, ROOM_MIN, ROWS_MAX, SITES_MAX, SUSPECTS_MAX,
+};
 
 /// How many suspects a hunt attaches to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,15 @@ pub(crate) enum AttachChoice {
     Never,
     /// At most so many.
     Worst(usize),
+}
+
+/// A moment of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Nanoseconds since 1970.
+    At(u64),
+    /// So long before its end.
+    Before(Duration),
 }
 
 /// `60`, `0.5`, `500ms`, `90s`, `5m`, `2h`, `1d`; plain numbers are seconds. Zero is refused.
@@ -75,6 +86,12 @@ pub(crate) fn size(text: &str) -> Result<Bytes, String> {
     if bytes > 9.0e15 { Err("at most 8 PiB are possible".to_owned()) } else { Ok(Bytes(bytes as u64)) }
 }
 
+/// A size that a recording can have.
+pub(crate) fn room(text: &str) -> Result<Bytes, String> {
+    let bytes = size(text)?;
+    if bytes.0 < ROOM_MIN { Err(format!("at least {} MiB are needed", ROOM_MIN >> 20)) } else { Ok(bytes) }
+}
+
 /// A process number.
 pub(crate) fn pid(text: &str) -> Result<Pid, String> {
     match text.parse::<u32>() {
@@ -102,6 +119,39 @@ pub(crate) fn rows(text: &str) -> Result<usize, String> {
 /// A number of blocks.
 pub(crate) fn blocks(text: &str) -> Result<u64, String> {
     whole(text, u64::MAX)
+}
+
+/// A moment of a recording: `2026-11-21`, `2026-11-21T07:30`, `2026-11-21 07:30:15Z` in UTC, or a duration before its end.
+pub(crate) fn when(text: &str) -> Result<When, String> {
+    if text.as_bytes().get(4) == Some(&b'-') {
+        let needed =
+            || "needed: a date in UTC such as 2026-11-21 or 2026-11-21T07:30:00, or a duration such as 2h".to_owned();
+        return date(text).map(When::At).ok_or_else(needed);
+    }
+    duration(text).map(When::Before).map_err(|error| format!("{error}, or a date in UTC such as 2026-11-21T07:30"))
+}
+
+/// Nanoseconds since 1970 of a date in UTC.
+fn date(text: &str) -> Option<u64> {
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00"));
+    let number = |text: &str, least: u64, greatest: u64| {
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number| plain && (least..=greatest).contains(number))
+    };
+    let mut parts = day.splitn(3, '-');
+    let (year, month) = (number(parts.next()?, 1970, 2500)?, number(parts.next()?, 1, 12)?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let lengths = [31, if is_leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let (before, from) = lengths.split_at(usize::try_from(month - 1).ok()?);
+    let day = number(parts.next()?, 1, *from.first()?)?;
+    let mut clock = time.splitn(3, ':');
+    let (hour, minute) = (number(clock.next()?, 0, 23)?, number(clock.next()?, 0, 59)?);
+    let second = clock.next().map_or(Some(0), |text| number(text, 0, 59))?;
+    let past = year - 1;
+    // Days since the year 1, less those until 1970.
+    let days = past * 365 + past / 4 - past / 100 + past / 400 + before.iter().sum::<u64>() + day - 1 - 719_162;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000_000)
 }
 
 /// `auto`, `never`, or how many.
@@ -217,6 +267,7 @@ mod tests {
              12q -> error: the unit `q`
              k -> error: needed: a number of bytes",
         );
+        check(room, "8M -> Bytes(8388608)\n1M -> error: at least 8 MiB");
     }
 
     #[test]
@@ -232,6 +283,27 @@ mod tests {
              12x -> error: needed
              99999999999999999999 -> error: needed",
         );
+    }
+
+    #[test]
+    fn moments_are_dates_in_utc_or_durations_before_the_end() {
+        check(
+            when,
+            "1970-01-01 -> At(0)
+             2026-11-21T07:31:02Z -> At(1795246262000000000)
+             2024-02-29T00:01 -> At(1709164860000000000)
+             2000-03-01 -> At(951868800000000000)
+             2h -> Before(7200s)
+             2023-02-29 -> error: needed: a date in UTC
+             2026-13-01 -> error: needed: a date
+             2026-11-21T24:00 -> error: needed: a date
+             2026-11-21T07 -> error: needed: a date
+             2026-11-21T+7:00 -> error: needed: a date
+             -1h -> error: needed: a positive
+             soon -> error: the unit `soon`",
+        );
+        let spaced = when("2026-11-21 07:31:02");
+        assert_eq!(spaced, when("2026-11-21T07:31:02Z"));
     }
 
     #[test]

@@ -1,0 +1,77 @@
+//! The options of the commands that keep a recording and manage it.
+//!
+//! Owns: names, defaults, help. Must not know: what a command does with them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use model::Bytes;
+
+use crate::values;
+
+/// Options of `record`.
+#[derive(Debug, Args)]
+pub(crate) struct Record {
+    /// Directory of the recording; an earlier one in it is continued [default: one per machine under --data-dir]
+    #[arg(short, long, value_name = "DIRECTORY")]
+    pub(crate) output: Option<PathBuf>,
+    /// Time between two samples
+    #[arg(long, value_name = "DURATION", default_value = "5", value_parser = values::beat)]
+    pub(crate) every: Duration,
+    /// Stop by itself after so long
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) window: Option<Duration>,
+    /// Go on in the background, also after the user has logged out
+    #[arg(long)]
+    pub(crate) background: bool,
+    /// Remove what is older, in whole segments of about an hour
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) keep_for: Option<Duration>,
+    /// Remove the oldest segments while all together are larger
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::room)]
+    pub(crate) max_size: Bytes,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Set by `--background` for the process that it starts.
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+/// Where recordings are.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Place {
+    /// Where recordings are kept [default: `$XDG_STATE_HOME/leakline`, or /var/lib/leakline for root]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) recording: Existing,
+    /// Write one JSON document instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `clean`.
+#[derive(Debug, Args)]
+pub(crate) struct Clean {
+    #[command(flatten)]
+    pub(crate) recording: Existing,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// A recording that is there.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Existing {
+    /// Its directory, or the name of a machine under --data-dir [default: that of this machine]
+    #[arg(value_name = "RECORDING")]
+    pub(crate) recording: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}

@@ -1,0 +1,106 @@
+//! The options of the commands that read recordings.
+//!
+//! Owns: names, defaults, help. Must not know: what a command does with them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use model::Pid;
+
+use super::Existing;
+use crate::values::{self, When};
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    #[command(flatten)]
+    pub(crate) recording: Existing,
+    #[command(flatten)]
+    pub(crate) part: Part,
+    #[command(flatten)]
+    pub(crate) looks: Looks,
+    /// Write one page with interactive charts, which needs no network
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write a picture
+    #[arg(long, value_name = "FILE")]
+    pub(crate) png: Option<PathBuf>,
+    /// Write a picture that can be scaled
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tables: Tables,
+    /// Write one JSON document instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `plot`.
+#[derive(Debug, Args)]
+pub(crate) struct Plot {
+    #[command(flatten)]
+    pub(crate) recording: Existing,
+    #[command(flatten)]
+    pub(crate) part: Part,
+    #[command(flatten)]
+    pub(crate) looks: Looks,
+    /// Write the picture here instead of drawing on the terminal: FILE.svg, FILE.png or FILE.html
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) recording: Existing,
+    #[command(flatten)]
+    pub(crate) part: Part,
+    #[command(flatten)]
+    pub(crate) tables: Tables,
+}
+
+/// Every sample, as other tools read it.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Every sample")]
+pub(crate) struct Tables {
+    /// Write system.csv and processes.csv into this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write the samples of the processes as Parquet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) parquet: Option<PathBuf>,
+}
+
+/// Which part of a recording.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Which part")]
+pub(crate) struct Part {
+    /// Only this process; may be given several times
+    #[arg(long, value_name = "PID", value_parser = values::pid)]
+    pub(crate) pid: Vec<Pid>,
+    /// Only processes whose command or arguments contain this
+    #[arg(long, value_name = "TEXT", value_parser = values::needle)]
+    pub(crate) name: Option<String>,
+    /// From this moment: 2026-11-21T07:30, in UTC, or a duration before the end such as 2h
+    #[arg(long, value_name = "TIME", value_parser = values::when)]
+    pub(crate) since: Option<When>,
+    /// Until this moment, written in the same way
+    #[arg(long, value_name = "TIME", value_parser = values::when)]
+    pub(crate) until: Option<When>,
+    /// How many processes to show
+    #[arg(long, value_name = "N", default_value = "10", value_parser = values::rows)]
+    pub(crate) top: usize,
+}
+
+/// How pictures look.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "Pictures")]
+pub(crate) struct Looks {
+    /// Light lines on a dark ground
+    #[arg(long)]
+    pub(crate) dark: bool,
+    /// Values on a logarithmic scale
+    #[arg(long)]
+    pub(crate) log: bool,
+}
