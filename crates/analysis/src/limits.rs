@@ -74,6 +74,10 @@ pub(crate) const DOUBT_AMOUNT: f64 = 0.05;
 pub(crate) const DOUBT_NOISE: f64 = 0.25;
 /// Of ten rising troughs 10 %: a heap that is still being filled rises too.
 pub(crate) const DOUBT_TROUGHS: f64 = 1.0;
+/// Rules and subjects that are watched at once: only those that were broken at some beat.
+pub(crate) const ALERTS_MAX: usize = 4_096;
+/// Parents of zombies that are remembered for the evidence.
+pub(crate) const ZOMBIE_PARENTS_MAX: usize = 256;
 /// Points of the recent rate.
 pub(crate) const RECENT_POINTS: usize = 10;
 

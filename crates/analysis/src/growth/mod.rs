@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Bytes, Identity, MachineSample, MemorySample, ProcessKey, Reading};
+use model::{Beat, Bytes, Identity, MachineSample, MemorySample, ProcessKey, Reading};
 
 use crate::Rate;
 use crate::limits;
@@ -85,6 +85,8 @@ pub struct GrowthTracker {
     histories: HashMap<ProcessKey, History>,
     memory_available: Reading<Bytes>,
     beats: u64,
+    /// The boot that the beats are of, where they tell it.
+    boot_id: Option<Arc<str>>,
     losses: TrackerLosses,
 }
 
@@ -98,21 +100,27 @@ impl GrowthTracker {
     /// A tracker that has seen nothing yet.
     pub fn new(options: GrowthOptions) -> Self {
         let memory_available = Reading::Missing(model::Why::NotRecorded);
-        Self { options, histories: HashMap::new(), memory_available, beats: 0, losses: TrackerLosses::default() }
+        let (histories, losses) = (HashMap::new(), TrackerLosses::default());
+        Self { options, histories, memory_available, beats: 0, boot_id: None, losses }
     }
 
     /// Takes one sample of the machine, later than those before it. Processes that it does not name have ended.
     pub fn add(&mut self, sample: &MachineSample) {
-        self.beats += 1;
-        self.memory_available = sample.memory_available;
-        for process in &sample.processes {
-            if !process.identity.kernel_thread {
-                self.add_process(sample.at, &process.identity, process.memory);
-            }
+        let processes = sample.processes.iter().map(|process| (&process.identity, process.memory));
+        self.add_all(sample.at, sample.memory_available, processes);
+    }
+
+    /// Takes one beat of a recording, or of a sampler that records; the findings are those of the same samples live. A beat
+    /// of another boot ends all processes: their numbers and start times are given anew.
+    pub fn add_beat(&mut self, beat: &Beat) {
+        if self.boot_id.as_ref().is_some_and(|boot_id| *boot_id != beat.at.boot_id) {
+            self.losses.processes_ended += self.histories.len() as u64;
+            self.histories.clear();
+            self.beats = 0;
         }
-        let (before, beats) = (self.histories.len(), self.beats);
-        self.histories.retain(|_, history| history.seen == beats);
-        self.losses.processes_ended += (before - self.histories.len()) as u64;
+        self.boot_id = Some(beat.at.boot_id.clone());
+        let processes = beat.processes.iter().map(|process| (&process.identity, process.figures.memory()));
+        self.add_all(Duration::from_nanos(beat.at.boot_ns), beat.system.meminfo("MemAvailable"), processes);
     }
 
     /// Tells how much memory the cgroup of a process may still take, so that exhaustion is judged by the nearer bound.
@@ -133,6 +141,22 @@ impl GrowthTracker {
     /// What could not be kept.
     pub const fn losses(&self) -> TrackerLosses {
         self.losses
+    }
+
+    fn add_all<'a>(
+        &mut self,
+        at: Duration,
+        memory_available: Reading<Bytes>,
+        processes: impl Iterator<Item = (&'a Arc<Identity>, MemorySample)>,
+    ) {
+        self.beats += 1;
+        self.memory_available = memory_available;
+        for (identity, memory) in processes.filter(|(identity, _)| !identity.kernel_thread) {
+            self.add_process(at, identity, memory);
+        }
+        let (before, beats) = (self.histories.len(), self.beats);
+        self.histories.retain(|_, history| history.seen == beats);
+        self.losses.processes_ended += (before - self.histories.len()) as u64;
     }
 
     fn add_process(&mut self, at: Duration, identity: &Arc<Identity>, memory: MemorySample) {

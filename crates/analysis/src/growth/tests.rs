@@ -1,6 +1,6 @@
 //! The tracker, fed with samples of small machines that are written as text.
 
-use model::{Pid, ProcessSample, Why};
+use model::{Figure, FigureKey, Moment, Pid, ProcessReading, ProcessSample, Source, SourceSample, SystemSample, Why};
 
 use super::*;
 
@@ -163,4 +163,67 @@ fn threads_of_the_kernel_are_left_out() {
     machine.processes[0].identity = Arc::new(kernel);
     tracker.add(&machine);
     assert_eq!(tracker.ranking().len(), 1);
+}
+
+/// The beat that a recorder makes of the same moment.
+fn beat(sample: &MachineSample, boot_id: &str) -> Beat {
+    let key = FigureKey { subject: "".into(), name: "MemAvailable".into() };
+    let available = Figure { key, value: sample.memory_available.map(|bytes| bytes.0) };
+    let meminfo = SourceSample { source: Source::Meminfo, figures: Reading::Known(vec![available]) };
+    let processes = sample.processes.iter();
+    let boot_ns = (sample.at + Duration::from_secs(86_400)).as_nanos() as u64;
+    Beat {
+        at: Moment { wall_ns: 0, boot_ns, boot_id: boot_id.into() },
+        processes: processes
+            .map(|process| ProcessReading { identity: process.identity.clone(), figures: process.memory.into() })
+            .collect(),
+        system: SystemSample { sources: vec![meminfo] },
+        events: Vec::new(),
+    }
+}
+
+#[test]
+fn a_replay_gives_the_findings_of_the_live_run() {
+    let machine = |t: u64| {
+        let tooth = 50 + t * 7 % 40;
+        let born = if t > 20 { format!("5:{}", 10 + t) } else { String::new() };
+        let full = 30 + t.min(20) * 4;
+        format!("1:900 2:{}/{} 3:{tooth} 4:{full} 6:9/0/{} 7:5/0/0/{} {born}", 5 + t, t / 2, 9 + t, 7 * t)
+    };
+    let (mut live, mut replayed) =
+        (GrowthTracker::new(GrowthOptions::default()), GrowthTracker::new(GrowthOptions::default()));
+    for second in 0..300 {
+        let sample = sample(second, &machine(second));
+        live.add(&sample);
+        replayed.add_beat(&beat(&sample, "boot"));
+        if second % 37 == 5 {
+            let judged = |tracker: &GrowthTracker| {
+                let mut ranking = tracker.ranking();
+                for growth in &mut ranking {
+                    growth.history.clear(); // counted from another start, compared below
+                }
+                format!("{ranking:?}")
+            };
+            assert_eq!(judged(&live), judged(&replayed), "after {second} s");
+        }
+    }
+    assert_eq!(live.losses(), replayed.losses());
+    let day = Duration::from_secs(86_400);
+    let (live, replayed) = (live.ranking(), replayed.ranking());
+    let same = |(one, other): (&Growth, &Growth)| {
+        one.history.iter().map(|(at, bytes)| (*at + day, *bytes)).eq(other.history.iter().copied())
+    };
+    assert!(live.iter().zip(&replayed).all(same) && live.len() == 7);
+}
+
+#[test]
+fn another_boot_is_another_machine() {
+    let mut tracker = GrowthTracker::new(GrowthOptions::default());
+    for second in 0..30 {
+        tracker.add_beat(&beat(&sample(second, &format!("1:{}", 5 + second)), "one"));
+    }
+    check(&tracker, "1 growing anon");
+    tracker.add_beat(&beat(&sample(2, "1:900"), "two"));
+    check(&tracker, "1 too short to tell -");
+    assert_eq!(tracker.losses().processes_ended, 1);
 }
