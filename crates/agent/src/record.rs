@@ -127,7 +127,7 @@ impl Record {
     #[cold]
     fn is_nested(&self, guard: u64, sp: u64) -> bool {
         let known = |at: u64| self.low.load(Relaxed) <= at && at < self.high.load(Relaxed);
-        !(known(sp) && (sp > guard || !known(guard)))
+        !(known(sp) && (sp >= guard || !known(guard)))
     }
 
     /// Whether the whole range can be read for as long as the thread runs on the stack at `sp`.

@@ -326,6 +326,7 @@ fn a_call_inside_a_hook_is_nested_until_the_stack_shows_that_it_was_left() {
     outer.enter(frames.at(4));
     assert!(Thread::current(frames.sp()).is_none(), "deeper on the same stack");
     assert!(Thread::current(frames.at(5)).is_some(), "the frame of the hook is gone: somebody jumped out of it");
+    assert!(Thread::current(frames.at(4)).is_some(), "a hook never calls from where it was called");
     outer.leave();
     assert!(Thread::current(frames.sp()).is_some());
 }

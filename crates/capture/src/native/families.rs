@@ -190,7 +190,7 @@ const OPERATORS: [(&str, Hook); 16] = [
 ];
 
 /// Names that tell allocators apart, the surest first.
-const MARKS: [(&str, &str); 13] = [
+const MARKS: [(&str, &str); 15] = [
     ("mallctl", "jemalloc"),
     ("je_mallctl", "jemalloc"),
     ("_rjem_mallctl", "jemalloc"),
@@ -202,8 +202,11 @@ const MARKS: [(&str, &str); 13] = [
     ("scalable_malloc", "TBB malloc"),
     ("rpmalloc", "rpmalloc"),
     ("gnu_get_libc_version", GLIBC),
+    // The ends of their static variants, which have lost much else.
+    ("_int_malloc", GLIBC),
+    ("__malloc_hugepage_config", GLIBC),
     ("__libc_malloc_impl", MUSL),
-    ("__init_libc", MUSL),
+    ("__dls3", MUSL),
 ];
 const TCMALLOC_NAME: &str = "tcmalloc";
 /// What glibc is called.

@@ -107,7 +107,7 @@ mod tests {
         shared.write_words(4096 * 5000 + 8, &[4]).unwrap();
         let mut seen = Vec::new();
         let each = |at: u64, words: &[u64]| {
-            seen.extend(words.iter().enumerate().filter(|w| *w.1 != 0).map(|w| (at + 8 * w.0 as u64, *w.1)))
+            seen.extend(words.iter().enumerate().filter(|w| *w.1 != 0).map(|w| (at + 8 * w.0 as u64, *w.1)));
         };
         shared.for_each_part(0, 1 << 30, 4096, each).unwrap();
         assert_eq!(seen, [(4_096_000, 1), (4_096_008, 2), (4_096_016, 3), (20_480_008, 4)]);

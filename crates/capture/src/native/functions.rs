@@ -26,6 +26,8 @@ const MUSL_GRANULE_SHIFT: u32 = 4;
 const SMALLEST_GRANULE_SHIFT: u32 = 3;
 /// Code of one function that is looked at.
 const CODE_BYTES_MAX: u64 = 64 * 1024;
+/// Functions start at multiples of this.
+const PADDING_BYTES: u64 = 16;
 /// Code that is looked at where the symbol does not tell the size.
 const CODE_BYTES_UNKNOWN: u64 = 64;
 /// What stands in the constants of an allocator, also where its functions have lost their names.
@@ -243,6 +245,8 @@ impl Named {
             return None;
         }
         let size = if symbol.size == 0 { CODE_BYTES_UNKNOWN } else { symbol.size.min(CODE_BYTES_MAX) };
+        // A short function needs the padding behind it as well.
+        let size = if size < PADDING_BYTES { size + PADDING_BYTES } else { size };
         let code = target.read_exactly(at, size as usize).ok()?;
         Some(Site { names: vec![symbol.name.clone()], form, at, code, module })
     }

@@ -12,7 +12,7 @@ use wire::{CODE_AREAS_MORE, Control, MAGIC, VERSION};
 
 use super::arch;
 use super::place::Area;
-use super::remote::{Gadgets, Remote};
+use super::remote::{Gadgets, Remote, Restorer};
 use super::target::Target;
 
 /// Name of the shared memory, as `/proc/PID/maps` shows it.
@@ -64,7 +64,7 @@ pub(crate) struct Loaded {
 pub(crate) fn gadgets(target: &Target, mappings: &[Mapping<'_>]) -> Option<Gadgets> {
     /// Code that is searched per mapping; the C library's is smaller.
     const CODE_MAX: u64 = 4 << 20;
-    let (mut syscall_return, mut restorer) = (None, None);
+    let (mut syscall_return, mut restorer, mut pop) = (None, None, None);
     let code = mappings.iter().filter(|mapping| mapping.permissions.execute && mapping.addresses.end < 1 << 47);
     // The C library comes late among the mappings, and has both.
     for mapping in code.collect::<Vec<_>>().into_iter().rev() {
@@ -76,11 +76,12 @@ pub(crate) fn gadgets(target: &Target, mappings: &[Mapping<'_>]) -> Option<Gadge
         };
         syscall_return = syscall_return.or_else(|| find(arch::SYSCALL_RETURN));
         restorer = restorer.or_else(|| arch::RESTORERS.iter().find_map(|pattern| find(pattern)));
+        pop = pop.or_else(|| find(arch::POP_NUMBER));
         if let (Some(syscall_return), Some(restorer)) = (syscall_return, restorer) {
-            return Some(Gadgets { syscall_return, restorer });
+            return Some(Gadgets { syscall_return, restorer: Restorer::Whole(restorer) });
         }
     }
-    None
+    Some(Gadgets { syscall_return: syscall_return?, restorer: Restorer::Popped(pop?) })
 }
 
 /// Stops one thread, the first that can be used, to make calls in.

@@ -24,8 +24,31 @@ const SCRATCH_BYTES: u64 = 256;
 pub(crate) struct Gadgets {
     /// [`arch::SYSCALL_RETURN`].
     pub(crate) syscall_return: u64,
-    /// [`arch::RESTORER`].
-    pub(crate) restorer: u64,
+    /// One of [`arch::RESTORERS`], or [`arch::POP_NUMBER`] in programs that have none.
+    pub(crate) restorer: Restorer,
+}
+
+/// How a thread gets from the end of a system call to `rt_sigreturn`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Restorer {
+    /// Code that does it.
+    Whole(u64),
+    /// Code that takes a number from the stack; the number and the way to the system call lie before the frame. Static programs
+    /// that handle no signal have nothing better.
+    Popped(u64),
+}
+
+impl Gadgets {
+    /// The first word of the frame, and what lies just below it.
+    fn chain(&self) -> (u64, Vec<u8>) {
+        match self.restorer {
+            Restorer::Whole(at) => (at, Vec::new()),
+            Restorer::Popped(at) => {
+                let below = [at, arch::SIGNAL_RETURN_NUMBER].into_iter().flat_map(u64::to_le_bytes);
+                (self.syscall_return, below.collect())
+            }
+        }
+    }
 }
 
 /// A stopped thread that makes system calls. Dropping it lets the thread go on.
@@ -55,8 +78,7 @@ impl<'a> Remote<'a> {
         let began = Instant::now();
         let prepared = tracee.interrupt().and_then(|()| stopped(tracee)).and_then(|()| {
             fault::point("thread-stopped");
-            // Without the privilege, filters stay in force: a forbidden call then fails, or its filter ends the target.
-            let _ = tracee.suspend_seccomp();
+            refuse_filter(target, tid, tracee)?;
             let registers = tracee.registers()?;
             let mask = tracee.signal_mask()?;
             let frame_at = put_frame(target, tracee, &registers, mask, gadgets, is_stack)?;
@@ -79,7 +101,8 @@ impl<'a> Remote<'a> {
     pub(crate) fn call(&mut self, number: i64, arguments: [u64; 6]) -> io::Result<u64> {
         let mut registers = self.registers;
         let call = Call { number, arguments };
-        arch::set_call(&mut registers, self.gadgets.syscall_return, self.frame_at, call);
+        let stack = self.frame_at - self.gadgets.chain().1.len() as u64;
+        arch::set_call(&mut registers, self.gadgets.syscall_return, stack, call);
         self.tracee.set_registers(&registers)?;
         self.called = true;
         fault::point("call-prepared");
@@ -159,6 +182,21 @@ fn stopped(tracee: Tracee) -> io::Result<()> {
     }
 }
 
+/// Lifts the thread's filters of system calls while we trace it. Where that is not allowed, a call of ours could fail, or the
+/// filter could end the target for it.
+fn refuse_filter(target: &Target, tid: u32, tracee: Tracee) -> io::Result<()> {
+    let Err(error) = tracee.suspend_seccomp() else { return Ok(()) };
+    let status = std::fs::read_to_string(target.path(&format!("task/{tid}/status"))).unwrap_or_default();
+    let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:")).map(str::trim);
+    // A kernel without the option has no filters, or is too old to lift them.
+    if mode.is_none_or(|mode| mode == "0") {
+        return Ok(());
+    }
+    let found =
+        format!("a seccomp filter restricts its system calls, and lifting it for a moment needs root ({error})");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, found))
+}
+
 /// Writes the frame that brings the thread back without us, and says where.
 fn put_frame(
     target: &Target,
@@ -171,10 +209,12 @@ fn put_frame(
     let state = tracee.extended_state()?;
     let no_room = || io::Error::new(io::ErrorKind::OutOfMemory, "no room on the thread's stack");
     let at = arch::frame_place(registers, state.len() + arch::FRAME_BYTES_FIXED).ok_or_else(no_room)?;
-    let frame = arch::signal_frame(at, gadgets.restorer, registers, mask, &state);
+    let (first, below) = gadgets.chain();
+    let frame = arch::signal_frame(at, first, registers, mask, &state);
     if !is_stack(at.saturating_sub(2 * SCRATCH_BYTES), at + frame.len() as u64) {
         return Err(no_room());
     }
     target.write(at, &frame)?;
+    target.write(at - below.len() as u64, &below)?;
     Ok(at)
 }

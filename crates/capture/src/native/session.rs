@@ -31,6 +31,9 @@ use crate::sys::keeper::{ControlPage, Keeper};
 /// How often the target's mappings are read anew without a reason.
 const MODULES_EVERY: Duration = Duration::from_secs(5);
 
+/// Unloaded modules that are remembered for their names.
+const UNLOADED_MAX: usize = 4096;
+
 /// An attached target. Dropping it takes the hooks out.
 #[derive(Debug)]
 pub struct Session {
@@ -154,6 +157,8 @@ impl Session {
         control.version.store(VERSION, Relaxed);
         control.expire_ticks.store(self.ticks.ticks(options.expire), Relaxed);
         control.generation.store(1, Relaxed);
+        // The keeper keeps it from now on; a block that is born before its first beat must not seem born at the beginning of time.
+        control.clock.ticks.store(Ticks::now(), Relaxed);
         control.depth.store(u32::from(options.depth.max(1)), Relaxed);
         control.stacks_max.store(options.stacks_max.saturating_add(1).min(STACKS_MAX as u32), Relaxed);
         control.chunks_max.store(plan.chunks, Relaxed);
@@ -211,7 +216,7 @@ impl Session {
         let mappings: Vec<_> = maps::parse(&text).collect();
         self.code.learn(&self.target, &mappings);
         let _ = self.code.publish(&mappings, &self.shared, self.page.control());
-        self.maps = text.into();
+        self.maps = with_unloaded(&self.maps, &text).into();
     }
 
     fn take_out(&mut self) -> (Option<Duration>, Vec<String>) {
@@ -265,6 +270,26 @@ impl Drop for Session {
     }
 }
 
+/// The new mappings, and of the old ones those of code that was unloaded since and has left its place empty: stacks of blocks that
+/// live on still lead there.
+fn with_unloaded(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let now: Vec<_> = maps::parse(new).collect();
+    let is_free = |line: &&[u8]| {
+        let mut mappings = maps::parse(line);
+        mappings.next().is_some_and(|gone| {
+            let overlaps = |mapping: &maps::Mapping<'_>| {
+                mapping.addresses.start < gone.addresses.end && gone.addresses.start < mapping.addresses.end
+            };
+            gone.permissions.execute && gone.inode != 0 && !now.iter().any(overlaps)
+        })
+    };
+    let mut merged = new.to_vec();
+    for line in old.split_inclusive(|byte| *byte == b'\n').filter(is_free).take(UNLOADED_MAX) {
+        merged.extend_from_slice(line);
+    }
+    merged
+}
+
 fn custom_functions(options: &AttachOptions) -> Result<Vec<Custom>, String> {
     let allocating = options.alloc.iter().map(|text| Custom::allocating(text));
     let freeing = options.free.iter().map(|text| Custom::freeing(text));
@@ -313,5 +338,22 @@ fn facts(target: &Target, plan: &Plan, threads: u32, stopped: Duration) -> Facts
         longest_stop: stopped,
         active_after: Duration::ZERO,
         threads,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unloaded_code_keeps_its_name_until_its_place_is_taken() {
+        let old = b"1000-2000 r-xp 00000000 08:01 7 /lib/plugin.so\n2000-3000 rw-p 00001000 08:01 7 /lib/plugin.so\n\
+            4000-5000 r-xp 00000000 08:01 8 /lib/other.so\n8000-9000 r-xp 00000000 08:01 9 /bin/program\n";
+        let new = b"4800-4900 rw-p 00000000 00:00 0 \n8000-9000 r-xp 00000000 08:01 9 /bin/program\n";
+        let merged = with_unloaded(old, new);
+        let names: Vec<_> =
+            maps::parse(&merged).map(|mapping| String::from_utf8_lossy(mapping.name).into_owned()).collect();
+        assert_eq!(names, ["", "/bin/program", "/lib/plugin.so"]);
+        assert_eq!(with_unloaded(&merged, new), merged, "it is remembered once");
     }
 }

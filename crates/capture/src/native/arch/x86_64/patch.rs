@@ -6,7 +6,7 @@ use std::fmt;
 
 use iced_x86::{
     BlockEncoder, BlockEncoderOptions, Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionBlock,
-    OpKind,
+    Mnemonic, OpKind,
 };
 
 /// Room for one site's stub and displaced instructions.
@@ -157,15 +157,32 @@ fn displaced(code: &[u8], at: u64, stub: Stub) -> Result<Vec<Instruction>, Patch
             // It returns behind the replaced bytes, into the copy: safe where no exception passes, and for whoever is inside now.
             FlowControl::Call | FlowControl::IndirectCall if len >= JUMP_BYTES && stub == Stub::Plain => {}
             FlowControl::Call | FlowControl::IndirectCall => return Err(PatchError::CallInPrologue),
-            FlowControl::UnconditionalBranch
-            | FlowControl::IndirectBranch
-            | FlowControl::Return
-            | FlowControl::Interrupt
-            | FlowControl::XbeginXabortXend
-            | FlowControl::Exception => return Err(PatchError::TooShort),
+            FlowControl::Return | FlowControl::UnconditionalBranch | FlowControl::IndirectBranch => {
+                take_padding(&mut decoder, &mut displaced, &mut len)?;
+            }
+            FlowControl::Interrupt | FlowControl::XbeginXabortXend | FlowControl::Exception => {
+                return Err(PatchError::TooShort);
+            }
         }
     }
     Ok(displaced)
+}
+
+/// Behind a function that ended already only padding may be replaced.
+fn take_padding(
+    decoder: &mut Decoder<'_>,
+    displaced: &mut Vec<Instruction>,
+    len: &mut usize,
+) -> Result<(), PatchError> {
+    while *len < JUMP_BYTES {
+        let instruction = decoder.decode();
+        if instruction.is_invalid() || !matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3) {
+            return Err(PatchError::TooShort);
+        }
+        *len += instruction.len();
+        displaced.push(instruction);
+    }
+    Ok(())
 }
 
 /// Refuses a function that branches into its own first bytes, apart from its very first: there the jump stands.
@@ -273,12 +290,15 @@ mod tests {
         check("48 85 ff 74 20 c3", "0+5: Test_rm64_r64 Je_rel32_64 Jmp_rel32_64");
         check("f3 0f 1e fa 48 8b 05 00 10 00 00 c3", "4+7: Mov_r64_rm64 Jmp_rel32_64");
         check("e9 00 10 00 00", "0+5: Jmp_rel32_64 Jmp_rel32_64");
+        check("c3 66 0f 1f 44 00 00 55", "0+7: Retnq Nop_rm16 Jmp_rel32_64");
+        check("eb 10 cc cc cc 55", "0+5: Jmp_rel32_64 Int3 Int3 Int3 Jmp_rel32_64");
         check("48 83 ec 08 e8 00 00 00 00 c3", "0+9: Sub_rm64_imm8 Call_rel32_64 Jmp_rel32_64");
     }
 
     #[test]
     fn what_cannot_be_moved_is_refused() {
-        check("c3 90 90 90 90 90", "its code is shorter than a jump");
+        check("c3 90 90 90", "its code is shorter than a jump");
+        check("c3 48 85 ff 55 53", "its code is shorter than a jump");
         check("90 90 c3", "its code is shorter than a jump");
         check("ff d0 90 90 90 90 c3", "it calls a function in its first bytes");
         check("90 90 90 90 90 eb fa", "it jumps back into its first bytes (from 0x7f0000100005)");

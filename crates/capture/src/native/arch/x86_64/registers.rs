@@ -12,6 +12,11 @@ pub(crate) const SYSCALL_RETURN: &[u8] = &[0x0f, 0x05, 0xc3];
 pub(crate) const RESTORERS: [&[u8]; 2] =
     [&[0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05], &[0xb8, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05]];
 
+/// `pop %rax; ret`, also as the end of a longer instruction.
+pub(crate) const POP_NUMBER: &[u8] = &[0x58, 0xc3];
+/// `rt_sigreturn`.
+pub(crate) const SIGNAL_RETURN_NUMBER: u64 = 15;
+
 const RED_ZONE: u64 = 128;
 const EINTR: i64 = -4;
 /// Not an error of programs: the kernel restarts the call, or reports `EINTR` if a handler runs.

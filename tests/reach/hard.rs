@@ -1,0 +1,189 @@
+//! Processes that make an attach difficult: many threads, odd stacks, jumps, forbidden calls, other namespaces.
+//!
+//! Owns: one case a difficulty. Must not know: how an attach copes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{account, assert_exact, attached, build_as, stopped, work};
+use crate::command::{Running, leakline, program};
+use crate::process::{appearance, assert_unchanged, cannot_run, holds_soon, signal, state};
+use crate::targets::Target;
+
+/// A user without any rights.
+const NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+
+fn hard() -> PathBuf {
+    build_as("hard", "reach/hard.c", "gcc -O2 -g -fomit-frame-pointer -pthread SOURCE")
+}
+
+/// Attaches to `hard` in one of its ways; the accounts are the same.
+#[track_caller]
+fn check(way: &str) -> Value {
+    let (summary, target) = assert_exact(Target::start_program(&hard(), way), "glibc");
+    target.stop().assert_unharmed();
+    summary
+}
+
+#[test]
+fn two_hundred_threads() {
+    let summary = check("threads");
+    assert!(summary["coverage"]["calling_threads"].as_u64() >= Some(200), "{summary:#}");
+}
+
+#[test]
+fn threads_that_start_and_end_all_the_time() {
+    check("spawn");
+}
+
+#[test]
+fn the_smallest_stacks() {
+    check("tiny");
+}
+
+#[test]
+fn coroutines() {
+    check("coroutines");
+}
+
+#[test]
+fn a_handler_on_an_alternate_stack() {
+    check("altstack");
+}
+
+/// With a frame pointer the stack goes on through it; without, it ends there and is counted as broken.
+#[test]
+fn code_written_at_run_time() {
+    let summary = check("jit");
+    assert_eq!(summary["losses"]["stacks_broken"], 100, "{summary:#}");
+    assert!(
+        summary["sites"].as_array().is_some_and(|sites| sites.iter().any(|site| {
+            let frames = crate::command::frames(site);
+            frames.iter().any(|frame| frame["found_by"] == "frame_pointer")
+                && frames.iter().any(|frame| frame["function"] == "main")
+        })),
+        "{summary:#}"
+    );
+}
+
+#[test]
+fn a_program_that_forbids_dumps() {
+    if rustix::process::geteuid().is_root() {
+        check("private");
+    } else {
+        cannot_run("a program that forbids dumps", "only root may trace it");
+    }
+}
+
+/// Root lifts the filter for a moment.
+#[test]
+fn a_filter_of_system_calls() {
+    if rustix::process::geteuid().is_root() {
+        check("filtered");
+        check("strict");
+    } else {
+        cannot_run("a filter of system calls", "only root may lift it");
+    }
+}
+
+/// Without root the filter stays, and a call that it forbids may end the target: so none is made.
+#[test]
+fn a_filter_that_cannot_be_lifted_is_respected() {
+    if !rustix::process::geteuid().is_root() {
+        return cannot_run("a filter that cannot be lifted", "root is needed to become a user without rights");
+    }
+    let words = format!("{NOBODY} {} strict", visible(&hard()).display());
+    let target = Target::start_program(Path::new("/usr/bin/env"), &words);
+    let before = appearance(target.pid());
+    let mut command = Command::new("/usr/bin/env");
+    command.args(NOBODY.split(' ')).arg(visible(&program())).args(["attach", &target.pid().to_string(), "--for", "1"]);
+    let run = Running::start_command(command, "attach as nobody").wait();
+    if run.errors.contains("forbids tracing") {
+        cannot_run("a filter that cannot be lifted", "the machine lets no user trace");
+    } else {
+        run.assert_refused(&["seccomp", "root"]);
+    }
+    assert_unchanged(&before, &appearance(target.pid()));
+    target.stop().assert_unharmed();
+}
+
+/// A copy that every user may run.
+fn visible(program: &Path) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("leakline-reach-{}", std::process::id()));
+    let to = folder.join(program.file_name().unwrap_or_default());
+    let made = std::fs::create_dir_all(&folder).and_then(|()| std::fs::copy(program, &to));
+    made.unwrap_or_else(|error| panic!("{}: {error}", to.display()));
+    to
+}
+
+#[test]
+fn a_program_in_namespaces_of_its_own() {
+    let words = format!("--user --map-root-user --mount --pid --fork --kill-child {} plain", hard().display());
+    let probe = Command::new("unshare").args(words.split(' ').take(5)).arg("true").output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        return cannot_run("a program in namespaces of its own", "`unshare` may not make them here");
+    }
+    let mut outer = Target::start_program(Path::new("/usr/bin/unshare"), &words);
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", outer.pid())).unwrap_or_default();
+    let inner: u32 = children.trim().parse().unwrap_or_else(|_| panic!("one child: {children:?}"));
+    let before = appearance(inner);
+    let watching = attached(inner);
+    let claims = work(&mut outer);
+    let summary = stopped(watching).summary();
+    assert_eq!(account(&summary, "by_site"), claims[0].1, "{summary:#}");
+    assert_unchanged(&before, &appearance(inner));
+    outer.stop().assert_unharmed();
+}
+
+#[test]
+fn jumps_out_of_an_allocator() {
+    let program = build_as("jumper", "reach/jumper.c", "gcc -O2 -g -fno-builtin SOURCE");
+    let mut target = assert_exact(Target::start_program(&program, ""), "malloc").1;
+    // Again and again: a jump may fall into any instruction of the hooks, and into an attach or a detach.
+    for _ in 0..10 {
+        target.tell("go");
+        let run = leakline(&format!("attach {} --json --for 0.05", target.pid()));
+        assert!(run.errors.is_empty(), "{}", run.describe());
+        assert_eq!(target.wait_for("jumped "), "300");
+        target.wait_for("done");
+    }
+    target.stop().assert_unharmed();
+}
+
+/// Loaded after the attach, unloaded before the summary.
+#[test]
+fn libraries_that_come_and_go() {
+    let library = build_as("plugin.so", "reach/plugin.c", "gcc -O2 -g -shared -fPIC SOURCE");
+    let loader = build_as("loader", "reach/loader.c", "gcc -O2 -g -pthread SOURCE -ldl");
+    for words in [format!("{}", library.display()), format!("{} busy", library.display())] {
+        let mut target = Target::start_program(&loader, &words);
+        let watching = attached(target.pid());
+        let claims = work(&mut target);
+        let summary = stopped(watching).summary();
+        assert_eq!(account(&summary, "by_plugin"), claims[0].1, "{words}: {summary:#}");
+        // Attaches and detaches meet half-loaded libraries, too.
+        for _ in 0..5 {
+            leakline(&format!("attach {} --json --for 0.05", target.pid()));
+        }
+        work(&mut target);
+        target.stop().assert_unharmed();
+    }
+}
+
+/// It is refused while it is stopped, and stays stopped; when it goes on, so does everything.
+#[test]
+fn a_stopped_program() {
+    let mut target = Target::start_program(&hard(), "plain");
+    signal(target.pid(), Signal::STOP);
+    assert!(holds_soon(|| state(target.pid()) == 'T'));
+    leakline(&format!("attach {} --for 1", target.pid())).assert_refused(&["stopped", "kill -cont"]);
+    assert_eq!(state(target.pid()), 'T');
+    signal(target.pid(), Signal::CONT);
+    std::thread::sleep(Duration::from_millis(10));
+    work(&mut target);
+    target.stop().assert_unharmed();
+}
