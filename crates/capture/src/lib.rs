@@ -11,7 +11,9 @@ mod sys;
 pub use clock::Clock;
 pub use doctor::{Condition, ConditionState, Examination, examine_machine, examine_process};
 pub use fault::FAULT_POINTS;
-pub use host::{BeatOptions, BeatSampler, Filter, HostError, HostLosses, HostSampler};
+pub use host::{
+    BeatOptions, BeatSampler, Filter, HostError, HostLosses, HostSampler, inspect_machine, inspect_process,
+};
 pub use names::{ModuleMap, NameOptions, Namer};
 pub use native::{
     AttachError, AttachOptions, Detached, Facts, Session, SessionError, TargetState, attach, remove_remains,

@@ -19,6 +19,7 @@
 mod blocks;
 mod events;
 mod frames;
+pub mod inspection;
 mod process;
 mod reading;
 mod system;

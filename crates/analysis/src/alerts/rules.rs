@@ -233,8 +233,9 @@ fn exhausts(growth: &Growth, options: &AlertOptions) -> Finding {
     let certain = growth.confidence.known().is_some_and(|confidence| confidence >= options.confidence_min);
     let after = growth.exhaustion.known().filter(|_| certain).map(|exhaustion| exhaustion.after);
     let hours = after.map_or(f64::INFINITY, |after| after.as_secs_f64() / 3600.0);
-    let evidence = after
-        .map_or(String::new(), |after| format!("memory runs out in {} if it goes on growing as it does", span(after)));
+    let evidence = after.map_or("no end of memory in sight".to_owned(), |after| {
+        format!("memory runs out in {} if it goes on growing as it does", span(after))
+    });
     about(growth, Rule::Exhaustion, Reading::Known(hours), Severity::Critical, evidence)
 }
 

@@ -241,7 +241,7 @@ fn the_end_of_memory_is_told_when_it_is_near() {
     check_growth(
         &growth([100, 101], GrowthVerdict::Growing, Some(3)),
         "60+exhaustion [memory runs out in 3.0 h if it goes on growing as it does] leakline attach 7; \
-         160-exhaustion [] leakline attach 7",
+         160-exhaustion [no end of memory in sight] leakline attach 7",
     );
 }
 

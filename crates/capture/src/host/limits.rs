@@ -41,6 +41,12 @@ pub(super) const RECORDS_MAX: usize = 1_024;
 pub(super) const RECORD_MAX: usize = 8 * 1024;
 /// Messages of the kernel that are kept of one beat; an error that repeats itself must not fill a recording.
 pub(super) const MESSAGES_MAX: usize = 64;
+/// Bytes of `smaps` that are read at once: 800 for each of the 65,530 mappings that the kernel allows.
+pub(super) const SMAPS_MAX: u64 = 64 * 1024 * 1024;
+/// Mappings, descriptors and threads that an inspection lists each; more are counted.
+pub(super) const LISTED_MAX: usize = 65_536;
+/// A gap without permissions below a stack is a guard up to this size; larger ones are reserved for something else.
+pub(super) const GUARD_MAX: u64 = 1024 * 1024;
 /// Groups above a group that are asked for their limit.
 pub(super) const GROUP_DEPTH_MAX: usize = 64;
 

@@ -12,6 +12,7 @@ mod filter;
 #[cfg(test)]
 mod fixture;
 mod groups;
+mod inspect;
 mod kernel_log;
 mod keys;
 mod limits;
@@ -39,6 +40,7 @@ use self::users::Users;
 pub use self::beat::{BeatOptions, BeatSampler};
 pub use self::error::HostError;
 pub use self::filter::Filter;
+pub use self::inspect::{inspect_machine, inspect_process};
 
 /// What could not be read, since the start. All zero on a healthy machine, but for `vanished`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Owns: finding the group below the mounts and the nearest limit above it. Must not know: who is in the group.
 
 use std::fs;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use formats::memory;
 use model::{Bytes, Reading, Why};
@@ -29,16 +29,29 @@ const VERSIONS: [Version; 3] = [
 /// What a group may still take until it or a group above it is at its limit. Missing where no limit is set, or where the
 /// group cannot be seen from here (inside a container its path begins elsewhere).
 pub(super) fn room(root: &Path, group: &str) -> Reading<Bytes> {
-    // A backslash is an escape of the name, `..` leads out of the hierarchy (a group of another namespace).
-    let odd = group.contains('\\') || Path::new(group).components().any(|part| part == Component::ParentDir);
-    if odd || !group.starts_with('/') {
+    if !is_plain(group) {
         return Reading::Missing(Why::NotRecorded);
     }
-    let found = VERSIONS.iter().find_map(|version| {
+    let Some((version, folder)) = find(root, group) else { return Reading::Missing(Why::NotOffered) };
+    nearest(version, &root.join(version.mount), &folder)
+}
+
+/// Where the files of a group are; none where it cannot be seen from here.
+pub(super) fn folder(root: &Path, group: &str) -> Option<PathBuf> {
+    is_plain(group).then(|| find(root, group).map(|(_, folder)| folder))?
+}
+
+/// A backslash is an escape of the name, `..` leads out of the hierarchy (a group of another namespace).
+fn is_plain(group: &str) -> bool {
+    let upward = Path::new(group).components().any(|part| part == Component::ParentDir);
+    group.starts_with('/') && !group.contains('\\') && !upward
+}
+
+fn find(root: &Path, group: &str) -> Option<(&'static Version, PathBuf)> {
+    VERSIONS.iter().find_map(|version| {
         let folder = root.join(version.mount).join(group.trim_start_matches('/'));
-        folder.join(version.usage).exists().then(|| nearest(version, &root.join(version.mount), &folder))
-    });
-    found.unwrap_or(Reading::Missing(Why::NotOffered))
+        folder.join(version.usage).exists().then_some((version, folder))
+    })
 }
 
 fn nearest(version: &Version, mount: &Path, folder: &Path) -> Reading<Bytes> {

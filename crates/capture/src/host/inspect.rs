@@ -1,0 +1,200 @@
+//! One look at a process or the machine, in full and at once.
+//!
+//! Owns: reading all that a process shows of itself. Must not know: how it is shown, or what is too much.
+//!
+//! Unlike sampling this may cost the target: `smaps` holds the lock of its mappings for 10 ms per GiB of small pages. It is
+//! done once, because somebody asked for it.
+
+mod mappings;
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use formats::{buddyinfo, memory, pressure, process_limits};
+use model::inspection::{
+    CgroupInspection, DescriptorInspection, DescriptorKind, LimitInspection, MachineInspection, ProcessInspection,
+    ThreadInspection, ZombieInspection, ZoneInspection,
+};
+use model::{Bytes, Event, Identity, Pid, ProcessMetric, Reading, Why, escaped};
+
+use super::beat::{BeatOptions, BeatSampler};
+use super::details::{self, missing};
+use super::limits::{LISTED_MAX, SMAPS_MAX};
+use super::proc::{Failure, Proc, failure};
+use super::process::{self, Found};
+use super::users::Users;
+use super::{HostError, examine, room};
+
+/// Order of a huge page of 2 MiB.
+const HUGE_ORDER: usize = 9;
+/// Bytes of a page on x86-64.
+const PAGE: u64 = 4096;
+
+/// Looks at one process.
+pub fn inspect_process(pid: Pid) -> Result<ProcessInspection, HostError> {
+    let users = fs::read("/etc/passwd").map(|text| Users::from_passwd(&text)).unwrap_or_default();
+    at(&mut Proc::new(Path::new("/proc")), Path::new("/sys/fs/cgroup"), &users, pid)
+}
+
+/// Looks at the machine: all processes, with PSS and USS as far as the budget of the targets' time goes.
+pub fn inspect_machine(pss_budget: Duration) -> Result<MachineInspection, HostError> {
+    let mut sampler = BeatSampler::new(BeatOptions { pss_budget, ..BeatOptions::default() })?;
+    machine(&mut sampler, &mut Proc::new(Path::new("/proc")))
+}
+
+fn machine(sampler: &mut BeatSampler, proc: &mut Proc) -> Result<MachineInspection, HostError> {
+    let beat = sampler.beat()?;
+    let name = |pid: Pid| {
+        let found = beat.processes.iter().find(|process| process.identity.key.pid == pid);
+        Reading::from_option(found.map(|process| process.identity.command.clone()), Why::NotRecorded)
+    };
+    let zombies = beat.events.iter().filter_map(|event| {
+        let Event::Zombie { process, command, parent } = event else { return None };
+        let parent_command = parent.known().map_or(Reading::Missing(Why::NotRecorded), name);
+        Some(ZombieInspection { process: *process, command: command.clone(), parent: *parent, parent_command })
+    });
+    let zombies = zombies.collect();
+    let zones = proc.machine("buddyinfo").map_or_else(
+        |_| Reading::Missing(Why::NotOffered),
+        |text| Reading::Known(buddyinfo::parse(text).map(|zone| self::zone(&zone)).collect()),
+    );
+    Ok(MachineInspection { beat, zombies, zones })
+}
+
+fn zone(zone: &buddyinfo::Zone<'_>) -> ZoneInspection {
+    let blocks = zone.free.iter().enumerate().take(zone.orders);
+    let pages = blocks.fold(0u64, |sum, (order, blocks)| sum.saturating_add(blocks.saturating_mul(1 << order)));
+    ZoneInspection {
+        zone: format!("{}/{}", zone.node, escaped(zone.name)),
+        free: Bytes(pages.saturating_mul(PAGE)),
+        unusable_thousandths: Reading::from_option(zone.unusable_thousandths(HUGE_ORDER), Why::NotOffered),
+    }
+}
+
+fn at(proc: &mut Proc, groups: &Path, users: &Users, pid: Pid) -> Result<ProcessInspection, HostError> {
+    examine(proc, pid, std::process::id())?;
+    let found = process::find(proc, users, pid.0);
+    let (mut process, seen) = match found {
+        Ok(Found::Process(process, seen)) => (process, seen),
+        Ok(Found::KernelThread) => return Err(HostError::KernelThread { pid }),
+        Ok(Found::Zombie(_)) => return Err(HostError::Zombie { pid }),
+        Err(Failure::Forbidden) => return Err(HostError::Forbidden { pid }),
+        Err(_) => return Err(HostError::NoSuchProcess { pid }),
+    };
+    let mut figures = details::figures(proc, &mut process, &seen, 0);
+    let (pss, uss) = details::shares(proc, pid.0);
+    figures.set(ProcessMetric::Pss, pss.map(|bytes| bytes.0));
+    figures.set(ProcessMetric::Uss, uss.map(|bytes| bytes.0));
+    let identity = process.identity.clone();
+    let mut left_out = 0;
+    let (threads, pointers) = threads(proc, pid.0, &mut left_out);
+    let mappings = whole(proc, pid.0, "smaps")
+        .map_or_else(missing, |text| Reading::Known(mappings::inspected(&text, &pointers, &mut left_out)));
+    let descriptors = descriptors(proc, pid.0, &mut left_out);
+    let limits = proc.read_named(pid.0, "limits").map_or_else(missing, |text| Reading::Known(limits(text)));
+    // That it is still the same process makes all between belong to it.
+    if proc.read_named(pid.0, "stat").ok().and_then(formats::stat::parse).map(|stat| stat.started)
+        != Some(identity.key.started)
+    {
+        return Err(HostError::NoSuchProcess { pid });
+    }
+    let cgroup = group(groups, &identity);
+    Ok(ProcessInspection { identity, figures, mappings, descriptors, threads, limits, cgroup, left_out })
+}
+
+/// A file that may be longer than what sampling reads.
+fn whole(proc: &Proc, pid: u32, name: &str) -> Result<Vec<u8>, Failure> {
+    let file: File = proc.open(pid, name)?;
+    let mut text = Vec::new();
+    file.take(SMAPS_MAX).read_to_end(&mut text).map_err(|error| failure(&error))?;
+    Ok(text)
+}
+
+/// The numbers in a folder of a process, rising; more than the bound are counted.
+fn numbers(proc: &Proc, pid: u32, name: &str, left_out: &mut u64) -> Result<Vec<u32>, Failure> {
+    let entries = fs::read_dir(proc.path(&format!("{pid}/{name}"))).map_err(|error| failure(&error))?;
+    let mut found = Vec::new();
+    for number in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+        if found.len() < LISTED_MAX {
+            found.push(number);
+        } else {
+            *left_out += 1;
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The threads, and the stack pointers of those that wait in the kernel.
+fn threads(proc: &mut Proc, pid: u32, left_out: &mut u64) -> (Reading<Vec<ThreadInspection>>, Vec<u64>) {
+    let ids = match numbers(proc, pid, "task", left_out) {
+        Ok(ids) => ids,
+        Err(failure) => return (missing(failure), Vec::new()),
+    };
+    let (mut threads, mut pointers) = (Vec::new(), Vec::new());
+    for id in ids {
+        let text = proc.read_named(pid, &format!("task/{id}/stat"));
+        let Some(stat) = text.ok().and_then(formats::stat::parse) else { continue };
+        let (name, state) = (escaped(stat.command), Reading::Known(char::from(stat.state)));
+        threads.push(ThreadInspection { id: Pid(id), name, state });
+        let text = proc.read_named(pid, &format!("task/{id}/syscall"));
+        pointers.extend(text.ok().and_then(mappings::stack_pointer));
+    }
+    (Reading::Known(threads), pointers)
+}
+
+fn descriptors(proc: &Proc, pid: u32, left_out: &mut u64) -> Reading<Vec<DescriptorInspection>> {
+    let numbers = match numbers(proc, pid, "fd", left_out) {
+        Ok(numbers) => numbers,
+        Err(failure) => return missing(failure),
+    };
+    let one = |number: u32| {
+        use std::os::unix::ffi::OsStrExt as _;
+        let target = fs::read_link(proc.path(&format!("{pid}/fd/{number}")));
+        let kind = target.as_ref().map_or(DescriptorKind::File, |target| kind(target.as_os_str().as_bytes()));
+        let target = target.map_or(Reading::Missing(Why::ProcessGone), |target| {
+            Reading::Known(escaped(target.as_os_str().as_bytes()))
+        });
+        DescriptorInspection { number, kind, target }
+    };
+    Reading::Known(numbers.into_iter().map(one).collect())
+}
+
+fn kind(target: &[u8]) -> DescriptorKind {
+    match target {
+        [b'/', b'm', b'e', b'm', b'f', b'd', b':', ..] => DescriptorKind::Memory,
+        _ if target.ends_with(b" (deleted)") => DescriptorKind::Memory,
+        _ if target.starts_with(b"/dev/") && !target.starts_with(b"/dev/shm/") => DescriptorKind::Device,
+        [b'/', ..] => DescriptorKind::File,
+        _ if target.starts_with(b"socket:") => DescriptorKind::Socket,
+        _ if target.starts_with(b"pipe:") => DescriptorKind::Pipe,
+        _ => DescriptorKind::Anonymous,
+    }
+}
+
+fn limits(text: &[u8]) -> Vec<LimitInspection> {
+    let limits = process_limits::parse(text);
+    limits.map(|limit| LimitInspection { name: escaped(limit.name), soft: limit.soft, hard: limit.hard }).collect()
+}
+
+fn group(root: &Path, identity: &Identity) -> Reading<CgroupInspection> {
+    let path = match &identity.cgroup {
+        Reading::Known(path) => path.clone(),
+        Reading::Missing(why) => return Reading::Missing(*why),
+    };
+    let Some(folder) = room::folder(root, &path) else { return Reading::Missing(Why::NotOffered) };
+    let read = |names: [&str; 2]| names.iter().find_map(|name| fs::read(folder.join(name)).ok());
+    let absent = Reading::Missing(Why::NotOffered);
+    let usage = read(["memory.current", "memory.usage_in_bytes"]).map_or(absent, |text| memory::usage(&text));
+    let limit = read(["memory.max", "memory.limit_in_bytes"])
+        .map_or(Reading::Missing(Why::NotOffered), |text| memory::limit(&text));
+    let waiting = fs::read(folder.join("memory.pressure")).map(|text| pressure::parse(&text));
+    // The second figure is `some.avg60`.
+    let pressure = waiting.map_or(Reading::Missing(Why::NotOffered), |found| found.figures[1]);
+    Reading::Known(CgroupInspection { room: room::room(root, &path), path, usage, limit, pressure })
+}
+
+#[cfg(test)]
+mod tests;
