@@ -3,6 +3,7 @@
 //! Owns: names, defaults, help. Must not know: what a command does with them; what a value may be is in `values`.
 
 mod recorder;
+mod remote;
 mod reports;
 
 use std::ffi::OsString;
@@ -17,7 +18,8 @@ use crate::failure::Failure;
 use crate::settings::{self, Environment, Settings};
 use crate::values::{self, AttachChoice};
 
-pub(crate) use self::recorder::{Clean, Existing, Record, Status};
+pub(crate) use self::recorder::{Clean, Existing, Place, Record, Status};
+pub(crate) use self::remote::{Action, Given, Remote, Ship};
 pub(crate) use self::reports::{Export, Looks, Part, Plot, Report, Tables};
 
 /// From a machine that leaks memory to the line that leaks, on running processes.
@@ -59,6 +61,11 @@ pub(crate) enum Command {
     Plot(Plot),
     /// Write every sample of a recording for other tools
     Export(Export),
+    /// Record, attach and hunt on other machines, over ssh
+    Remote(Remote),
+    /// Send what the other end of `remote download` does not have.
+    #[command(hide = true)]
+    Ship(Ship),
     /// Say what works on this machine and for a process, what does not, and the command that would change it
     Doctor(Doctor),
     /// Write the manual page of leakline or of one of its commands
@@ -149,7 +156,7 @@ pub(crate) struct Doctor {
 #[derive(Debug, Args)]
 pub(crate) struct Man {
     /// The command whose page is written; without it, the page of leakline itself
-    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "record", "status", "stop", "clean", "report", "plot", "export", "doctor"])]
+    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "record", "status", "stop", "clean", "report", "plot", "export", "remote", "doctor"])]
     pub(crate) page: Option<String>,
 }
 
@@ -345,6 +352,8 @@ fn check_combination(command: &Command) -> Result<(), clap::Error> {
         | Command::Report(_)
         | Command::Plot(_)
         | Command::Export(_)
+        | Command::Remote(_)
+        | Command::Ship(_)
         | Command::Doctor(_)
         | Command::Man(_)
         | Command::Completions(_) => {
@@ -474,6 +483,18 @@ mod tests {
             "report --since 2026-11-31",
             "exit 2: error: invalid value '2026-11-31' for '--since <TIME>': needed: a date",
         );
+    }
+
+    #[test]
+    fn hosts_come_before_what_is_done_on_them() {
+        check("remote web1 start", r#"hosts: ["web1"]"#);
+        check("remote web1 root@web2 peek", r#"hosts: ["web1", "root@web2"], hosts_file: None"#);
+        check("remote --hosts-file all stop", r#"hosts: [], hosts_file: Some("all")"#);
+        check("remote web1 start --every 1s --for 2h", r#"Start(Given { options: ["--every", "1s", "--for", "2h"] })"#);
+        check("remote web1 attach 42 --plain", r#"Attach(Given { options: ["42", "--plain"] })"#);
+        check("remote web1", "exit 2: error: 'leakline remote' requires a subcommand");
+        check("remote -oProxyCommand=x start", "exit 2: error: unexpected argument '-o'");
+        check("remote --remote-dir ../x web1 start", "exit 2: error: invalid value '../x' for '--remote-dir");
     }
 
     #[test]

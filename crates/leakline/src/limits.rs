@@ -68,3 +68,12 @@ pub(crate) const EVENTS_MAX: usize = 100_000;
 pub(crate) const JUDGED_BEATS_MIN: u64 = 4;
 /// Curves in one plot on a terminal.
 pub(crate) const PLOT_LINES: usize = 5;
+/// What is kept of the words of a command on another machine.
+pub(crate) const REMOTE_BYTES: u64 = 4 << 20;
+/// Hosts that are asked at once.
+pub(crate) const HOSTS_AT_ONCE: usize = 16;
+/// Hosts of one command.
+pub(crate) const HOSTS_MAX: usize = 1024;
+/// Files of one recording that are fetched, and the length of one: what `recording` opens at most.
+pub(crate) const SHIPPED_FILES: u64 = 100_000;
+pub(crate) const SHIPPED_BYTES: u64 = 512 << 20;

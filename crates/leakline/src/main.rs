@@ -20,6 +20,7 @@ mod pace;
 mod pending;
 mod place;
 mod record;
+mod remote;
 mod replay;
 mod reports;
 mod session;
@@ -64,6 +65,8 @@ fn run(command: &Command) -> Result<Outcome, Failure> {
         Command::Report(flags) => reports::report(flags),
         Command::Plot(flags) => reports::plot(flags),
         Command::Export(flags) => reports::export(flags),
+        Command::Remote(flags) => remote::run(flags),
+        Command::Ship(flags) => remote::ship(flags),
         Command::Doctor(flags) => doctor::run(flags),
         Command::Man(flags) => write_out(&flags::manual(flags.page.as_deref())?),
         Command::Completions(flags) => write_out(&flags::completions(&flags.shell)),

@@ -75,7 +75,7 @@ fn remove(directory: &Path) -> io::Result<usize> {
 }
 
 /// Whether a file belongs to a recording, by its name: `docs/recording-format.md` lists them.
-fn is_of_recording(name: &str) -> bool {
+pub(crate) fn is_of_recording(name: &str) -> bool {
     let is_number = |text: &str| text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_digit());
     match name.split_once('.') {
         None => name == "RECORDING",

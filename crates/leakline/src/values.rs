@@ -92,6 +92,23 @@ pub(crate) fn room(text: &str) -> Result<Bytes, String> {
     if bytes.0 < ROOM_MIN { Err(format!("at least {} MiB are needed", ROOM_MIN >> 20)) } else { Ok(bytes) }
 }
 
+/// A host as ssh takes it; what looks like an option would be one.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    let is_name = |c: char| c.is_alphanumeric() || "-_.@:%[]/".contains(c);
+    if text.is_empty() || text.starts_with('-') || !text.chars().all(is_name) {
+        return Err("needed: a host as ssh knows it, such as web1 or user@web1.example".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A directory on another machine.
+pub(crate) fn remote_directory(text: &str) -> Result<String, String> {
+    let is_plain = |part: &str| !part.is_empty() && !part.starts_with(['-', '~']) && part != "." && part != "..";
+    let parts = text.strip_prefix('/').unwrap_or(text);
+    let is_safe = parts.split('/').all(is_plain) && !text.chars().any(char::is_control);
+    if is_safe { Ok(text.to_owned()) } else { Err("needed: a directory of its own, without . and ..".to_owned()) }
+}
+
 /// A process number.
 pub(crate) fn pid(text: &str) -> Result<Pid, String> {
     match text.parse::<u32>() {
@@ -304,6 +321,21 @@ mod tests {
         );
         let spaced = when("2026-11-21 07:31:02");
         assert_eq!(spaced, when("2026-11-21T07:31:02Z"));
+    }
+
+    #[test]
+    fn hosts_and_their_directories_are_no_options_and_no_tricks() {
+        check(host, "web1 -> \"web1\"\nuser@h.example -> \"user\n-oProxyCommand=x -> error\na;b -> error\n'' -> error");
+        check(
+            remote_directory,
+            ".leakline -> \".leakline\"
+             /var/tmp/l -> \"/var/tmp/l\"
+             / -> error
+             . -> error
+             a/../b -> error
+             ~/x -> error
+             -x -> error",
+        );
     }
 
     #[test]
