@@ -15,7 +15,8 @@ use model::{
 use crate::cell::Cell;
 use crate::damage::Damage;
 use crate::recording::{Recording, to_ns};
-use crate::versions::v1::sealed::{Column, Cursor, Sealed};
+use crate::versions::v1::column::{Column, Cursor};
+use crate::versions::v1::sealed::Sealed;
 use crate::versions::v1::{PRESENCE, SOURCE_ROW, source_of};
 
 /// Beats of a recording in the order in which they were recorded; see [`Recording::beats`].

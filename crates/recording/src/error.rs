@@ -82,3 +82,47 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(error: &Error, text: &str, hint: &str) {
+        assert_eq!(error.to_string(), text);
+        assert_eq!(error.hint().unwrap_or("none"), hint);
+    }
+
+    #[test]
+    fn errors_say_what_was_found_and_what_to_do() {
+        let place = || "/data".to_owned();
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let stop = "stop it with `leakline stop`, or record into another directory";
+        check(
+            &Error::NotARecording { place: place() },
+            "/data is no recording",
+            "name the directory that `leakline record -o` wrote to",
+        );
+        check(
+            &Error::NotEmpty { place: place(), found: "thesis.tex".to_owned() },
+            "/data is no recording, but it is not empty (it has thesis.tex)",
+            "name an empty directory, one that does not exist, or an earlier recording",
+        );
+        check(&Error::InUse { place: place(), recorder: Some(7) }, "process 7 is already recording into /data", stop);
+        check(
+            &Error::InUse { place: place(), recorder: None },
+            "another recorder is already recording into /data",
+            stop,
+        );
+        check(
+            &Error::io("write 00000001.log", &full),
+            "cannot write 00000001.log: no storage space",
+            "free some space, or set `--max-size`",
+        );
+        check(
+            &Error::io("list /data", &io::ErrorKind::PermissionDenied.into()),
+            "cannot list /data: permission denied",
+            "none",
+        );
+    }
+}

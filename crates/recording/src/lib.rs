@@ -29,6 +29,8 @@ mod durability_tests;
 mod samples;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wild_tests;
 
 pub use beats::Beats;
 pub use damage::Damage;

@@ -74,6 +74,8 @@ pub struct Recorder {
     next: u64,
     /// Closed logs that are not sealed yet, oldest first.
     waiting: Vec<u64>,
+    /// Logs that could not be sealed, mostly for lack of space; tried again when the next log is closed.
+    failed: Vec<u64>,
     /// The log that a thread is turning into columns now.
     sealing: Option<Sealing>,
     /// Sealed segments, oldest first.
@@ -139,6 +141,7 @@ impl Recorder {
             log: None,
             next,
             waiting,
+            failed: Vec::new(),
             sealing: None,
             kept,
             lost: None,
@@ -230,6 +233,7 @@ impl Recorder {
     fn restore(&mut self) -> Result<(), Error> {
         let beats = self.log.take().map_or(0, |log| log.beats);
         self.waiting.clear();
+        self.failed.clear();
         self.sealing = None;
         self.kept.clear();
         let (more, _) = self.lost.take().unwrap_or_default();
@@ -249,6 +253,7 @@ impl Recorder {
         if let Some(mut log) = self.log.take() {
             // A sync that fails loses nothing that was not lost already; sealing reads the log again and tells.
             let _ = log.output.sync();
+            self.waiting.append(&mut self.failed);
             self.waiting.push(log.number);
         }
     }
@@ -294,7 +299,8 @@ impl Recorder {
         let Some(Sealing { number, thread }) = self.sealing.take() else { return Ok(0) };
         // A log without a beat stays as it is; so does one on which the thread failed.
         let Ok(Some(sealed)) = thread.join() else { return Ok(0) };
-        let Some(kept) = keep(&mut *self.store, number, &sealed)? else { return Ok(0) };
+        let kept = keep(&mut *self.store, number, &sealed).inspect_err(|_| self.failed.push(number))?;
+        let Some(kept) = kept else { return Ok(0) };
         let position = self.kept.partition_point(|other| other.number < number);
         self.kept.insert(position, kept);
         Ok(1)

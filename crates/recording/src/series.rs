@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use model::{FigureKey, ProcessMetric, Reading, Source};
+use model::{FigureKey, ProcessMetric, Reading, Source, Why};
 
 use crate::cell::Cell;
 use crate::recording::{ProcessId, Recording, identities, presence, to_ns};
-use crate::versions::v1::sealed::{Column, Cursor};
+use crate::versions::v1::column::{Column, Cursor};
 use crate::versions::v1::{SOURCE_ROW, column_of};
 
 /// The values of a metric in a span of time.
@@ -135,6 +135,13 @@ impl Axis {
         }
     }
 
+    /// Adds the beats of a row that has no changes at all.
+    fn add_unrecorded(&self, present: &[Range<u32>], series: &mut Growing) {
+        for run in present {
+            self.add_run(run.clone(), Cell::new(Reading::Missing(Why::NotRecorded)), series);
+        }
+    }
+
     fn add_run(&self, run: Range<u32>, cell: Cell, series: &mut Growing) {
         let Some(reading) = cell.reading().filter(|_| !run.is_empty()) else { return };
         let beats = self.beats.get(run.start as usize..run.end as usize).unwrap_or_default();
@@ -169,14 +176,26 @@ impl Recording {
                     .into_iter()
                     .map(|(row, identity)| (row, ProcessId { boot_id: Arc::clone(&boot_id), key: identity.key }))
                     .collect();
+                let mut wanted = |id: &ProcessId| {
+                    let series = growing.entry(id.clone()).or_insert_with(|| select(id).then(Growing::default));
+                    series.is_some()
+                };
+                let ids: BTreeMap<u32, ProcessId> = ids.into_iter().filter(|(_, id)| wanted(id)).collect();
+                let mut unrecorded = ids.clone();
                 for column in &sealed.column(metric as u8, damage) {
                     for cursor in column.cursors() {
-                        let Some(id) = ids.get(&cursor.row) else { continue };
-                        let wanted = growing.entry(id.clone()).or_insert_with(|| select(id).then(Growing::default));
-                        let runs = present.get(&cursor.row).map(Vec::as_slice).unwrap_or_default();
-                        if let Some(series) = wanted {
-                            axis.add(column, cursor, runs, series);
-                        }
+                        let Some(series) = ids.get(&cursor.row).and_then(|id| growing.get_mut(id)?.as_mut()) else {
+                            continue;
+                        };
+                        unrecorded.remove(&cursor.row);
+                        let runs = runs_of(&present, cursor.row);
+                        axis.add(column, cursor, runs, series);
+                    }
+                }
+                // Of these the metric was never read: they were there, and it was missing.
+                for (row, id) in unrecorded {
+                    if let Some(series) = growing.get_mut(&id).and_then(Option::as_mut) {
+                        axis.add_unrecorded(runs_of(&present, row), series);
                     }
                 }
             });
@@ -218,4 +237,8 @@ fn beats_of_source(parts: &[Column], beats: u32) -> Vec<Range<u32>> {
         .filter(|(_, cursor)| cursor.row == SOURCE_ROW)
         .flat_map(|(part, cursor)| part.runs(cursor, beats, is_read))
         .collect()
+}
+
+fn runs_of(present: &BTreeMap<u32, Vec<Range<u32>>>, row: u32) -> &[Range<u32>] {
+    present.get(&row).map(Vec::as_slice).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns: the numbers of columns and kinds of blocks. Must not know: files.
 
+pub(crate) mod column;
 pub(crate) mod log;
 pub(crate) mod sealed;
 pub(crate) mod transpose;
