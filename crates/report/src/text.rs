@@ -75,6 +75,16 @@ impl Text {
         recorded::plots(*self, view, lines, out)
     }
 
+    /// What a recording covers, as one line.
+    pub fn recorded(&self, view: &RecordingView) -> String {
+        table::cut(&table::safe(&phrase::recorded(view)), self.width)
+    }
+
+    /// The latest figures of the first process of a recording, as one line.
+    pub fn figures(&self, view: &RecordingView) -> String {
+        table::cut(&recorded::figures(view), self.width)
+    }
+
     /// The first curve of a recording in this many rows, as lines, with its name and its axes.
     pub fn curve(&self, view: &RecordingView, rows: usize) -> Vec<String> {
         recorded::first_curve(*self, view, rows)

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use model::{Pid, ProcessKey, StackId};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use report::{HuntView, ProcessView, SiteView, SitesView};
+use report::{HuntView, ProcessView, RecordingView, SiteView, SitesView};
 
 use crate::limits::PAGE;
 use crate::state::{Ranking, Selection};
@@ -34,6 +34,8 @@ pub enum Action {
 pub struct Screen {
     pub(crate) machine: Option<HuntView>,
     pub(crate) sites: Option<SitesView>,
+    /// What is drawn as curves.
+    pub(crate) recorded: Option<RecordingView>,
     pub(crate) place: Place,
     pub(crate) ranking: Ranking,
     pub(crate) site: Selection<StackId>,
@@ -63,6 +65,8 @@ pub(crate) enum Place {
     Sites,
     /// One site with its stack.
     Stack(StackId),
+    /// One process in real time, as a curve.
+    Follow,
 }
 
 /// A process that was opened.
@@ -82,6 +86,17 @@ impl Screen {
     /// The screen of `attach`: has no ranking.
     pub fn attach() -> Self {
         Self::at(Place::Sites)
+    }
+
+    /// The screen of `plot --follow`: one process as a curve in real time.
+    pub fn follow() -> Self {
+        Self::at(Place::Follow)
+    }
+
+    /// New figures of the process that is followed.
+    pub fn show_recording(&mut self, view: RecordingView) {
+        debug_assert!(self.place == Place::Follow, "only one screen draws recordings");
+        self.recorded = Some(view);
     }
 
     /// The same screen without colour; the caller knows about `NO_COLOR`.
@@ -127,7 +142,7 @@ impl Screen {
     pub fn open_stack(&self) -> Option<StackId> {
         match self.place {
             Place::Stack(stack) => Some(stack),
-            Place::Ranking | Place::Process | Place::Sites => None,
+            Place::Ranking | Place::Process | Place::Sites | Place::Follow => None,
         }
     }
 
@@ -154,6 +169,8 @@ impl Screen {
             Place::Process => return self.key_of_process(key),
             Place::Sites => return self.key_of_sites(key),
             Place::Stack(_) => self.key_of_stack(key),
+            // There is nothing to choose; the keys above leave it.
+            Place::Follow => {}
         }
         None
     }
@@ -179,6 +196,7 @@ impl Screen {
         Self {
             machine: None,
             sites: None,
+            recorded: None,
             place,
             ranking: Ranking::default(),
             site: Selection::default(),

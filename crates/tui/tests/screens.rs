@@ -407,3 +407,23 @@ fn any_key(number: u64) -> Key {
     let number = number as usize;
     keys.get(number).copied().unwrap_or_else(|| Key::Character(letters[number - keys.len()]))
 }
+
+#[test]
+fn one_process_is_followed_as_a_curve() {
+    let mut screen = Screen::follow().without_colour();
+    assert!(text_of(&drawn(&screen, USUAL)).contains("waiting for the first sample"));
+    let mut view = samples::recording();
+    view.processes.truncate(1);
+    view.events.truncate(2);
+    screen.show_recording(view);
+    check_both(&screen, "follow");
+    assert_eq!(screen.key(Key::Escape), None);
+    assert_eq!(screen.key(Key::Character('q')), Some(Action::Quit));
+}
+
+#[test]
+fn a_process_of_which_nothing_is_known_is_followed_too() {
+    let mut screen = Screen::follow().without_colour();
+    screen.show_recording(report::RecordingView::default());
+    assert!(text_of(&drawn(&screen, USUAL)).contains("nothing is known of this process yet"));
+}

@@ -113,6 +113,15 @@ pub(super) fn first_curve(text: Text, view: &RecordingView, rows: usize) -> Vec<
     first.map_or_else(Vec::new, |(chart, line)| curve(text, view, chart, line, rows.max(1)))
 }
 
+/// `web (7)  private 264 MiB  rss 304 MiB`: who it is, and every figure of the first process that is known now.
+pub(super) fn figures(view: &RecordingView) -> String {
+    let Some(process) = view.processes.first() else { return String::new() };
+    let known = process.series.iter().filter_map(|series| series.last().map(|last| (series.metric, last)));
+    let words =
+        known.map(|(metric, last)| format!("{} {}", metric.title.to_lowercase(), scale::label(last, metric.unit)));
+    std::iter::once(safe(&process.label())).chain(words).collect::<Vec<_>>().join("  ")
+}
+
 fn section(text: Text, title: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n{}", text.painted(Paint::Title, &table::cut(title, text.width.max(1))))
 }

@@ -12,8 +12,8 @@ use analysis::{
 use model::{Bytes, Frame, MachineSample, Snapshot, StackId};
 
 use super::{
-    EventView, FindingView, HuntView, MachineView, Outcome, ProcessView, RecordingView, Severity, SiteView, SitesView,
-    TargetView,
+    AlertView, BalanceView, EventView, FindingView, HuntView, MachineView, Outcome, ProcessView, RecordingView,
+    Severity, SiteView, SitesView, TargetView,
 };
 use crate::WallTime;
 use crate::limits::CONFIDENT;
@@ -80,6 +80,37 @@ impl From<Growth> for ProcessView {
             severity,
             reasons: growth.reasons,
             history: growth.history,
+        }
+    }
+}
+
+impl From<&analysis::Balance> for BalanceView {
+    fn from(balance: &analysis::Balance) -> Self {
+        // A part that this kernel does not count says nothing; what it would hold is in the rest.
+        let known = balance.parts.iter().filter(|(_, bytes)| bytes.as_known().is_some());
+        let parts = known.map(|(part, bytes)| (part.key().to_owned(), *bytes)).collect();
+        Self { total: balance.total, parts, unexplained: balance.unexplained }
+    }
+}
+
+impl AlertView {
+    /// One alert of a machine.
+    pub fn new(at: WallTime, host: &str, alert: &analysis::Alert) -> Self {
+        let subject = match &alert.subject {
+            analysis::Subject::Machine => "the machine".to_owned(),
+            analysis::Subject::Process { key, command } => format!("{command} ({})", key.pid),
+            analysis::Subject::Pid { pid, command } => format!("{command} ({pid})"),
+            analysis::Subject::Cgroup(path) => format!("group {path}"),
+        };
+        Self {
+            at,
+            host: host.to_owned(),
+            rule: alert.rule.key().to_owned(),
+            severity: alert.severity,
+            subject,
+            evidence: alert.evidence.clone(),
+            next_command: alert.next_command.clone(),
+            raised: alert.state == analysis::AlertState::Raised,
         }
     }
 }

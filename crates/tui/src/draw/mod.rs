@@ -3,6 +3,7 @@
 //! Owns: where everything stands. Must not know: what keys do; it only reads the state.
 
 mod canvas;
+mod follow;
 mod help;
 mod process;
 mod ranking;
@@ -29,6 +30,7 @@ pub(crate) fn screen(screen: &Screen, area: Rect, buffer: &mut Buffer) {
         Place::Ranking => "↑↓ select  Enter open  a attach  / filter  s sort  ? help  q quit",
         Place::Process => "a attach  Esc back  ? help  q quit",
         Place::Sites => "↑↓ select  Enter stack  Esc back  ? help  q quit and detach",
+        Place::Follow => "? help  q quit",
         Place::Stack(_) => "↑↓ scroll  Esc back  ? help  q quit and detach",
     };
     canvas.bottom(Tone::Faint, keys);
@@ -39,6 +41,7 @@ pub(crate) fn screen(screen: &Screen, area: Rect, buffer: &mut Buffer) {
         Place::Ranking => ranking::draw(&mut canvas, screen),
         Place::Process => process::draw(&mut canvas, screen),
         Place::Sites => sites::draw(&mut canvas, screen),
+        Place::Follow => follow::draw(&mut canvas, screen),
         Place::Stack(stack) => sites::draw_stack(&mut canvas, screen, stack),
     }
 }

@@ -188,3 +188,50 @@ fn a_finding_holds_for_its_history() {
     let finding = FindingView::new(process, zero);
     assert_eq!((finding.since, finding.until), (zero, zero));
 }
+
+#[test]
+fn a_balance_shows_the_parts_that_the_kernel_counts() {
+    let parts = vec![
+        (analysis::BalancePart::Processes, Reading::Known(Bytes(7))),
+        (analysis::BalancePart::Vmalloc, Reading::Missing(Why::NotOffered)),
+    ];
+    let balance = analysis::Balance {
+        total: Reading::Known(Bytes(9)),
+        parts,
+        unexplained: Reading::Known(2),
+        processes_anon: Bytes(0),
+        processes_swap: Bytes(0),
+        processes_counted: 1,
+        processes_unreadable: 0,
+    };
+    let view = BalanceView::from(&balance);
+    assert_eq!(view.parts, [("processes".to_owned(), Reading::Known(Bytes(7)))]);
+    assert_eq!(view.unexplained, Reading::Known(2));
+}
+
+#[track_caller]
+fn check_subject(subject: analysis::Subject, expected: &str) {
+    let alert = analysis::Alert {
+        rule: analysis::Rule::ALL[0],
+        subject,
+        severity: model::Severity::Warning,
+        evidence: "e".to_owned(),
+        next_command: String::new(),
+        state: analysis::AlertState::Cleared,
+    };
+    let view = AlertView::new(WallTime(0), "h", &alert);
+    assert_eq!(
+        (view.subject.as_str(), view.raised, view.rule.as_str()),
+        (expected, false, analysis::Rule::ALL[0].key())
+    );
+}
+
+#[test]
+fn an_alert_names_what_it_is_about() {
+    let command = || "web".to_owned();
+    check_subject(analysis::Subject::Machine, "the machine");
+    let key = ProcessKey { pid: Pid(7), started: 1 };
+    check_subject(analysis::Subject::Process { key, command: command() }, "web (7)");
+    check_subject(analysis::Subject::Pid { pid: Pid(8), command: command() }, "web (8)");
+    check_subject(analysis::Subject::Cgroup("/a".to_owned()), "group /a");
+}
