@@ -85,10 +85,21 @@ impl Proc {
         Ok(entries.take(DESCRIPTORS_MAX).count() as u64)
     }
 
-    /// Reads a file of the whole machine.
+    /// Reads a file of the whole machine. Those that list things (`slabinfo`, `sysvipc/shm`) come in pieces of whole lines of at
+    /// most a page, so that only a read that finds nothing is the end.
     pub(super) fn machine(&mut self, name: &str) -> Result<&[u8], Failure> {
         let file = File::open(self.root.join(name)).map_err(|error| failure(&error))?;
-        self.read(&file)
+        let mut length = 0;
+        loop {
+            if length == self.buffer.len() && length < FILE_MAX {
+                self.buffer.resize((length * 2).min(FILE_MAX), 0);
+            }
+            let room = self.buffer.get_mut(length..).unwrap_or_default();
+            match file.read_at(room, length as u64).map_err(|error| failure(&error))? {
+                0 => return self.buffer.get(..length).ok_or(Failure::Malformed),
+                read => length += read,
+            }
+        }
     }
 
     /// The kernel writes a small file in one piece, so that a read that does not fill the buffer was the last one: the
@@ -140,6 +151,14 @@ mod tests {
             assert_eq!(proc.machine("file").unwrap().len(), length.min(FILE_MAX), "of {length}");
         }
         assert_eq!(proc.buffer.len(), FILE_MAX, "memory is bounded");
+    }
+
+    #[test]
+    fn a_list_that_comes_in_pieces_is_read_to_its_end() {
+        let mut proc = Proc::new(Path::new("/proc"));
+        let text = proc.machine("self/smaps").unwrap();
+        assert!(text.len() > 2 * STATUS_BUFFER, "a page of {} bytes is not all", text.len());
+        assert!(text.ends_with(b"\n"));
     }
 
     #[test]

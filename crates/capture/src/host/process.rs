@@ -24,6 +24,8 @@ pub(super) struct Process {
     /// `status`, kept open. It belongs to this very process: once it is gone a read fails, even when another process
     /// has got its number, so that no start time needs to be compared.
     status: Option<File>,
+    /// Whether it was seen in the middle of an `exec`, which sets the name before the arguments: it is looked at once more.
+    unsettled: bool,
 }
 
 /// What a process is, before anything is known of it.
@@ -79,7 +81,10 @@ pub(super) fn find(proc: &mut Proc, users: &Users, pid: u32) -> Result<Found, Fa
     let seen = seen(&status);
     let name = name(&status).to_vec();
     let details = Details::default();
-    Ok(Found::Process(Process { identity: Arc::new(identity), details, name, status: Some(file) }, seen))
+    Ok(Found::Process(
+        Process { identity: Arc::new(identity), details, name, status: Some(file), unsettled: true },
+        seen,
+    ))
 }
 
 impl Process {
@@ -93,7 +98,8 @@ impl Process {
         if beat.ended {
             return Err(Failure::Gone);
         }
-        if beat.changed || refresh {
+        if beat.changed || refresh || self.unsettled {
+            self.unsettled = beat.changed;
             let identity = identity(proc, users, pid, file)?;
             let name = name(&status::parse(proc.read(file)?)).to_vec();
             self.replace(identity, name);

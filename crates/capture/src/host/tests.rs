@@ -187,7 +187,7 @@ fn a_real_process_is_found_and_its_end_is_noticed() {
     // Between fork and exec the child is still a copy of this test.
     let mut identity = sampler.sample().unwrap().processes[0].identity.clone();
     for _ in 0..200 {
-        if identity.command == "sleep" {
+        if identity.arguments == "sleep 60" {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
