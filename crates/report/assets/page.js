@@ -31,7 +31,7 @@
   };
 
   const moments = (u, splits, i, space, step) => splits.map((t, n) => {
-    const text = new Date(t * 1e3).toISOString(), time = text.slice(11, step < 60 ? 19 : 16);
+    const text = new Date(t * 1e3).toISOString(), time = text.slice(11, step < 1 ? 21 : step < 60 ? 19 : 16);
     if (step >= 86400 || text.slice(11, 19) === "00:00:00") return text.slice(0, 10);
     return n === 0 ? time + "\n" + text.slice(0, 10) : time;
   });

@@ -45,7 +45,10 @@ impl Html<'_> {
         writeln!(out, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")?;
         writeln!(out, "<title>{title}</title>\n<style>\n{UPLOT_STYLE}\n{STYLE}</style>\n</head>\n<body>")?;
         head(view, out)?;
-        findings(&view.findings, out)?;
+        // Nothing is judged while it is only looked at.
+        if self.live.is_none() {
+            findings(&view.findings, out)?;
+        }
         writeln!(out, "<section id=\"charts\"><noscript>Charts need scripts; the tables do not.</noscript></section>")?;
         machine(view, out)?;
         processes(view, out)?;
@@ -213,4 +216,78 @@ fn notes(notes: &[String], out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "<li>{}</li>", escaped(note))?;
     }
     writeln!(out, "</ul></section>")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{WallTime, samples};
+
+    /// Events by their weight, `s`evere or `p`lain: how many of each are listed, and which is the first.
+    #[track_caller]
+    fn check_events(weights: &str, listed: (usize, usize), first: usize) {
+        let note = |(at, weight): (usize, char)| NoteView {
+            at: WallTime(at as u64),
+            kind: "gap",
+            severe: weight == 's',
+            text: "t".to_owned(),
+        };
+        let events: Vec<NoteView> = weights.chars().enumerate().map(note).collect();
+        let chosen = chosen(&events);
+        let severe = chosen.iter().filter(|event| event.severe).count();
+        assert_eq!((severe, chosen.len() - severe), listed);
+        assert!(chosen.is_sorted_by_key(|event| event.at), "their order stays");
+        assert_eq!(chosen[0].at, WallTime(first as u64));
+    }
+
+    #[test]
+    fn what_deserves_attention_is_never_left_out_for_what_does_not() {
+        check_events("psp", (1, 2), 0);
+        check_events(&format!("{}s", "p".repeat(500)), (1, EVENTS_MAX - 1), 0);
+        check_events(&format!("p{}", "s".repeat(EVENTS_MAX)), (EVENTS_MAX, 0), 1);
+        check_events(&"s".repeat(EVENTS_MAX + 7), (EVENTS_MAX, 0), 7);
+        assert!(chosen(&[]).is_empty());
+    }
+
+    fn page(view: &RecordingView, live: Option<&str>) -> String {
+        let mut out = Vec::new();
+        Html { view, live }.write(&mut out).expect("a vector takes everything");
+        String::from_utf8(out).expect("a page is UTF-8")
+    }
+
+    #[track_caller]
+    fn check_page(change: impl FnOnce(&mut RecordingView), has: &str, lacks: &str) {
+        let mut view = samples::recording();
+        change(&mut view);
+        let page = page(&view, None);
+        assert!(page.contains(has), "{has} is not in the page");
+        assert!(!page.contains(lacks), "{lacks} is in the page");
+    }
+
+    #[test]
+    fn sections_without_content_are_left_out() {
+        check_page(|_| (), "<h2>Closing balance</h2>", "No process was found");
+        check_page(|view| view.findings.clear(), "No process was found to grow", "<article");
+        check_page(|view| view.balance = None, "<h2>Events</h2>", "Closing balance");
+        check_page(|view| view.events.clear(), "<h2>Processes</h2>", "<h2>Events</h2>");
+        check_page(|view| view.processes.clear(), "<h2>Events</h2>", "<h2>Processes</h2>");
+        check_page(|view| view.notes.clear(), "<h2>Events</h2>", "What this report lacks");
+        check_page(|view| view.gaps.clear(), "0 gaps", "1 gap<");
+    }
+
+    #[test]
+    fn missing_figures_give_their_reason() {
+        check_page(|_| (), "unknown: not permitted (needs CAP_SYS_ADMIN)", "NaN");
+        check_page(|_| (), "<td class=\"n\">-64.0 MiB</td>", "-64.0 MiB per hour");
+    }
+
+    #[test]
+    fn a_live_page_asks_and_does_not_judge() {
+        let view = samples::recording();
+        let live = page(&view, Some("/data?token=a&b"));
+        assert!(live.contains(r#"id="live">"/data?token=a\u0026b"</script>"#));
+        assert!(!live.contains("<h2>Findings</h2>"));
+        assert!(!page(&view, None).contains("id=\"live\">"));
+        assert!(Html::data(&view).starts_with('{'));
+    }
 }

@@ -283,4 +283,75 @@ mod tests {
         check("inf 1 NaN 2", "1 / 2");
         check("? ?", "");
     }
+
+    /// The texts of a picture.
+    fn texts(plot: Plot, view: &RecordingView) -> Vec<String> {
+        let scene = scene(plot, view).expect("the asset is a font");
+        let text = |shape: &Shape| match shape {
+            Shape::Text { text, .. } => Some(text.clone()),
+            Shape::Rectangle { .. } | Shape::Line { .. } => None,
+        };
+        scene.shapes.iter().filter_map(text).collect()
+    }
+
+    /// Everything lies on the picture, whatever its size.
+    #[track_caller]
+    fn check_inside(plot: Plot, view: &RecordingView) {
+        let scene = scene(plot, view).expect("the asset is a font");
+        let (width, height) = (f64::from(scene.width), f64::from(scene.height));
+        let inside = |x: f64, y: f64| (-1.0..=width + 1.0).contains(&x) && (-1.0..=height + 1.0).contains(&y);
+        for shape in &scene.shapes {
+            let fits = match shape {
+                Shape::Rectangle { x, y, .. } | Shape::Text { x, y, .. } => inside(*x, *y),
+                Shape::Line { points, .. } => points.iter().all(|(x, y)| inside(*x, *y)),
+            };
+            assert!(fits, "{}×{}: {shape:?}", scene.width, scene.height);
+        }
+    }
+
+    #[test]
+    fn nothing_is_drawn_outside_of_the_picture() {
+        let mut view = crate::samples::recording();
+        for (width, height) in [(320, 320), (640, 480), (1400, 1000), (8192, 320)] {
+            for log in [false, true] {
+                check_inside(Plot { width, height, dark: false, log }, &view);
+            }
+        }
+        // Points and gaps from before and after the stretch that is shown.
+        view.from = crate::samples::minute(30);
+        view.to = crate::samples::minute(45);
+        check_inside(Plot::default(), &view);
+        check_inside(Plot::default(), &RecordingView::default());
+    }
+
+    #[test]
+    fn a_picture_says_what_it_shows() {
+        let view = crate::samples::recording();
+        let texts = texts(Plot::default(), &view);
+        for expected in [
+            "db-7",
+            "2026-11-21 06:00:00 to 2026-11-21 08:00:00 UTC (2 h 00 min), 1,441 samples, 1 gap",
+            "billing-server (1234): growing, +720.0 MiB per hour anon, 99 % certain",
+            "Memory of the machine",
+            "264 MiB",
+        ] {
+            assert!(texts.iter().any(|text| text == expected), "{expected}: {texts:#?}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_left_out_are_counted() {
+        let mut view = crate::samples::recording();
+        let one = view.processes[0].clone();
+        view.processes = vec![one; 40];
+        assert!(texts(Plot::default(), &view).iter().any(|text| text.starts_with("and ")));
+        view.processes.truncate(3);
+        assert!(!texts(Plot::default(), &view).iter().any(|text| text.starts_with("and ")));
+    }
+
+    #[test]
+    fn an_empty_picture_says_so() {
+        let texts = texts(Plot::default(), &RecordingView::default());
+        assert!(texts.contains(&"Nothing was recorded in this time.".to_owned()), "{texts:?}");
+    }
 }

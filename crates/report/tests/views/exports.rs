@@ -206,3 +206,29 @@ fn a_page_is_well_formed() {
         p = P(); p.feed(open(sys.argv[1], encoding='utf-8').read()); p.close(); print(p.open, p.bad)";
     check_read("html.parser", program, "page.html", page.as_bytes(), "[] []");
 }
+
+/// Writes everything to the folder that `LEAKLINE_PICTURES` names, to be looked at by people, and checks that a large
+/// recording does not make a large page: twenty processes with a thousand points each.
+#[test]
+fn a_week_of_twenty_processes_is_a_page_of_a_few_megabytes() {
+    let mut view = samples::recording();
+    let process = view.processes[0].clone();
+    view.processes = vec![process; 20];
+    for series in view.processes.iter_mut().flat_map(|process| &mut process.series) {
+        let last = series.points[0];
+        series.points = (0..1000).map(|at| report::Point { at: samples::minute(at * 10), ..last }).collect();
+    }
+    view.to = samples::minute(10_000);
+    let page = text(|out| Html { view: &view, live: None }.write(out));
+    assert!(page.len() < 3_000_000, "{} bytes", page.len());
+    let Some(folder) = std::env::var_os("LEAKLINE_PICTURES").map(PathBuf::from) else { return };
+    let view = samples::recording();
+    let write = |name: &str, content: &[u8]| std::fs::write(folder.join(name), content).expect("the folder is there");
+    write("large.html", page.as_bytes());
+    write("page.html", text(|out| Html { view: &view, live: None }.write(out)).as_bytes());
+    for (name, dark) in [("light", false), ("dark", true)] {
+        let plot = Plot { dark, ..Plot::default() };
+        write(&format!("{name}.svg"), text(|out| plot.svg(&view, out)).as_bytes());
+        write(&format!("{name}.png"), &written(|out| plot.png(&view, out)));
+    }
+}
