@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 use super::{LIBRARIES, assert_exact, attached, build_as, is_there, stopped, work};
 use crate::process::cannot_run;
 use crate::targets::{Target, built, sources};
@@ -28,8 +30,7 @@ fn check_preloaded(library: &str, package: &str, allocator: &str, throws: bool) 
     }
     let program = allocators();
     let (summary, mut target) = assert_exact(preloaded(&program, library), allocator);
-    let unhooked = &summary["target"]["unhooked"];
-    assert!(unhooked.as_array().is_none_or(Vec::is_empty), "{unhooked}");
+    assert_eq!(summary["notes"], Value::Array(Vec::new()), "every function is hooked");
     if throws {
         let leakline = attached(target.pid());
         assert_eq!(target.ask("throw", "caught "), "400 of 400");
@@ -97,23 +98,46 @@ fn tcmalloc_inside_a_program() {
     }
 }
 
-/// A Rust program in release mode, its allocator inlined as far as the compiler may, and under names of its own.
-#[track_caller]
-fn check_inside_rust(allocator: &str) {
+/// Builds a Rust program in release mode, its allocator inlined as far as the compiler may, and under names of its own.
+fn inside_rust(allocator: &str) -> Option<PathBuf> {
+    let _one_at_a_time = super::BUILDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let folder = built().join("inside").join(allocator);
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.args(["build", "--release", "--quiet", "--locked", "--features", allocator]);
     build.arg("--manifest-path").arg(sources().join("reach/inside/Cargo.toml"));
     let output = build.arg("--target-dir").arg(&folder).output().expect("cargo can be started");
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let why = errors.lines().find(|line| line.contains("error")).unwrap_or("cargo says nothing").to_owned();
-        return cannot_run(&format!("{allocator} inside a Rust program"), &why);
+    if output.status.success() {
+        return Some(folder.join("release/inside"));
     }
-    let program = folder.join("release/inside");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let why = errors.lines().find(|line| line.contains("error")).unwrap_or("cargo says nothing");
+    cannot_run(&format!("{allocator} inside a Rust program"), why);
+    None
+}
+
+#[track_caller]
+fn check_inside_rust(allocator: &str) {
+    let Some(program) = inside_rust(allocator) else { return };
     let (summary, target) = assert_exact(Target::start_program(&program, ""), "glibc");
     let found = summary["target"]["allocator"].as_str().unwrap_or_default();
     assert!(found.contains(&format!("{allocator} ({}", program.display())), "{found}");
+    target.stop().assert_unharmed();
+}
+
+/// Nothing leads to its functions then. What it allocates is not seen, and the report says so.
+#[test]
+fn an_allocator_whose_names_were_stripped() {
+    let Some(program) = inside_rust("jemalloc") else { return };
+    let stripped = program.with_file_name("stripped");
+    let output = Command::new("strip").arg(&program).arg("-o").arg(&stripped).output().expect("strip can be started");
+    assert!(output.status.success());
+    let mut target = Target::start_program(&stripped, "");
+    let leakline = attached(target.pid());
+    work(&mut target);
+    let summary = stopped(leakline).summary();
+    let note = summary["notes"][0].as_str().unwrap_or_default();
+    assert!(note.starts_with("not hooked: jemalloc inside ") && note.contains("stripped"), "{summary:#}");
+    assert_eq!(summary["outcome"], "blind", "{summary:#}");
     target.stop().assert_unharmed();
 }
 

@@ -168,6 +168,7 @@ impl Attached {
         let mut notes: Vec<String> = self.beat().err().iter().map(End::reason).collect();
         drop(self.view());
         let Self { session, mut names, mut watch, wanted, mut target, last } = self;
+        notes.extend(session.facts().unhooked.iter().map(|what| format!("not hooked: {what}")));
         let detached = session.detach();
         // Of a target that vanished there may be no later figures than those that we have.
         let last = if detached.snapshot.at >= last.at { detached.snapshot } else { last };

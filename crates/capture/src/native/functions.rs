@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use formats::maps::Mapping;
-use stacks::module::{FunctionSymbol, ModuleLayout, load_bias, module_layout, symbols};
+use memchr::memmem;
+use stacks::module::{FunctionSymbol, LoadSegment, ModuleLayout, load_bias, module_layout, symbols};
 use stacks::symbols::DebugReferences;
 
 use super::code::open_file;
@@ -33,8 +34,8 @@ const CODE_BYTES_UNKNOWN: u64 = 64;
 /// What stands in the constants of an allocator, also where its functions have lost their names.
 const STAMPS: [(&[u8], &str); 3] =
     [(b"<jemalloc>", "jemalloc"), (b"mimalloc: ", "mimalloc"), (b"tcmalloc: large alloc", "tcmalloc")];
-/// Bytes of a program that are searched for them.
-const STAMP_BYTES_MAX: usize = 64 << 20;
+/// Constants of a program that are searched for them; a pass over so many takes some 50 ms.
+const STAMP_BYTES_MAX: u64 = 256 << 20;
 
 /// A function to hook.
 #[derive(Clone, Debug)]
@@ -268,8 +269,12 @@ impl Named {
         if !self.families().is_empty() {
             return None;
         }
-        let bytes = elf.get(..elf.len().min(STAMP_BYTES_MAX))?;
-        let has = |stamp: &[u8]| bytes.windows(stamp.len()).any(|window| window == stamp);
+        let constants = self.layout.loads.iter().filter(|load| !load.executable && !load.writable);
+        let bytes = |load: &LoadSegment| {
+            elf.get(load.file_offset as usize..)?.get(..load.file_size.min(STAMP_BYTES_MAX) as usize)
+        };
+        let constants: Vec<&[u8]> = constants.filter_map(bytes).collect();
+        let has = |stamp: &[u8]| constants.iter().any(|bytes| memmem::find(bytes, stamp).is_some());
         let (_, allocator) = STAMPS.iter().find(|(stamp, _)| has(stamp))?;
         Some(format!("{allocator} inside {path}: the program is stripped, so its functions cannot be found"))
     }

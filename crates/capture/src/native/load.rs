@@ -71,7 +71,7 @@ pub(crate) fn gadgets(target: &Target, mappings: &[Mapping<'_>]) -> Option<Gadge
         let mut bytes = vec![0; mapping.size().min(CODE_MAX) as usize];
         let Ok(read) = target.read(mapping.addresses.start, &mut bytes) else { continue };
         let find = |pattern: &[u8]| {
-            let at = bytes.get(..read)?.windows(pattern.len()).position(|window| window == pattern)?;
+            let at = memchr::memmem::find(bytes.get(..read)?, pattern)?;
             Some(mapping.addresses.start + at as u64)
         };
         syscall_return = syscall_return.or_else(|| find(arch::SYSCALL_RETURN));
