@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::process::Signal;
 
 use crate::command::{Running, attach};
-use crate::process::{appearance, assert_unchanged, cannot_run, holds_soon, signal};
+use crate::process::{appearance, assert_unchanged, cannot_run, holds_soon, signal, status_line};
 use crate::targets::Target;
 
 const ROUNDS: u32 = 100;
@@ -18,9 +18,12 @@ const KILLS: u32 = 50;
 #[track_caller]
 fn assert_works(target: &mut Target) {
     target.ask("rate", "rate");
-    sleep(Duration::from_millis(20));
-    let answer = target.ask("rate", "rate");
-    assert!(!answer.starts_with("pairs 0 "), "the target does nothing any more: {answer}");
+    // Other tests run on the same processors: a busy program may not get one for some milliseconds.
+    let works = (0..50).any(|_| {
+        sleep(Duration::from_millis(20));
+        !target.ask("rate", "rate").starts_with("pairs 0 ")
+    });
+    assert!(works, "the target does nothing any more");
 }
 
 #[test]
@@ -132,6 +135,9 @@ fn no_system_call_of_the_target_is_interrupted() {
 #[test]
 fn threads_that_come_and_go_survive_attach_and_detach() {
     let target = Target::start("c/threads.c", "--alive 16");
+    // With the first thread that it starts, the C library installs signal handlers of its own.
+    assert!(holds_soon(|| status_line(target.pid(), "Threads:") != "1"), "it starts threads");
+    sleep(Duration::from_millis(100));
     let before = appearance(target.pid());
     for _ in 0..20 {
         attach(target.pid(), "--expire 0.05 --for 0.1").summary();
