@@ -21,7 +21,6 @@
     share: (v) => v == null ? "–" : +(v * 100).toPrecision(3) + " %",
   };
   const bytesSplits = (u, axis, low, high) => {
-    if (log) return null;
     const least = (high - low) / 6, base = Math.pow(1024, Math.max(0, Math.floor(Math.log(Math.max(least, 1)) / Math.log(1024))));
     const decade = Math.pow(10, Math.floor(Math.log10(least / base)));
     const step = [1, 2, 5, 10].map((f) => f * decade * base).find((s) => s >= least) || least;

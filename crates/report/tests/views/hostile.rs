@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use model::{Bytes, Reading, Tally, Why};
-use report::{Document, EventView, HuntView, ProcessView, Rate, SiteView, SitesView, Text};
+use report::{
+    AlertView, Cell, Document, EventView, Html, HuntView, Plot, ProcessView, Rate, RecordingView, SheetView, SiteView,
+    SitesView, Text,
+};
 use serde_json::Value;
 
 use super::samples;
@@ -146,6 +149,55 @@ fn no_name_and_no_figure_breaks_a_document() {
         is_one_line_of_json(Document::Beat(&hunt));
         is_one_line_of_json(Document::Hunt { view: &hunt, attached: &[sites] });
         is_one_line_of_json(Document::Event(&event));
+    }
+}
+
+/// A recording, a sheet and an alert with names of every kind.
+fn recorded(numbers: &mut Numbers) -> (RecordingView, SheetView, AlertView) {
+    let mut view = samples::recording();
+    view.host = numbers.name();
+    for finding in &mut view.findings {
+        finding.process = numbers.process();
+    }
+    for process in &mut view.processes {
+        process.identity = numbers.process().identity;
+        for point in process.series.iter_mut().flat_map(|series| &mut series.points) {
+            let ends = [f64::MAX, -1.0, f64::NAN, f64::INFINITY, 0.0, 1e18];
+            point.value = Reading::Known(ends[numbers.below(ends.len())]);
+        }
+    }
+    view.events[0].text = numbers.name();
+    view.gaps[0].reason = numbers.name();
+    view.notes = vec![numbers.name()];
+    let mut sheet = samples::sheet();
+    sheet.title = numbers.name();
+    sheet.tables[0].rows[0][7] = Cell::text(numbers.name());
+    sheet.tables[0].rows[0][1] = Cell::Bytes(numbers.bytes());
+    sheet.notes = vec![numbers.name()];
+    let mut alert = samples::alert();
+    (alert.subject, alert.evidence, alert.next_command) = (numbers.name(), numbers.name(), numbers.name());
+    (view, sheet, alert)
+}
+
+#[test]
+fn no_name_and_no_figure_does_harm_in_a_report() {
+    let mut numbers = Numbers(0x2545_F491_4F6C_DD1D);
+    for _ in 0..60 {
+        let text = Text { width: numbers.below(200), colour: false };
+        let (view, sheet, alert) = recorded(&mut numbers);
+        let mut out = Vec::new();
+        text.recording(&view, &mut out).expect("a vector takes everything");
+        text.plots(&view, 3, &mut out).expect("a vector takes everything");
+        text.sheet(&sheet, &mut out).expect("a vector takes everything");
+        is_harmless(&String::from_utf8(out).expect("the text is UTF-8"));
+        is_harmless(&text.alert(&alert));
+        assert!(!text.alert(&alert).contains('\n'), "an alert is one line");
+        for document in [Document::Recording(&view), Document::Sheet(&sheet), Document::Alert(&alert)] {
+            is_one_line_of_json(document);
+        }
+        let plot = Plot { width: 400, height: 400, dark: false, log: numbers.below(2) == 0 };
+        plot.svg(&view, &mut Vec::new()).expect("a vector takes everything");
+        Html { view: &view, live: None }.write(&mut Vec::new()).expect("a vector takes everything");
     }
 }
 
