@@ -57,6 +57,8 @@ fn frees_late(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> (
         past.first_late.is_some_and(|first| now.at.saturating_sub(first) >= longest.saturating_mul(2))
             && past.last_third().is_some()
             && past.still_rising()
+            // How many of a full cache's blocks are older than the threshold varies from look to look; what is live does not.
+            && past.growth().is_some_and(|trend| trend.low > 0.0)
     });
     if settled && counts.expired.count >= LEAK_BLOCKS_MIN {
         let rising = "for: what it keeps goes on growing, long after blocks of the longest life were freed".to_owned();

@@ -189,6 +189,16 @@ fn late_frees_are_no_leak_and_go_behind() {
 }
 
 #[test]
+fn a_full_cache_is_not_accused_by_one_look_at_many_old_blocks() {
+    // 1,024 live blocks of one second each; the last look finds more of them past the threshold than any before.
+    let session = |t: u64| {
+        let (freed, old) = (1024 * t.saturating_sub(1), if t == 20 { 1000 } else { 700 + t % 3 });
+        format!("{}/{freed}/{}/{freed}", 1024 * t, if t == 0 { 0 } else { old })
+    };
+    check(&watched(21, session), "0- frees late: NothingFound");
+}
+
+#[test]
 fn late_frees_do_not_hide_a_leak_of_the_same_site() {
     let session = |t: u64| format!("{}/{}/{}/{}", 30 * t, 20 * t, 10 * t, 20 * t);
     check(&watched(30, session), "0- leaking: Leak");
