@@ -18,9 +18,9 @@ use crate::failure::Failure;
 use crate::settings::{self, Environment, Settings};
 use crate::values::{self, AttachChoice};
 
-pub(crate) use self::recorder::{Clean, Existing, Place, Record, Status};
+pub(crate) use self::recorder::{AlertSinks, Clean, Existing, Place, Record, Status};
 pub(crate) use self::remote::{Action, Given, Remote, Ship};
-pub(crate) use self::reports::{Export, Looks, Part, Plot, Report, Tables};
+pub(crate) use self::reports::{Compare, Export, Looks, Part, Plot, Report, Tables};
 
 /// From a machine that leaks memory to the line that leaks, on running processes.
 #[derive(Debug, Parser)]
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     /// Draw the curves of a recording
     #[command(after_help = EXIT_STATUS)]
     Plot(Plot),
+    /// Compare two recordings, or two moments of one: who grew, what is new, what is gone
+    Compare(Compare),
     /// Write every sample of a recording for other tools
     Export(Export),
     /// Record, attach and hunt on other machines, over ssh
@@ -156,7 +158,7 @@ pub(crate) struct Doctor {
 #[derive(Debug, Args)]
 pub(crate) struct Man {
     /// The command whose page is written; without it, the page of leakline itself
-    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "record", "status", "stop", "clean", "report", "plot", "export", "remote", "doctor"])]
+    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "record", "status", "stop", "clean", "report", "plot", "compare", "export", "remote", "doctor"])]
     pub(crate) page: Option<String>,
 }
 
@@ -308,6 +310,9 @@ fn option_of(argument: &clap::Arg) -> Option<&str> {
 /// Whether there is such an option (anywhere where no command is named), or such a command.
 fn is_known(section: &str, key: Option<&str>) -> bool {
     let has = |command: &clap::Command, key: &str| command.get_arguments().any(|found| option_of(found) == Some(key));
+    if crate::alerts::is_known(section, key) {
+        return true;
+    }
     let table = table();
     match (section, key) {
         ("", Some(key)) => table.get_subcommands().any(|command| has(command, key)),
@@ -351,6 +356,7 @@ fn check_combination(command: &Command) -> Result<(), clap::Error> {
         | Command::Clean(_)
         | Command::Report(_)
         | Command::Plot(_)
+        | Command::Compare(_)
         | Command::Export(_)
         | Command::Remote(_)
         | Command::Ship(_)
@@ -478,6 +484,7 @@ mod tests {
             "since: Some(Before(7200s))",
         );
         check("plot web1 -o a.svg --log --dark", r#"looks: Looks { dark: true, log: true }, output: Some("a.svg")"#);
+        check("compare a b --json", r#"before: "a", after: Some("b"), since: None"#);
         check("export /r --parquet p.parquet", r#"parquet: Some("p.parquet")"#);
         check(
             "report --since 2026-11-31",

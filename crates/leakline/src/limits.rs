@@ -77,3 +77,16 @@ pub(crate) const HOSTS_MAX: usize = 1024;
 /// Files of one recording that are fetched, and the length of one: what `recording` opens at most.
 pub(crate) const SHIPPED_FILES: u64 = 100_000;
 pub(crate) const SHIPPED_BYTES: u64 = 512 << 20;
+/// How often a recorder judges growth for its alerts.
+pub(crate) const JUDGE_EVERY: Duration = Duration::from_secs(60);
+/// Alerts that wait for their delivery; more are counted.
+pub(crate) const ALERTS_WAITING_MAX: usize = 256;
+/// How often a delivery is tried, and the longest pause between two tries.
+pub(crate) const DELIVERY_TRIES: u32 = 8;
+pub(crate) const DELIVERY_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How long a web server may take to accept and to answer.
+pub(crate) const WEBHOOK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a command for alerts may take.
+pub(crate) const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the end of a recorder waits for deliveries.
+pub(crate) const END_PATIENCE: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 //! Owns: the dispatch, the only place where errors are printed and where the process gets its exit code.
 //! Must not know: how a command does its work.
 
+mod alerts;
 mod attach;
 mod attached;
 mod background;
@@ -39,31 +40,33 @@ use report::Outcome;
 use crate::failure::Failure;
 use crate::flags::{Command, Refused};
 use crate::output::Output;
+use crate::settings::Settings;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let (flags, _settings) = match flags::parse(&arguments, &|name| std::env::var_os(name)) {
+    let (flags, settings) = match flags::parse(&arguments, &|name| std::env::var_os(name)) {
         Ok(understood) => understood,
         Err(Refused::Usage(error)) => return end_of_usage(&error),
         Err(Refused::Settings(failure)) => return end_of_failure(&failure),
     };
-    match run(&flags.command) {
+    match run(&flags.command, &settings) {
         Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(failure) => end_of_failure(&failure),
     }
 }
 
-fn run(command: &Command) -> Result<Outcome, Failure> {
+fn run(command: &Command, settings: &Settings) -> Result<Outcome, Failure> {
     match command {
         Command::Hunt(flags) => hunt::run(flags),
         Command::Watch(flags) => watch::run(flags),
         Command::Attach(flags) => attach::run(flags),
-        Command::Record(flags) => record::run(flags),
+        Command::Record(flags) => record::run(flags, settings),
         Command::Status(flags) => status::run(flags),
         Command::Stop(flags) => manage::stop(flags),
         Command::Clean(flags) => manage::clean(flags),
         Command::Report(flags) => reports::report(flags),
         Command::Plot(flags) => reports::plot(flags),
+        Command::Compare(flags) => reports::compare(flags),
         Command::Export(flags) => reports::export(flags),
         Command::Remote(flags) => remote::run(flags),
         Command::Ship(flags) => remote::ship(flags),

@@ -39,6 +39,11 @@ impl Output {
         Self { text: Text { width, colour }, form: if json { Form::Json } else { Form::Text }, progress_shown: false }
     }
 
+    /// How text is written here.
+    pub(crate) const fn text(&self) -> Text {
+        self.text
+    }
+
     /// The form that was asked for.
     pub(crate) const fn form(&self) -> Form {
         self.form

@@ -11,6 +11,7 @@ use model::{Beat, Event as Noticed, Source};
 use recording::Recorder;
 use report::{Outcome, WallTime};
 
+use crate::alerts::Alerts;
 use crate::background;
 use crate::failure::Failure;
 use crate::flags::Record;
@@ -18,10 +19,11 @@ use crate::output::Output;
 use crate::pace::{Change, Pace};
 use crate::place;
 use crate::session::{Event, Events, Nothing, Schedule};
+use crate::settings::Settings;
 use crate::state::State;
 
 /// Records until a signal comes or the window is over, or starts another process that does.
-pub(crate) fn run(flags: &Record) -> Result<Outcome, Failure> {
+pub(crate) fn run(flags: &Record, settings: &Settings) -> Result<Outcome, Failure> {
     let mut output = Output::new(false);
     let directory = place::to_record(flags.output.as_deref(), flags.place.data_dir.as_deref())?;
     if flags.background && !flags.detached {
@@ -33,7 +35,7 @@ pub(crate) fn run(flags: &Record) -> Result<Outcome, Failure> {
     }
     // The signals are taken over first: one that comes now must not leave a recording unsealed.
     let mut events = Events::new(Schedule::new(flags.every, flags.window))?;
-    let mut run = Run::start(flags, directory)?;
+    let mut run = Run::start(flags, settings, directory)?;
     if flags.detached {
         background::detach(&run.directory)?;
     } else {
@@ -57,6 +59,7 @@ struct Run {
     directory: PathBuf,
     sampler: BeatSampler,
     recorder: Recorder,
+    alerts: Alerts,
     pace: Pace,
     state: State,
     /// What the next beat is to say besides what the sampler notices.
@@ -66,7 +69,7 @@ struct Run {
 }
 
 impl Run {
-    fn start(flags: &Record, directory: PathBuf) -> Result<Self, Failure> {
+    fn start(flags: &Record, settings: &Settings, directory: PathBuf) -> Result<Self, Failure> {
         let sampler = BeatSampler::new(BeatOptions::default()).map_err(|error| {
             let hint = error.hint();
             Failure::with_hint(error, hint)
@@ -76,12 +79,14 @@ impl Run {
             age_max: flags.keep_for,
             ..recording::Options::default()
         };
+        let alerts = Alerts::new(&flags.sinks, settings, host_name())?;
         let recorder = Recorder::open(&directory, options).map_err(refused)?;
         let every_ms = u64::try_from(flags.every.as_millis()).unwrap_or(u64::MAX);
         let state = State { pid: std::process::id(), every_ms, kept_ms: every_ms, ..State::default() };
         let run = Self {
             sampler,
             recorder,
+            alerts,
             pace: Pace::new(flags.every),
             noticed: vec![began(every_ms)],
             said: String::new(),
@@ -103,6 +108,8 @@ impl Run {
         match self.sampler.beat() {
             Ok(mut beat) => {
                 beat.events.append(&mut self.noticed);
+                let mut told = self.alerts.beat(&beat, output);
+                beat.events.append(&mut told);
                 self.append(&beat, output);
             }
             Err(error) => self.trouble(&format!("no sample: {error}"), output),
@@ -163,6 +170,7 @@ impl Run {
         reason.clone_into(&mut self.state.ended);
         let state = self.state.write(&self.directory);
         self.recorder.seal().map_err(refused)?;
+        self.alerts.end(output);
         state.map_err(|error| unwritable(&self.directory, &error))?;
         let State { beats, not_recorded, .. } = self.state;
         output.say(&format!("{beats} samples recorded into {} ({reason})", self.directory.display()));
@@ -190,11 +198,16 @@ const NOTICED_MAX: usize = 1024;
 fn began(every_ms: u64) -> Noticed {
     let system = rustix::system::uname();
     Noticed::RecorderStarted {
-        host: model::escaped(system.nodename().to_bytes()),
+        host: host_name(),
         kernel: model::escaped(system.release().to_bytes()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         every_ms,
     }
+}
+
+/// The name of this machine as it is shown.
+fn host_name() -> String {
+    model::escaped(rustix::system::uname().nodename().to_bytes())
 }
 
 /// A failure in the words of the recording.

@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use analysis::{GrowthOptions, GrowthTracker};
 use model::{
-    Bytes, Event, Figure, MachineSample, MemorySample, Moment, ProcessFigures, ProcessKey, ProcessMetric,
+    Beat, Bytes, Event, Figure, MachineSample, MemorySample, Moment, ProcessFigures, ProcessKey, ProcessMetric,
     ProcessSample, Reading, Source, SourceSample, SystemSample, Why,
 };
 use recording::{GapKind, ProcessId, ProcessSpan, Recording};
 use report::{
-    FindingView, GapView, NoteView, Outcome, ProcessSeries, ProcessView, RecordingView, Series, Severity, WallTime,
+    BalanceView, FindingView, GapView, NoteView, Outcome, ProcessSeries, ProcessView, RecordingView, Series, Severity,
+    WallTime,
 };
 
 use crate::failure::Failure;
@@ -67,6 +68,21 @@ pub(crate) fn window(recording: &Recording, part: &Part) -> Result<Range<u64>, F
     Ok(window.start.max(from)..window.end.min(to.saturating_add(1)))
 }
 
+/// The name of the machine and its last sample at or before a moment, by default the last of all.
+pub(crate) fn moment(recording: &Recording, when: Option<When>) -> Result<(String, Beat), Failure> {
+    let part = Part { until: when, ..Part::default() };
+    let window = window(recording, &part)?;
+    let host = recording.info().hosts.first().cloned().unwrap_or_else(|| "unknown".to_owned());
+    // Mostly the last minutes have it; only where there is a gap, all that is before it is read.
+    let late = window.end.saturating_sub(MOMENT_NS).max(window.start);
+    let last = recording.beats(late..window.end).last().or_else(|| recording.beats(window.start..late).last());
+    last.map(|beat| (host, beat))
+        .ok_or_else(|| Failure::with_hint("nothing of this part of the recording can be read", None))
+}
+
+/// Ten minutes.
+const MOMENT_NS: u64 = 600_000_000_000;
+
 /// Whether a process is asked for.
 pub(crate) fn is_wanted(part: &Part, identity: &model::Identity) -> bool {
     let by_pid = part.pid.is_empty() || part.pid.contains(&identity.key.pid);
@@ -110,7 +126,7 @@ pub(crate) fn view(recording: &Recording, part: &Part) -> Result<RecordingView, 
         findings: judged.iter().take(part.top).filter_map(|(span, view)| finding(span, view, &window)).collect(),
         processes: series(recording, &window, &shown),
         system: Series::of_system(&rows),
-        balance: None,
+        balance: rows.last().map(|(_, sample)| BalanceView::from(&analysis::balance(sample, []))),
         events: events(recording, &window, &spans, &shown),
         notes: notes(recording),
     })
@@ -304,7 +320,7 @@ fn notes(recording: &Recording) -> Vec<String> {
 mod tests {
     use std::sync::Arc;
 
-    use model::{Beat, FigureKey, Identity, Pid, ProcessReading};
+    use model::{FigureKey, Identity, Pid, ProcessReading};
     use recording::{Options, Recorder};
 
     use super::*;

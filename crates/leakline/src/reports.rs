@@ -8,15 +8,16 @@ use std::path::Path;
 
 use model::Beat;
 use recording::Recording;
-use report::{Document, Html, Outcome, ProcessCsv, ProcessParquet, RecordingView, SystemCsv};
+use report::{Document, Html, Outcome, ProcessCsv, ProcessParquet, RecordingView, SheetView, SystemCsv};
 
 use crate::failure::Failure;
-use crate::flags::{Existing, Export, Looks, Part, Plot, Report, Tables};
+use crate::flags::{Compare, Existing, Export, Looks, Part, Plot, Report, Tables};
 use crate::limits::PLOT_LINES;
 use crate::output::{Form, Output};
 use crate::place;
 use crate::record::refused;
 use crate::replay;
+use crate::values::When;
 
 /// The findings and what they rest on. 1 where something leaks, else 0.
 pub(crate) fn report(flags: &Report) -> Result<Outcome, Failure> {
@@ -56,6 +57,27 @@ pub(crate) fn plot(flags: &Plot) -> Result<Outcome, Failure> {
     picture(path, form, &view, flags.looks)?;
     output.say(&format!("wrote {}", path.display()));
     Ok(view.outcome)
+}
+
+/// Two moments side by side.
+pub(crate) fn compare(flags: &Compare) -> Result<Outcome, Failure> {
+    let mut output = Output::new(flags.json);
+    let open = |path: &Path| open(&Existing { recording: Some(path.to_path_buf()), place: flags.place.clone() });
+    let first = open(&flags.before)?;
+    let other = flags.after.as_deref().map(open).transpose()?;
+    let begin = if other.is_none() { first.info().from_ns.map(When::At) } else { None };
+    let before = replay::moment(&first, flags.since.or(begin))?;
+    let after = replay::moment(other.as_ref().unwrap_or(&first), flags.until)?;
+    if other.is_none() && before.1.at.wall_ns >= after.1.at.wall_ns {
+        let text = "both moments are the same sample, or the first is the later one";
+        return Err(Failure::with_hint(text, "name an earlier --since or a later --until".to_owned()));
+    }
+    let view = SheetView::compare((&before.0, &before.1), (&after.0, &after.1));
+    match output.form() {
+        Form::Json => output.document(&Document::Sheet(&view))?,
+        Form::Text => output.write(|text, out| text.sheet(&view, out))?,
+    }
+    Ok(Outcome::NothingFound)
 }
 
 /// Every sample.

@@ -86,6 +86,11 @@ impl Settings {
         Some(Found { values, origin: format!("{} (key {key})", self.file_name()) })
     }
 
+    /// One of the tables that are no options of a command, for example `[alerts]`.
+    pub(crate) fn section(&self, name: &str) -> Option<&Table> {
+        self.table.get(name).and_then(Value::as_table)
+    }
+
     /// The first key that nobody knows: a typing error must not silently change nothing. `known` says of a section (empty
     /// for the top of the file) and a key whether there is such an option, and of a section alone whether there is one.
     pub(crate) fn check(&self, known: impl Fn(&str, Option<&str>) -> bool) -> Result<(), Failure> {
@@ -95,7 +100,9 @@ impl Settings {
                     if let Some(name) = section.keys().find(|name| !known(key, Some(name))) {
                         return Err(self.unknown(&format!("{key}.{name}")));
                     }
-                    if let Some((name, _)) = section.iter().find(|(_, value)| words(value).is_none()) {
+                    if let Some((name, _)) =
+                        section.iter().find(|(_, value)| words(value).is_none() && !value.is_table())
+                    {
                         return Err(self.refused(&format!(
                             "the value of {key}.{name} is neither text, number, boolean nor a list"
                         )));

@@ -33,9 +33,30 @@ pub(crate) struct Record {
     pub(crate) max_size: Bytes,
     #[command(flatten)]
     pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) sinks: AlertSinks,
     /// Set by `--background` for the process that it starts.
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+}
+
+/// Who hears of alerts, besides standard error and the recording. Thresholds stand under `[alerts]` in the configuration file.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Alerts")]
+#[expect(clippy::struct_field_names, reason = "the fields are named as their options")]
+pub(crate) struct AlertSinks {
+    /// Tell syslog or the journal
+    #[arg(long)]
+    pub(crate) alert_journal: bool,
+    /// Append each alert to this file, as a line of JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) alert_file: Option<PathBuf>,
+    /// Run this command of the shell for each alert, with the alert as JSON on its input
+    #[arg(long, value_name = "COMMAND", value_parser = values::needle)]
+    pub(crate) alert_command: Option<String>,
+    /// Send each alert to this web server, as JSON by POST; tried again for some minutes where it does not answer
+    #[arg(long, value_name = "URL", value_parser = crate::alerts::url)]
+    pub(crate) alert_webhook: Option<crate::alerts::Url>,
 }
 
 /// Where recordings are.

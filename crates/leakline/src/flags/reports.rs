@@ -60,6 +60,28 @@ pub(crate) struct Export {
     pub(crate) tables: Tables,
 }
 
+/// Options of `compare`.
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// A recording: its directory, or the name of a machine under --data-dir
+    #[arg(value_name = "BEFORE")]
+    pub(crate) before: PathBuf,
+    /// Another one; without it, two moments of the first are compared: --since and --until, or its begin and its end
+    #[arg(value_name = "AFTER")]
+    pub(crate) after: Option<PathBuf>,
+    /// The moment of the first one: a date in UTC or a duration before its end [default: its end, or its begin where it is compared with itself]
+    #[arg(long, value_name = "TIME", value_parser = values::when)]
+    pub(crate) since: Option<When>,
+    /// The moment of the other one [default: its end]
+    #[arg(long, value_name = "TIME", value_parser = values::when)]
+    pub(crate) until: Option<When>,
+    #[command(flatten)]
+    pub(crate) place: super::Place,
+    /// Write one JSON document instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Every sample, as other tools read it.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Every sample")]
