@@ -2,6 +2,7 @@
 //!
 //! Owns: names, defaults, help. Must not know: what a command does with them; what a value may be is in `values`.
 
+mod boot;
 mod recorder;
 mod remote;
 mod reports;
@@ -18,6 +19,7 @@ use crate::failure::Failure;
 use crate::settings::{self, Environment, Settings};
 use crate::values::{self, AttachChoice};
 
+pub(crate) use self::boot::{Boot, BootAction, BootStatus};
 pub(crate) use self::recorder::{AlertSinks, Clean, Existing, Place, Record, Status};
 pub(crate) use self::remote::{Action, Given, Remote, Ship};
 pub(crate) use self::reports::{Compare, Export, Looks, Part, Plot, Report, Tables};
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     Compare(Compare),
     /// Write every sample of a recording for other tools
     Export(Export),
+    /// Record from each boot on, and compare boots
+    Boot(Boot),
     /// Record, attach and hunt on other machines, over ssh
     Remote(Remote),
     /// Send what the other end of `remote download` does not have.
@@ -158,7 +162,7 @@ pub(crate) struct Doctor {
 #[derive(Debug, Args)]
 pub(crate) struct Man {
     /// The command whose page is written; without it, the page of leakline itself
-    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "record", "status", "stop", "clean", "report", "plot", "compare", "export", "remote", "doctor"])]
+    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "record", "status", "stop", "clean", "report", "plot", "compare", "export", "boot", "remote", "doctor"])]
     pub(crate) page: Option<String>,
 }
 
@@ -289,16 +293,31 @@ fn configured(
 ) -> clap::Command {
     table.mut_subcommands(|command| {
         let name = command.get_name().to_owned();
-        command.mut_args(|argument| {
-            let Some(option) = option_of(&argument).map(str::to_owned) else { return argument };
-            match settings.find(&name, &option, environment) {
-                Some(found) => {
-                    origins.push((option, found.origin));
-                    argument.default_values(found.values.into_iter().map(clap::builder::OsStr::from))
-                }
-                None => argument,
+        // What the service runs is a recorder, and is configured as one.
+        let command = command.mut_subcommands(|nested| {
+            let name = if nested.get_name() == "run" { "record".to_owned() } else { name.clone() };
+            with_settings(nested, &name, settings, environment, origins)
+        });
+        with_settings(command, &name, settings, environment, origins)
+    })
+}
+
+fn with_settings(
+    command: clap::Command,
+    name: &str,
+    settings: &Settings,
+    environment: Environment<'_>,
+    origins: &mut Vec<(String, String)>,
+) -> clap::Command {
+    command.mut_args(|argument| {
+        let Some(option) = option_of(&argument).map(str::to_owned) else { return argument };
+        match settings.find(name, &option, environment) {
+            Some(found) => {
+                origins.push((option, found.origin));
+                argument.default_values(found.values.into_iter().map(clap::builder::OsStr::from))
             }
-        })
+            None => argument,
+        }
     })
 }
 
@@ -358,6 +377,7 @@ fn check_combination(command: &Command) -> Result<(), clap::Error> {
         | Command::Plot(_)
         | Command::Compare(_)
         | Command::Export(_)
+        | Command::Boot(_)
         | Command::Remote(_)
         | Command::Ship(_)
         | Command::Doctor(_)
@@ -490,6 +510,15 @@ mod tests {
             "report --since 2026-11-31",
             "exit 2: error: invalid value '2026-11-31' for '--since <TIME>': needed: a date",
         );
+    }
+
+    #[test]
+    fn a_service_runs_a_recorder() {
+        check("boot run --every 2", "Run(Record { output: None, every: 2s");
+        check("boot install --root /image", r#"Install(Root { root: Some("/image") })"#);
+        check("boot status --baseline 10m", "baseline: 600s");
+        check("boot", "exit 2: ");
+        check_with("boot run", "[record]\nevery = 7\n", &[], "every: 7s");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod alerts;
 mod attach;
 mod attached;
 mod background;
+mod boot;
 mod doctor;
 mod failure;
 mod flags;
@@ -68,6 +69,7 @@ fn run(command: &Command, settings: &Settings) -> Result<Outcome, Failure> {
         Command::Plot(flags) => reports::plot(flags),
         Command::Compare(flags) => reports::compare(flags),
         Command::Export(flags) => reports::export(flags),
+        Command::Boot(flags) => boot::run(flags, settings),
         Command::Remote(flags) => remote::run(flags),
         Command::Ship(flags) => remote::ship(flags),
         Command::Doctor(flags) => doctor::run(flags),
