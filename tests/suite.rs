@@ -31,3 +31,6 @@ mod truth;
 
 #[path = "reach/mod.rs"]
 mod reach;
+
+#[path = "recorder/mod.rs"]
+mod recorder;

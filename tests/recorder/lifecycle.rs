@@ -1,0 +1,99 @@
+//! A recorder from its start to its end, however it ends.
+//!
+//! Owns: what must survive. Must not know: the format of a recording.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::Signal;
+
+use super::{Folder, status, wait_samples};
+use crate::command::{Running, leakline};
+use crate::process::{holds_soon, signal, status_line};
+
+#[test]
+fn a_recorder_in_the_background_goes_on_until_it_is_stopped() {
+    let folder = Folder::new("background");
+    let place = folder.place("r");
+    leakline(&format!("record -o {place} --every 0.2 --background")).assert_code(0);
+    wait_samples(&place, 3);
+    let found = status(&place);
+    let pid = found["recorder_pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("it is at work");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
+    let session = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(3));
+    assert_eq!(
+        session,
+        Some(pid.to_string().as_str()),
+        "it has a session of its own, which no hangup of a terminal reaches"
+    );
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).ok(), Some("/".into()), "it keeps no disk busy");
+    leakline(&format!("stop {place}")).assert_code(0);
+    let found = status(&place);
+    assert!(found["recorder_pid"].is_null() && found["last_run"]["ended"] == "ended by a signal", "{found:#}");
+    assert_eq!(found["segments"], 1, "it is sealed: {found:#}");
+    for (name, mode) in
+        [("r", 0o700), ("r/recorder.log", 0o600), ("r/recorder.toml", 0o600), ("r/00000001.segment", 0o600)]
+    {
+        let found = fs::metadata(folder.path().join(name)).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{name}");
+    }
+    leakline(&format!("clean --yes {place}")).assert_code(0);
+    assert!(!folder.path().join("r").exists(), "nothing is left");
+}
+
+#[test]
+fn a_killed_recorder_is_continued_and_the_gap_is_shown() {
+    let folder = Folder::new("killed");
+    let place = folder.place("r");
+    let running = Running::start(&format!("record -o {place} --every 0.2"));
+    wait_samples(&place, 3);
+    running.kill();
+    let before = status(&place)["samples"].as_u64().expect("a number");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    leakline(&format!("record -o {place} --every 0.2 --for 1")).assert_code(0);
+    let after = status(&place);
+    assert!(after["samples"].as_u64() > Some(before), "{after:#}");
+    assert_eq!(after["damaged_blocks"], 0, "{after:#}");
+    let report = leakline(&format!("report --json {place}")).summary();
+    assert_eq!(report["gaps"].as_array().map(Vec::len), Some(1), "{:#}", report["gaps"]);
+}
+
+#[test]
+fn a_signal_ends_it_in_order() {
+    let folder = Folder::new("signal");
+    let place = folder.place("r");
+    let running = Running::start(&format!("record -o {place} --every 0.2"));
+    wait_samples(&place, 2);
+    signal(running.pid(), Signal::TERM);
+    running.wait().assert_code(0);
+    assert_eq!(status(&place)["last_run"]["ended"], "ended by a signal");
+}
+
+#[test]
+fn a_deleted_directory_is_made_anew() {
+    let folder = Folder::new("deleted");
+    let place = folder.place("r");
+    let running = Running::start(&format!("record -o {place} --every 0.2"));
+    wait_samples(&place, 2);
+    fs::remove_dir_all(&place).expect("it is there");
+    assert!(holds_soon(|| folder.path().join("r/RECORDING").exists()), "it is not made anew");
+    wait_samples(&place, 2);
+    signal(running.pid(), Signal::TERM);
+    let run = running.wait();
+    assert!(matches!(run.code, Some(0 | 2)), "{}", run.describe());
+    let report = leakline(&format!("report --json {place}")).summary();
+    let events = report["events"].as_array().expect("a list");
+    assert!(events.iter().any(|event| event["kind"] == "not_recorded"), "what was lost is said: {events:#?}");
+}
+
+#[test]
+fn it_costs_little_memory() {
+    let folder = Folder::new("cost");
+    let place = folder.place("r");
+    let running = Running::start(&format!("record -o {place} --every 0.1"));
+    wait_samples(&place, 20);
+    let rss: u64 = status_line(running.pid(), "VmRSS:").trim_end_matches(" kB").trim().parse().expect("a number");
+    assert!(rss < 40 << 10, "{rss} KiB are resident");
+    signal(running.pid(), Signal::TERM);
+    running.wait().assert_code(0);
+}
