@@ -20,7 +20,7 @@ pub struct Tally {
     pub bytes: Bytes,
 }
 
-/// How long freed blocks had lived.
+/// How long freed blocks had lived, as exact as [`Lifetimes::RESOLUTION`]: a shorter life can be measured as none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     /// The shortest.
@@ -29,6 +29,11 @@ pub struct Lifetimes {
     pub mean: Duration,
     /// The longest.
     pub max: Duration,
+}
+
+impl Lifetimes {
+    /// How far off a lifetime may be: a thread of the target reads its clock seldom, since that is dear.
+    pub const RESOLUTION: Duration = Duration::from_millis(4);
 }
 
 /// Everything counted for one site since the attach. All figures only ever cover blocks allocated after the attach.

@@ -22,7 +22,7 @@ use std::time::Duration;
 use wire::{Control, Robust, regions};
 
 /// How often the agent's clock is set: the greatest error of an age. A thousandth of a core.
-const CLOCK_EVERY: Duration = Duration::from_millis(4);
+const CLOCK_EVERY: Duration = model::Lifetimes::RESOLUTION;
 const MAPPED: usize = regions::ROBUST.end() as usize;
 
 /// The first pages of the shared file, mapped here too.

@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use model::{Frame, FrameTrust, Reading, StackId};
+use model::{Frame, FrameTrust, Lifetimes, Reading, StackId};
 
 use super::table::{Column, safe};
 use super::{Paint, Text, phrase};
@@ -105,7 +105,7 @@ pub(super) fn site_facts(view: &SiteView) -> Vec<String> {
     let late = late.map_or_else(String::new, |age| format!(", the longest-lived after {}", Span(age)));
     let lived = counts.lifetimes.map_or_else(
         || "none was freed".to_owned(),
-        |lived| format!("{} min, {} mean, {} max", Span(lived.min), Span(lived.mean), Span(lived.max)),
+        |lived| format!("{} min, {} mean, {} max", life(lived.min), life(lived.mean), life(lived.max)),
     );
     let oldest = counts.oldest_live.map_or_else(|| "nothing is live".to_owned(), |age| Span(age).to_string());
     let mut facts = vec![
@@ -313,6 +313,11 @@ fn result(view: &SitesView) -> String {
         Outcome::CouldNotJudge => "could not judge: what was seen is not enough".to_owned(),
         Outcome::Blind => "blind: the hooks never fired, so nothing can be said about leaks".to_owned(),
     }
+}
+
+/// A lifetime; one too short to be measured is not shown as none.
+fn life(lived: Duration) -> String {
+    if lived.is_zero() { format!("under {}", Span(Lifetimes::RESOLUTION)) } else { Span(lived).to_string() }
 }
 
 #[cfg(test)]

@@ -114,6 +114,7 @@ fn check_fact(view: &SiteView, name: &str, expected: &str) {
 fn a_site_without_frees_has_no_lifetimes() {
     let (leaking, demoted) = (samples::leaking_site(), samples::demoted_site());
     check_fact(&leaking, "freed blocks lived", "1 µs min, 2.00 ms mean, 0.40 s max");
+    assert_eq!(super::life(Duration::ZERO), "under 4.00 ms");
     check_fact(&demoted, "freed blocks lived", "none was freed");
     check_fact(&leaking, "oldest not freed", "1 min 00 s");
     check_fact(&demoted, "oldest not freed", "nothing is live");
