@@ -504,6 +504,12 @@ mod tests {
             "since: Some(Before(7200s))",
         );
         check("plot web1 -o a.svg --log --dark", r#"looks: Looks { dark: true, log: true }, output: Some("a.svg")"#);
+        check(
+            "plot --follow 7 --web --every 0.5 --for 1m",
+            "follow: Some(Pid(7)), web: true, every: 500ms, window: Some(60s)",
+        );
+        check("plot --web", "exit 2: error: the following required arguments were not provided");
+        check("plot web1 --follow 7", "exit 2: error: the argument");
         check("compare a b --json", r#"before: "a", after: Some("b"), since: None"#);
         check("export /r --parquet p.parquet", r#"parquet: Some("p.parquet")"#);
         check(

@@ -90,3 +90,5 @@ pub(crate) const WEBHOOK_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the end of a recorder waits for deliveries.
 pub(crate) const END_PATIENCE: Duration = Duration::from_secs(5);
+/// Samples that are kept of a process that is followed: an hour at the usual beat.
+pub(crate) const FOLLOWED_MAX: usize = 3600;

@@ -11,6 +11,7 @@ mod boot;
 mod doctor;
 mod failure;
 mod flags;
+mod follow;
 mod hunt;
 mod limits;
 mod live;

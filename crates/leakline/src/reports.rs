@@ -12,6 +12,7 @@ use report::{Document, Html, Outcome, ProcessCsv, ProcessParquet, RecordingView,
 
 use crate::failure::Failure;
 use crate::flags::{Compare, Existing, Export, Looks, Part, Plot, Report, Tables};
+use crate::follow;
 use crate::limits::PLOT_LINES;
 use crate::output::{Form, Output};
 use crate::place;
@@ -43,6 +44,9 @@ pub(crate) fn report(flags: &Report) -> Result<Outcome, Failure> {
 
 /// The curves alone.
 pub(crate) fn plot(flags: &Plot) -> Result<Outcome, Failure> {
+    if let Some(pid) = flags.follow {
+        return follow::run(flags, pid);
+    }
     let mut output = Output::new(false);
     let view = view(&open(&flags.recording)?, &flags.part, &mut output)?;
     let Some(path) = &flags.output else {

@@ -3,6 +3,7 @@
 //! Owns: names, defaults, help. Must not know: what a command does with them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use model::Pid;
@@ -47,6 +48,18 @@ pub(crate) struct Plot {
     /// Write the picture here instead of drawing on the terminal: FILE.svg, FILE.png or FILE.html
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Draw this process in real time instead of a recording
+    #[arg(long, value_name = "PID", value_parser = values::pid, conflicts_with_all = ["output", "recording"])]
+    pub(crate) follow: Option<Pid>,
+    /// Show it in a browser on this machine instead of on the terminal
+    #[arg(long, requires = "follow")]
+    pub(crate) web: bool,
+    /// Time between two samples of what is followed
+    #[arg(long, value_name = "DURATION", default_value = "1", value_parser = values::beat)]
+    pub(crate) every: Duration,
+    /// Stop to follow by itself after so long
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) window: Option<Duration>,
 }
 
 /// Options of `export`.
