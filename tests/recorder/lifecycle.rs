@@ -3,13 +3,15 @@
 //! Owns: what must survive. Must not know: the format of a recording.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use rustix::process::Signal;
 
 use super::{Folder, status, wait_samples};
 use crate::command::{Running, leakline};
-use crate::process::{holds_soon, signal, status_line};
+use crate::process::{cannot_run, holds_soon, signal, status_line};
 
 #[test]
 fn a_recorder_in_the_background_goes_on_until_it_is_stopped() {
@@ -96,4 +98,41 @@ fn it_costs_little_memory() {
     assert!(rss < 40 << 10, "{rss} KiB are resident");
     signal(running.pid(), Signal::TERM);
     running.wait().assert_code(0);
+}
+
+#[test]
+fn a_full_disk_is_said_and_outlived() {
+    let folder = Folder::new("full");
+    let disk = folder.place("disk");
+    fs::create_dir_all(&disk).expect("it can be made");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=512k", "tmpfs", &disk]).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        cannot_run("a full disk", "a tmpfs cannot be mounted here (needs root)");
+        return;
+    }
+    let place = folder.place("disk/r");
+    let running = Running::start(&format!("record -o {place} --every 0.1"));
+    wait_samples(&place, 2);
+    let filler = folder.path().join("disk/filler");
+    let fill = || {
+        fs::OpenOptions::new().append(true).create(true).open(&filler).and_then(|mut file| file.write_all(&[1; 4096]))
+    };
+    while fill().is_ok() {}
+    // The last page of the log still has room for some samples; many new processes with long arguments do not fit into it.
+    let word = |number: u32| format!("{:x}", number.wrapping_mul(2_654_435_761));
+    let noise = |number: u32| (number * 60..number * 60 + 60).map(word).collect::<String>();
+    let start = |number: u32| Command::new("sh").arg("-c").arg(format!("sleep 1; : {}", noise(number))).spawn();
+    for mut child in (0..60).filter_map(|number| start(number).ok()).collect::<Vec<_>>() {
+        let _ = child.wait();
+    }
+    fs::remove_file(&filler).expect("it is there");
+    let before = status(&place)["samples"].as_u64().expect("a number");
+    wait_samples(&place, before + 3);
+    signal(running.pid(), Signal::TERM);
+    let run = running.wait();
+    let found = status(&place);
+    let _ = Command::new("umount").arg(&disk).status();
+    run.assert_code(2);
+    assert!(run.errors.contains("goes on and tries again"), "{}", run.describe());
+    assert!(found["last_run"]["samples_lost"].as_u64() > Some(0) && found["damaged_blocks"] == 0, "{found:#}");
 }

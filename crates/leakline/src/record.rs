@@ -219,3 +219,87 @@ pub(crate) fn refused(error: recording::Error) -> Failure {
 fn unwritable(directory: &Path, error: &std::io::Error) -> Failure {
     Failure::with_hint(format!("{} cannot be written: {error}", directory.display()), None)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use model::{Moment, SystemSample};
+
+    use super::*;
+    use crate::flags::{Command, Flags};
+
+    /// A recorder at work in a folder of its own, which is removed at the end.
+    fn with_run(name: &str, check: impl FnOnce(&mut Run, &mut Output)) {
+        let directory = std::env::temp_dir().join(format!("leakline-record-{name}-{}", std::process::id()));
+        let Ok(Flags { command: Command::Record(flags), .. }) =
+            Flags::try_parse_from(["leakline", "record", "--every", "1"])
+        else {
+            panic!("good usage")
+        };
+        let mut run = Run::start(&flags, &Settings::default(), directory.clone()).expect("it can be made");
+        check(&mut run, &mut Output::new(false));
+        drop(run);
+        std::fs::remove_dir_all(directory).expect("it is ours");
+    }
+
+    fn beat(wall_ns: u64) -> Beat {
+        let at = Moment { wall_ns, boot_ns: wall_ns, boot_id: "boot".into() };
+        Beat { at, processes: Vec::new(), system: SystemSample::default(), events: Vec::new() }
+    }
+
+    #[test]
+    fn the_first_beat_says_who_records_and_the_last_one_why_it_ends() {
+        with_run("ends", |run, output| {
+            run.beat(0, Vec::new(), output);
+            run.beat(0, vec![Noticed::RecorderStopped { reason: "a test".to_owned() }], output);
+            assert_eq!((run.state.beats, run.state.not_recorded), (2, 0));
+            let recording = recording::Recording::open(&run.directory).expect("it is there");
+            let events: Vec<_> = recording.events(0..u64::MAX).map(|(_, event)| event).collect();
+            assert!(matches!(events.first(), Some(Noticed::RecorderStarted { every_ms: 1000, .. })), "{events:?}");
+            let ends = |event: &Noticed| matches!(event, Noticed::RecorderStopped { reason } if reason == "a test");
+            assert!(events.iter().any(ends), "{events:?}");
+            let state = State::read(&run.directory).expect("it is written at each beat");
+            assert_eq!((state.pid, state.beats), (std::process::id(), 2));
+        });
+    }
+
+    #[test]
+    fn trouble_is_counted_each_time_and_said_once() {
+        with_run("trouble", |run, output| {
+            for count in 1..=3 {
+                run.trouble("no space left", output);
+                assert_eq!((run.state.not_recorded, run.said.as_str()), (count, "no space left"));
+            }
+            run.append(&beat(5), output);
+            assert_eq!((run.said.as_str(), run.state.trouble.as_str()), ("", "no space left"), "the last one is kept");
+        });
+    }
+
+    #[test]
+    fn an_overload_is_recorded_with_the_beat_that_is_kept() {
+        with_run("overload", |run, output| {
+            run.noticed.clear();
+            run.overload(Change::Lost(std::time::Duration::from_millis(2500)), output);
+            run.overload(Change::Regained, output);
+            assert_eq!(run.noticed, [Noticed::BeatNotKept { wanted_ms: 1000, kept_ms: 2500 }]);
+        });
+    }
+
+    #[test]
+    fn a_second_recorder_is_refused() {
+        with_run("second", |run, _| {
+            let refused = Recorder::open(&run.directory, recording::Options::default()).map(|_| ()).map_err(refused);
+            let text = format!("{refused:?}");
+            assert!(text.contains("already recording") && text.contains("leakline stop"), "{text}");
+        });
+    }
+
+    #[test]
+    fn the_first_and_last_moment_follow_the_clock() {
+        let mut state = State::default();
+        for (wall_ns, wanted) in [(50, (50, 50)), (60, (50, 60)), (10, (10, 10))] {
+            state.note(&beat(wall_ns));
+            assert_eq!((state.first_ns, state.last_ns), wanted, "a clock that was set back begins anew");
+        }
+    }
+}
