@@ -181,3 +181,6 @@ fn site(id: u32, sum: &Sum, now: u64, ticks: &Ticks) -> SiteCounts {
         oldest_live: sum.oldest.map(|birth| ticks.duration(now.saturating_sub(birth))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,3 +104,6 @@ fn sealed(state: &[u8]) -> Vec<u8> {
     sealed.extend_from_slice(&MAGIC_AFTER.to_le_bytes());
     sealed
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Tests of what a refused attach says, and of what it proposes.
+
+use super::*;
+
+const TARGET: Pid = Pid(42);
+
+/// The fact, then the hint.
+#[track_caller]
+fn check(error: &AttachError, fact: &str, hint: &str) {
+    assert_eq!(error.to_string(), fact);
+    assert_eq!(error.hint().as_deref(), Some(hint), "{fact}");
+}
+
+#[test]
+fn a_process_that_is_not_there_is_looked_up_in_the_list() {
+    let list = "list processes with `leakline watch --plain`";
+    check(&AttachError::NoSuchProcess(TARGET), "there is no process 42", list);
+    check(&AttachError::Vanished(TARGET), "process 42 ended or became another program during the attach", list);
+}
+
+#[test]
+fn processes_that_cannot_be_attached_to_for_what_they_are() {
+    check(&AttachError::Itself(TARGET), "process 42 is leakline itself", "name another process");
+    check(
+        &AttachError::KernelThread(TARGET),
+        "process 42 is a thread of the kernel",
+        "kernel memory shows in /proc/slabinfo: no allocator can be hooked there",
+    );
+    check(
+        &AttachError::Zombie(TARGET),
+        "process 42 is a zombie: it has ended and has no memory",
+        "look at its parent, which has not collected it",
+    );
+    check(
+        &AttachError::ForeignArchitecture { pid: TARGET, found: "a 32-bit program".into() },
+        "process 42 runs a 32-bit program, not an x86-64 program",
+        "leakline attaches to x86-64 programs; `leakline hunt` still measures growth",
+    );
+}
+
+#[test]
+fn processes_that_somebody_else_holds() {
+    check(
+        &AttachError::Stopped(TARGET),
+        "process 42 is stopped by a signal",
+        "nothing is allocated while it is stopped: `kill -CONT 42`, then attach",
+    );
+    check(
+        &AttachError::Traced { pid: TARGET, tracer: Pid(7) },
+        "process 42 is already traced by process 7",
+        "detach the other tracer first (process 7: `ps -fp 7`)",
+    );
+    check(&AttachError::Watched(TARGET), "another leakline is attached to process 42", "end the other leakline first");
+}
+
+#[test]
+fn a_step_and_an_allocator_lead_to_the_doctor() {
+    check(
+        &AttachError::Step { pid: TARGET, step: "map the agent", found: "out of memory".into() },
+        "cannot map the agent in process 42: out of memory",
+        "`leakline doctor 42` shows what the machine and the target allow",
+    );
+    check(
+        &AttachError::NoAllocator { pid: TARGET, found: "libc.so: no malloc".into() },
+        "no allocator to hook in process 42: libc.so: no malloc",
+        "`leakline doctor 42` shows what was looked at",
+    );
+}
+
+#[test]
+fn a_function_that_is_not_understood_is_answered_with_the_form() {
+    check(
+        &AttachError::Functions("expected size=arg1".into()),
+        "a function is not described as needed: expected size=arg1",
+        "`--alloc fn=NAME,size=argN` and `--free fn=NAME,ptr=argN`",
+    );
+}
+
+/// What helps depends on the setting: 0 or none is not to blame, 1 and 2 can be changed, 3 cannot.
+#[test]
+fn a_refusal_of_the_kernel_names_the_setting_that_is_to_blame() {
+    let with = |ptrace_scope| AttachError::Forbidden { pid: TARGET, ptrace_scope };
+    let fact = "the kernel forbids tracing process 42";
+    let user =
+        "run as root or as the target's user (`sudo leakline …`); in a container: `docker run --cap-add=SYS_PTRACE …`";
+    let setting = |scope: u8| {
+        format!(
+            "run as root (`sudo leakline …`), or `sysctl kernel.yama.ptrace_scope=0` (now {scope}); \
+             in a container: `docker run --cap-add=SYS_PTRACE …`"
+        )
+    };
+    check(&with(None), fact, user);
+    check(&with(Some(0)), fact, user);
+    check(&with(Some(1)), fact, &setting(1));
+    check(&with(Some(2)), fact, &setting(2));
+    check(&with(Some(3)), fact, "kernel.yama.ptrace_scope is 3: tracing is off until the next boot");
+    check(&with(Some(4)), fact, user);
+}
+
+#[test]
+fn a_session_that_cannot_be_read_says_why() {
+    let error = SessionError::Unreadable("file too short".into());
+    assert_eq!(error.to_string(), "the memory shared with the target cannot be read: file too short");
+}

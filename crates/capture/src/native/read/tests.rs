@@ -1,0 +1,329 @@
+//! Tests of reading a shared file that was made up: what the agent would have written, and what a hostile target might.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+
+/// Blocks younger than this are not expired; seconds on any machine.
+const EXPIRE: u64 = 1 << 32;
+const GRANULE_SHIFT: u32 = 4;
+const CHUNKS: u32 = 4;
+
+/// A sparse file with the length of a real one, and the control words that go with it.
+struct Shared {
+    file: SharedFile,
+    control: Control,
+    now: u64,
+}
+
+impl Shared {
+    /// Every line is an entry: `thread N WORD…` its figures, `site THREAD STACK WORD…` its counters, `block SLOT STACK SIZE
+    /// AGE` a live block, `raw SLOT WORD WORD` any entry of the shadow, `stack ID FIRST LEN` a record, `frame AT WORD`.
+    fn new(threads: u32, stacks: u32, chunks: u32, entries: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("leakline-read-{}-{number}", std::process::id()));
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.set_len(wire::file_len(CHUNKS, GRANULE_SHIFT)).unwrap();
+        let control = Control::default();
+        control.threads.records.store(threads, Relaxed);
+        control.stacks.ids.store(stacks, Relaxed);
+        control.shadow.chunks.store(chunks, Relaxed);
+        control.chunks_max.store(CHUNKS, Relaxed);
+        control.granule_shift.store(GRANULE_SHIFT, Relaxed);
+        let shared = Self { file: SharedFile::new(file), control, now: Ticks::now() };
+        for entry in entries.lines().filter(|line| !line.trim().is_empty()) {
+            shared.put(entry);
+        }
+        shared
+    }
+
+    fn put(&self, entry: &str) {
+        let (kind, numbers) = entry.trim().split_once(' ').unwrap();
+        let number = |text: &str| match text.strip_prefix('!') {
+            Some(complement) => !complement.parse::<u64>().unwrap(),
+            None => text.parse().unwrap(),
+        };
+        let numbers: Vec<u64> = numbers.split_whitespace().map(number).collect();
+        let (at, words) = match (kind, numbers.as_slice()) {
+            ("thread", [thread, words @ ..]) => (regions::RECORDS.at + thread * regions::RECORD_BYTES, words.to_vec()),
+            ("site", [thread, stack, words @ ..]) => {
+                let counters = regions::COUNTERS.at + thread * regions::COUNTERS_PER_THREAD;
+                (counters + stack * COUNTERS_BYTES, words.to_vec())
+            }
+            ("block", [slot, stack, size, age]) => {
+                let block = Block { low: 0, size: *size, stack: *stack as u32, birth: self.now - age };
+                (regions::SHADOW_AT + slot * 16, block.pack().to_vec())
+            }
+            ("raw", [slot, first, second]) => (regions::SHADOW_AT + slot * 16, vec![*first, *second]),
+            ("stack", [id, first, len]) => (regions::STACKS.at + id * 16, vec![77, first | len << 32]),
+            ("frame", [at, word]) => (regions::FRAMES.at + at * 8, vec![*word]),
+            _ => panic!("what is {entry:?}?"),
+        };
+        self.file.write_words(at, &words).unwrap();
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        snapshot(&self.file, &self.control, &Ticks::begin(), EXPIRE).unwrap()
+    }
+}
+
+/// Count and bytes.
+fn tally(tally: Tally) -> String {
+    format!("{}/{}", tally.count, tally.bytes.0)
+}
+
+/// One site in a line, times apart.
+fn text(site: &SiteCounts) -> String {
+    let SiteCounts { stack, allocated, freed, live, expired, freed_late, .. } = site;
+    format!(
+        "{}: allocated {} freed {} late {} live {} expired {}",
+        stack.0,
+        tally(*allocated),
+        tally(*freed),
+        tally(*freed_late),
+        tally(*live),
+        tally(*expired)
+    )
+}
+
+#[track_caller]
+fn check_sites(shared: &Shared, expected: &[&str]) {
+    let found: Vec<String> = shared.snapshot().sites.iter().map(text).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_counters_of_all_threads_are_summed_by_site() {
+    let shared = Shared::new(
+        3,
+        4,
+        1,
+        "site 0 1 5 500 2 200
+         site 1 1 1 10
+         site 1 3 7 70 7 70
+         site 2 1 0 0 3 300",
+    );
+    check_sites(
+        &shared,
+        &[
+            "1: allocated 6/510 freed 5/500 late 0/0 live 0/0 expired 0/0",
+            "3: allocated 7/70 freed 7/70 late 0/0 live 0/0 expired 0/0",
+        ],
+    );
+}
+
+#[test]
+fn a_site_far_behind_a_hole_of_the_counters_keeps_its_number() {
+    // Page 1 of the counters begins with site 32, page 1,024 with site 32,768.
+    let shared = Shared::new(1, STACKS_MAX as u32, 1, "site 0 33 1 11\nsite 0 32769 2 22\nsite 0 65535 3 33");
+    check_sites(
+        &shared,
+        &[
+            "33: allocated 1/11 freed 0/0 late 0/0 live 0/0 expired 0/0",
+            "32769: allocated 2/22 freed 0/0 late 0/0 live 0/0 expired 0/0",
+            "65535: allocated 3/33 freed 0/0 late 0/0 live 0/0 expired 0/0",
+        ],
+    );
+}
+
+#[test]
+fn a_block_whose_free_went_unseen_counts_as_freed() {
+    let shared = Shared::new(1, 2, 1, "site 0 1 10 1000 4 400 0 0 0 3 2 200 300");
+    check_sites(&shared, &["1: allocated 10/1000 freed 7/700 late 2/200 live 0/0 expired 0/0"]);
+}
+
+#[test]
+fn only_threads_and_stacks_that_were_given_out_are_read() {
+    let entries = "thread 0 1\nthread 1 10\nthread 2 100\nsite 0 1 1 1\nsite 1 1 1 1\nsite 2 1 1 1\nsite 0 2 9 9";
+    let shared = Shared::new(2, 2, 1, entries);
+    check_sites(&shared, &["1: allocated 2/2 freed 0/0 late 0/0 live 0/0 expired 0/0"]);
+    assert_eq!(shared.snapshot().coverage.allocations, 11);
+    assert_eq!(shared.snapshot().coverage.threads, 2);
+}
+
+#[test]
+fn numbers_beyond_the_tables_read_no_further_than_the_tables() {
+    let shared = Shared::new(u32::MAX, u32::MAX, 1, "site 0 1 1 1");
+    assert_eq!(shared.snapshot().coverage.threads, THREADS_MAX as u32);
+    check_sites(&shared, &["1: allocated 1/1 freed 0/0 late 0/0 live 0/0 expired 0/0"]);
+}
+
+#[test]
+fn sums_that_overflow_stay_at_the_greatest_number() {
+    let most = u64::MAX;
+    let shared = Shared::new(2, 2, 1, &format!("site 0 1 {most} {most} 1 1\nsite 1 1 5 5 {most} {most} 0 0 0 2 0 0 2"));
+    check_sites(&shared, &[&format!("1: allocated {most}/{most} freed {most}/{most} late 0/0 live 0/0 expired 0/0")]);
+}
+
+#[test]
+fn figures_of_threads_go_where_they_belong() {
+    let shared = Shared::new(2, 2, 1, "thread 0 1 2 3 4 5 6 7 8\nthread 1 100 200 300 400 500 600 700 800");
+    shared.control.threads.refused.store(10_000, Relaxed);
+    let Snapshot { coverage, losses, .. } = shared.snapshot();
+    assert_eq!((coverage.allocations, coverage.frees, coverage.frees_of_older), (101, 202, 303));
+    assert_eq!((losses.blocks_unrecorded, losses.stacks_cut, losses.stacks_broken), (10_404, 606, 707));
+    assert_eq!(losses.entries_corrupt, 0);
+}
+
+#[test]
+fn stack_zero_is_a_loss_and_no_site() {
+    let shared = Shared::new(1, 2, 1, "site 0 0 8 80\nsite 0 1 1 1\nthread 0 0 0 0 5");
+    check_sites(&shared, &["1: allocated 1/1 freed 0/0 late 0/0 live 0/0 expired 0/0"]);
+    assert_eq!(shared.snapshot().losses.blocks_unrecorded, 13);
+}
+
+#[test]
+fn live_blocks_are_counted_and_old_ones_expire() {
+    let old = EXPIRE * 2;
+    let entries = format!(
+        "site 0 1 3 60\nsite 0 2 1 5\nblock 0 1 10 {old}\nblock 1 1 20 0\nblock 9000 1 30 {old}\nblock 2 2 5 0"
+    );
+    let shared = Shared::new(1, 3, 1, &entries);
+    check_sites(
+        &shared,
+        &[
+            "1: allocated 3/60 freed 0/0 late 0/0 live 3/60 expired 2/40",
+            "2: allocated 1/5 freed 0/0 late 0/0 live 1/5 expired 0/0",
+        ],
+    );
+    assert_eq!(shared.snapshot().losses.entries_corrupt, 0);
+}
+
+#[test]
+fn a_block_expires_at_the_very_tick() {
+    let mut sum = Sum::default();
+    let block = |birth| Block { low: 0, size: 8, stack: 1, birth };
+    for (birth, age) in [(70, 99), (50, 100), (60, 101)] {
+        sum.add_live(block(birth), age, 100);
+    }
+    assert_eq!((sum.live.count, sum.expired.count, sum.oldest), (3, 2, Some(50)));
+}
+
+#[test]
+fn entries_that_make_no_sense_are_counted_as_corrupt() {
+    // A stack that was never given out, a block without birth, and a word without the mark of a block.
+    let block = |stack, birth| Block { low: 0, size: 8, stack, birth }.pack();
+    let ([unknown, birth], [unborn, zero]) = (block(2, 5), block(1, 0));
+    let entries = format!("site 0 1 1 8\nraw 0 {unknown} {birth}\nraw 1 {unborn} {zero}\nraw 2 8 8\nblock 3 1 8 0");
+    let shared = Shared::new(1, 2, 1, &entries);
+    check_sites(&shared, &["1: allocated 1/8 freed 0/0 late 0/0 live 1/8 expired 0/0"]);
+    assert_eq!(shared.snapshot().losses.entries_corrupt, 2);
+}
+
+/// One chunk has as many entries as there are granules in 64 MiB.
+#[test]
+fn only_chunks_that_were_given_out_are_scanned() {
+    let per_chunk = (64 << 20) >> GRANULE_SHIFT;
+    let live = |chunks| {
+        let last = |chunk: u64| chunk * per_chunk - 1;
+        let entries =
+            format!("site 0 1 4 4\nblock {} 1 1 0\nblock {} 1 1 0\nblock {} 1 1 0", last(1), last(2), last(4));
+        Shared::new(1, 2, chunks, &entries).snapshot().sites[0].live.count
+    };
+    assert_eq!([live(0), live(1), live(2), live(3), live(4)], [0, 1, 2, 2, 3]);
+    // The cursor is in the target's hands; the length of the file is not.
+    assert_eq!(live(u32::MAX), 3);
+}
+
+#[test]
+fn lifetimes_are_the_extremes_of_all_threads_and_the_mean() {
+    let second = Ticks::begin().ticks(Duration::from_secs(1));
+    let ticks = |tenths: u64| second / 10 * tenths;
+    let entries = format!(
+        "site 0 1 3 3 2 2 {} !{} {}\nsite 1 1 3 3 2 2 {} !{} {}\nsite 0 2 1 1",
+        ticks(60),
+        ticks(20),
+        ticks(40),
+        ticks(100),
+        ticks(10),
+        ticks(90)
+    );
+    let snapshot = Shared::new(2, 3, 1, &entries).snapshot();
+    let tenths = |duration: Duration| (duration.as_secs_f64() * 10.0).round() as u64;
+    let Lifetimes { min, mean, max } = snapshot.sites[0].lifetimes.unwrap();
+    assert_eq!([tenths(min), tenths(mean), tenths(max)], [10, 40, 90]);
+    assert!(snapshot.sites[0].freed_late_longest.is_none(), "nothing was freed late");
+    assert!(snapshot.sites[1].lifetimes.is_none(), "nothing was freed there");
+}
+
+#[test]
+fn the_oldest_live_block_tells_the_age_of_its_site() {
+    let second = Ticks::begin().ticks(Duration::from_secs(1));
+    let entries =
+        format!("site 0 1 3 3\nblock 0 1 1 {}\nblock 1 1 1 {}\nblock 2 1 1 0\nsite 0 2 1 1", second, 3 * second);
+    let snapshot = Shared::new(1, 3, 1, &entries).snapshot();
+    let oldest = snapshot.sites[0].oldest_live.unwrap().as_secs_f64();
+    assert!((2.9..5.0).contains(&oldest), "{oldest} s");
+    assert_eq!(snapshot.sites[1].oldest_live, None);
+}
+
+#[test]
+fn memory_in_the_target_is_what_the_file_occupies_not_its_length() {
+    let shared = Shared::new(1, 2, 1, "site 0 1 1 1\nblock 0 1 1 0");
+    let Bytes(bytes) = shared.snapshot().memory_in_target;
+    assert!((8192..1 << 20).contains(&bytes), "{bytes} bytes");
+}
+
+#[test]
+fn a_file_that_is_too_short_is_an_error_and_no_zero() {
+    let shared = Shared::new(1, 2, 1, "");
+    shared.file.file().set_len(regions::RECORDS.at).unwrap();
+    assert!(snapshot(&shared.file, &shared.control, &Ticks::begin(), EXPIRE).is_err());
+}
+
+/// Whether any thread is inside a hook: the first word behind its figures.
+#[track_caller]
+fn check_busy(threads: u32, entries: &str, busy: bool) {
+    let shared = Shared::new(threads, 2, 1, entries);
+    assert_eq!(is_busy(&shared.file, &shared.control), busy, "{threads} threads, {entries:?}");
+}
+
+#[test]
+fn a_thread_inside_a_hook_is_known_by_its_guard() {
+    check_busy(2, "", false);
+    check_busy(2, "thread 0 1 1 1 1 1 1 1 1", false);
+    check_busy(2, "thread 0 0 0 0 0 0 0 0 0 1", true);
+    check_busy(2, "thread 1 0 0 0 0 0 0 0 0 1", true);
+    check_busy(1, "thread 1 0 0 0 0 0 0 0 0 1", false);
+    check_busy(0, "thread 0 0 0 0 0 0 0 0 0 1", false);
+}
+
+/// The frames as `address trust`, of one stack among eight.
+#[track_caller]
+fn check_stack(id: u32, entries: &str, expected: Option<&str>) {
+    let shared = Shared::new(1, 8, 1, entries);
+    let found = stack(&shared.file, &shared.control, StackId(id)).map(|frames| {
+        let frames: Vec<String> = frames.iter().map(|(address, trust)| format!("{:x} {trust:?}", address.0)).collect();
+        frames.join(", ")
+    });
+    assert_eq!(found.as_deref(), expected, "stack {id} of {entries:?}");
+}
+
+#[test]
+fn a_stack_is_its_frames_with_how_they_were_found() {
+    let (table, pointer) = (1_u64 << 62 | 0x2000, 2_u64 << 62 | 0x3000);
+    let frames = format!("frame 5 4096\nframe 6 {table}\nframe 7 {pointer}");
+    check_stack(3, &format!("stack 3 5 3\n{frames}"), Some("1000 Caller, 2000 UnwindTable, 3000 FramePointer"));
+    check_stack(7, &format!("stack 7 6 1\n{frames}"), Some("2000 UnwindTable"));
+}
+
+#[test]
+fn a_stack_that_does_not_exist_has_no_frames() {
+    check_stack(0, "stack 0 0 1\nframe 0 1", None);
+    check_stack(8, "stack 8 0 1\nframe 0 1", None);
+    check_stack(3, "", None);
+    check_stack(3, "stack 3 0 0\nframe 0 1", None);
+}
+
+#[test]
+fn a_stack_out_of_bounds_has_no_frames() {
+    let last = (STACKS_MAX * FRAMES_MAX - 1) as u64;
+    check_stack(3, &format!("stack 3 {last} 1\nframe {last} 9"), Some("9 Caller"));
+    check_stack(3, &format!("stack 3 {last} 2"), None);
+    check_stack(3, &format!("stack 3 {} 1", u32::MAX), None);
+    check_stack(3, &format!("stack 3 0 {}", FRAMES_MAX + 1), None);
+    check_stack(3, &format!("stack 3 0 {}", u32::MAX), None);
+}
