@@ -26,6 +26,8 @@ struct Sum {
     allocated: Tally,
     freed: Tally,
     late: Tally,
+    /// Blocks whose lifetime is known: those whose free was seen.
+    life_count: u64,
     life_total: u64,
     life_min: Option<u64>,
     life_max: u64,
@@ -49,7 +51,8 @@ pub(crate) fn snapshot(file: &SharedFile, control: &Control, ticks: &Ticks, expi
     let now = Ticks::now();
     scan_blocks(file, control, &mut sums, now, expire, &mut snapshot.losses)?;
     // Stack 0 stands for all stacks beyond the limit: their blocks have no site.
-    snapshot.losses.blocks_unrecorded += sums.first().map_or(0, |sum| sum.allocated.count);
+    let nameless = sums.first().map_or(0, |sum| sum.allocated.count);
+    snapshot.losses.blocks_unrecorded = snapshot.losses.blocks_unrecorded.saturating_add(nameless);
     let used = sums.iter().enumerate().skip(1).filter(|(_, sum)| sum.allocated.count > 0);
     snapshot.sites = used.map(|(id, sum)| site(id as u32, sum, now, ticks)).collect();
     snapshot.memory_in_target = Bytes(file.occupied()?);
@@ -88,12 +91,14 @@ pub(crate) fn stack(file: &SharedFile, control: &Control, id: StackId) -> Option
 fn add_figures(file: &SharedFile, thread: u64, coverage: &mut Coverage, losses: &mut Losses) -> io::Result<()> {
     let words = file.words(regions::RECORDS.at + thread * regions::RECORD_BYTES, 8)?;
     let figure = |i: usize| words.get(i).copied().unwrap_or(0);
-    coverage.allocations += figure(0);
-    coverage.frees += figure(1);
-    coverage.frees_of_older += figure(2);
-    losses.blocks_unrecorded += figure(3);
-    losses.stacks_cut += figure(5);
-    losses.stacks_broken += figure(6);
+    // The words may be anything: sums end at the greatest number rather than begin anew.
+    let add = |sum: &mut u64, i: usize| *sum = sum.saturating_add(figure(i));
+    add(&mut coverage.allocations, 0);
+    add(&mut coverage.frees, 1);
+    add(&mut coverage.frees_of_older, 2);
+    add(&mut losses.blocks_unrecorded, 3);
+    add(&mut losses.stacks_cut, 5);
+    add(&mut losses.stacks_broken, 6);
     Ok(())
 }
 
@@ -119,6 +124,7 @@ impl Sum {
         // A block whose free went unseen was freed all the same: its address was given out again.
         more(&mut self.freed, word(2).saturating_add(word(7)), word(3).saturating_add(word(10)));
         more(&mut self.late, word(8), word(9));
+        self.life_count = self.life_count.saturating_add(word(2));
         self.life_total = self.life_total.saturating_add(word(4));
         if word(2) > 0 {
             let min = !word(5);
@@ -164,8 +170,7 @@ fn scan_blocks(
 
 fn site(id: u32, sum: &Sum, now: u64, ticks: &Ticks) -> SiteCounts {
     let lifetimes = sum.life_min.map(|min| {
-        let freed = sum.freed.count.max(1);
-        let mean = sum.life_total / freed;
+        let mean = sum.life_total / sum.life_count.max(1);
         Lifetimes { min: ticks.duration(min), mean: ticks.duration(mean), max: ticks.duration(sum.life_max) }
     });
     let late_longest: Option<Duration> = (sum.late.count > 0).then(|| ticks.duration(sum.life_max));

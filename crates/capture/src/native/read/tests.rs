@@ -327,3 +327,24 @@ fn a_stack_out_of_bounds_has_no_frames() {
     check_stack(3, &format!("stack 3 0 {}", FRAMES_MAX + 1), None);
     check_stack(3, &format!("stack 3 0 {}", u32::MAX), None);
 }
+
+#[test]
+fn figures_that_overflow_stay_at_the_greatest_number() {
+    let most = u64::MAX;
+    let all = format!("{most} ").repeat(8);
+    let shared = Shared::new(2, 2, 1, &format!("thread 0 {all}\nthread 1 {all}\nsite 0 0 {most}"));
+    let Snapshot { coverage, losses, .. } = shared.snapshot();
+    assert_eq!([coverage.allocations, coverage.frees, coverage.frees_of_older], [most; 3]);
+    assert_eq!([losses.blocks_unrecorded, losses.stacks_cut, losses.stacks_broken], [most; 3]);
+}
+
+/// A block whose free went unseen has no lifetime, and must not make those of the others look shorter.
+#[test]
+fn blocks_without_a_lifetime_do_not_shorten_the_mean() {
+    let second = Ticks::begin().ticks(Duration::from_secs(1));
+    let entries = format!("site 0 1 9 9 2 2 {} !{second} {} 7 0 0 7", 4 * second, 3 * second);
+    let snapshot = Shared::new(1, 2, 1, &entries).snapshot();
+    let Lifetimes { min, mean, max } = snapshot.sites[0].lifetimes.unwrap();
+    assert_eq!([min, mean, max].map(|life| life.as_secs_f64().round() as u64), [1, 2, 3]);
+    assert_eq!(tally(snapshot.sites[0].freed), "9/9");
+}
