@@ -263,4 +263,46 @@ mod tests {
         let unmet: Vec<_> = judge(&machine).into_iter().filter(|each| each.state != ConditionState::Met).collect();
         assert!(unmet.is_empty(), "{unmet:?}");
     }
+
+    #[test]
+    fn limits_of_the_machine_are_compared_exactly() {
+        let kernel = |release: &str| Machine { kernel: Some(release.to_owned()), ..root() };
+        check(&kernel("4.14"), "kernel", "Met: 4.14");
+        check(&kernel("4.13.16"), "kernel", "Unmet: 4.13.16");
+        check(&kernel("5.0"), "kernel", "Met: 5.0");
+        check(&kernel("6"), "kernel", "Unknown: 6");
+        check(&kernel("6.x"), "kernel", "Unknown: 6.x");
+        check(&kernel("99999999999.1"), "kernel", "Unknown: 99999999999.1");
+        let memory = |bytes| Machine { memory_available: Reading::Known(Bytes(bytes)), ..root() };
+        check(&memory(256 << 20), "memory", "Met: 256.0 MiB available");
+        check(&memory((256 << 20) - 1), "memory", "Limited");
+    }
+
+    #[test]
+    fn each_capability_is_its_own_bit() {
+        let only = |bit: u32| Machine { capabilities: Some(1 << bit), ..user() };
+        let all_but = |bit: u32| Machine { capabilities: Some(!(1 << bit)), ..user() };
+        check(&only(19), "CAP_SYS_PTRACE", "Met: present");
+        check(&all_but(19), "CAP_SYS_PTRACE", "Limited: absent");
+        check(&Machine { capabilities: None, ..user() }, "CAP_SYS_PTRACE", "Unknown");
+        check(&only(21), "replaced files", "Met");
+        check(&only(40), "replaced files", "Met");
+        check(&only(19), "replaced files", "Limited: neither");
+    }
+
+    #[test]
+    fn other_processors_are_refused() {
+        assert_eq!(architecture("x86_64").state, ConditionState::Met);
+        assert_eq!(architecture("aarch64").state, ConditionState::Unmet);
+    }
+
+    #[test]
+    fn hidden_processes_matter_to_those_who_are_not_exempt() {
+        let hidden = |value: &str| Machine { hidepid: Some(value.to_owned()), ..user() };
+        check(&hidden("0"), "/proc", "Met: shows all processes");
+        check(&hidden("off"), "/proc", "Met: shows all processes");
+        check(&hidden("2"), "/proc", "Limited: mounted with hidepid=2 | sudo leakline hunt");
+        check(&Machine { seccomp: None, ..user() }, "seccomp (leakline)", "Unknown: /proc/self/status does not say");
+        check(&user(), "seccomp (leakline)", "Met: no filter");
+    }
 }

@@ -431,4 +431,64 @@ mod tests {
         let container = Target { other_namespaces: Some(vec!["mnt", "pid"]), ..server() };
         check(&root(), &container, "namespaces", "Met: its own: mnt, pid; files are read through /proc/42/root");
     }
+
+    #[test]
+    fn limits_are_compared_to_the_byte() {
+        let locked = |locked, size| Target { locked: Some(Bytes(locked)), size: Some(Bytes(size)), ..server() };
+        let least = 1000_u64.div_ceil(LOCKED_SHARE);
+        check(&root(), &locked(least, 1000), "mlockall", "Limited");
+        check(&root(), &locked(1000 / LOCKED_SHARE - 1, 1000), "mlockall", "Met");
+        check(&root(), &locked(0, 0), "mlockall", "Met: no memory is locked");
+        check(&root(), &Target { locked: None, ..server() }, "mlockall", "Unknown: /proc/PID/status does not say");
+        let limited = |limit| Target { address_space_limit: Some(Bytes(limit)), ..server() };
+        check(&root(), &limited(ADDRESS_SPACE_NEEDED.0), "address space", "Met: limited to");
+        check(&root(), &limited(ADDRESS_SPACE_NEEDED.0 - 1), "address space", "Unmet: limited to");
+        check(&root(), &server(), "address space", "Met: unlimited");
+    }
+
+    #[test]
+    fn a_process_that_is_not_dumpable_needs_the_capability() {
+        let with = |dumpable| Target { dumpable, ..server() };
+        check(&user(), &with(Some(true)), "dumpable", "Met: yes");
+        check(
+            &user(),
+            &with(Some(false)),
+            "dumpable",
+            "Unmet: no: it changed its user or asked for it | sudo leakline",
+        );
+        check(&root(), &with(Some(false)), "dumpable", "Met: no, which CAP_SYS_PTRACE lifts");
+        check(&user(), &with(None), "dumpable", "Met: it runs as root");
+    }
+
+    #[test]
+    fn the_filter_is_only_suspended_by_one_who_has_none() {
+        let filtered = Target { seccomp: Some(2), ..server() };
+        let only = |bit: u32| Machine { capabilities: Some(1 << bit), ..user() };
+        check(&only(CAP_SYS_ADMIN), &filtered, "seccomp", "Met: a filter, which CAP_SYS_ADMIN suspends");
+        check(&only(CAP_SYS_PTRACE), &filtered, "seccomp", "Limited: a filter | sudo leakline attach 42");
+        check(&Machine { seccomp: None, ..root() }, &filtered, "seccomp", "Limited");
+        check(&Machine { capabilities: None, ..root() }, &filtered, "seccomp", "Limited");
+        check(&root(), &Target { seccomp: None, ..server() }, "seccomp", "Unknown: /proc/PID/status does not say");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_unknown_and_not_met() {
+        let blind = Target { other_namespaces: None, modules: None, allocator: None, ..server() };
+        for name in ["namespaces", "debug information", "allocator"] {
+            check(&root(), &blind, name, "Unknown");
+        }
+        check(&root(), &server(), "namespaces", "Met: the same as ours");
+        check(&root(), &server(), "allocator", "Met: glibc (/lib/libc.so.6)");
+        check(&root(), &server(), "tracer", "Met");
+    }
+
+    #[test]
+    fn five_modules_are_named_before_the_rest_is_counted() {
+        let module = |index: usize| Module { path: format!("m{index}"), debugging: Debugging::Nothing };
+        let with = |count: usize| Target { modules: Some((0..count).map(module).collect()), ..server() };
+        let start = "Limited: absent in m0 (stripped), m1 (stripped), m2 (stripped), m3 (stripped), m4 (stripped)";
+        check(&root(), &with(1), "debug information", "Limited: absent in m0 (stripped) | install the -dbgsym");
+        check(&root(), &with(5), "debug information", &format!("{start} | install"));
+        check(&root(), &with(6), "debug information", &format!("{start}, 1 more | install"));
+    }
 }

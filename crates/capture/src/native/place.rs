@@ -189,4 +189,81 @@ mod tests {
         };
         assert!(at > 0xa0_0000 && at < 0x40_1000 + REACH, "{at:#x}");
     }
+
+    /// Mappings as `start-end name` in hexadecimal; the place for so many bytes near so many addresses.
+    #[track_caller]
+    fn check_near(maps: &[(u64, u64, &str)], addresses: &[u64], len: u64, expected: Option<u64>) {
+        let line = |(start, end, name): &(u64, u64, &str)| format!("{start:x}-{end:x} r-xp 0 08:01 1 {name}\n");
+        let text: String = maps.iter().map(line).collect();
+        let mappings: Vec<_> = formats::maps::parse(text.as_bytes()).collect();
+        let found = near(&mappings, addresses, len);
+        assert_eq!(found, expected, "{found:x?} near {addresses:x?}");
+    }
+
+    #[test]
+    fn a_gap_has_to_hold_the_length_and_both_margins() {
+        let maps = |gap: u64| [(0x1000_0000, 0x1001_0000, "/a"), (0x1001_0000 + gap, 0x2000_0000, "/b")];
+        let at = 0x1001_0000 + MARGIN;
+        check_near(&maps(2 * MARGIN + PAGE), &[0x1000_0000], PAGE, Some(at));
+        check_near(&maps(2 * MARGIN + PAGE - 1), &[0x1000_0000], PAGE, None);
+        check_near(&maps(2 * MARGIN + 3 * PAGE), &[0x1000_0000], PAGE, Some(at + PAGE));
+    }
+
+    #[test]
+    fn nothing_is_put_where_the_main_stack_grows() {
+        let maps = |above| [(0x1000_0000, 0x1001_0000, "/a"), (0x2000_0000, 0x2001_0000, above)];
+        let middle = ((0x1001_0000 + 0x2000_0000 - PAGE) / 2) & !(PAGE - 1);
+        check_near(&maps("/b"), &[0x1000_0000], PAGE, Some(middle));
+        check_near(&maps("[stack]"), &[0x1000_0000], PAGE, None);
+    }
+
+    #[test]
+    fn the_lowest_megabyte_stays_free() {
+        let maps = |second| [(0x1000, 0x2000, "/a"), (second, second + PAGE, "/b")];
+        check_near(&maps(LOWEST + MARGIN + PAGE), &[0x1000], PAGE, Some(LOWEST));
+        check_near(&maps(LOWEST + MARGIN), &[0x1000], PAGE, None);
+    }
+
+    #[test]
+    fn what_no_jump_reaches_is_no_place() {
+        let maps = |at| [(0x1000_0000, 0x1001_0000, "/a"), (at, at + PAGE, "/b"), (at + (1 << 28), 1 << 46, "/c")];
+        // The gap behind the first mapping is full in effect: only the one behind the second has room.
+        let full = |at: u64| [(0x1000_0000, at, "/a"), (at + (1 << 28), 1 << 46, "/c")];
+        check_near(&full(0x1000_0000 + REACH), &[0x1000_0000], PAGE, None);
+        let just = 0x1000_0000 + REACH - MARGIN - PAGE;
+        check_near(&full(just), &[0x1000_0000], PAGE, Some(just + MARGIN));
+        // Two functions that lie further apart than twice the reach have no place in common.
+        check_near(&maps(0x2000_0000), &[0x1000_0000, 0x1000_0000 + 2 * REACH + PAGE], PAGE, None);
+        check_near(&maps(0x2000_0000), &[], PAGE, None);
+    }
+
+    /// Where large memory goes, in gaps of so many chunks between mappings of one chunk.
+    #[track_caller]
+    fn check_far(gaps: &[u64], chunks: u64, expected: Option<u64>) {
+        let page = |at: u64| format!("{at:x}-{:x} r-xp 0 08:01 1 /a\n", at + CHUNK);
+        let starts = gaps.iter().scan(0, |at, gap| {
+            *at += (gap + 1) * CHUNK;
+            Some(*at)
+        });
+        let text: String = std::iter::once(0).chain(starts).map(page).collect();
+        let mappings: Vec<_> = formats::maps::parse(text.as_bytes()).collect();
+        let found = far(&mappings, chunks * CHUNK);
+        assert_eq!(found.map(|at| at / CHUNK), expected, "gaps {gaps:?}");
+    }
+
+    #[test]
+    fn large_memory_takes_the_middle_of_the_largest_gap() {
+        check_far(&[10], 2, Some(5));
+        check_far(&[10, 20], 2, Some(21));
+        check_far(&[20, 10], 2, Some(10));
+        check_far(&[10], 10, Some(1));
+        check_far(&[10], 11, None);
+        check_far(&[10, 10], 11, None);
+    }
+
+    #[test]
+    fn what_lies_beyond_the_addresses_of_programs_is_no_gap() {
+        check_far(&[100, 1 << 17], 2, Some(50));
+        check_far(&[1 << 17], 2, None);
+    }
 }

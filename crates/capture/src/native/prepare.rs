@@ -196,3 +196,6 @@ fn main_stack(mappings: &[Mapping<'_>]) -> (u64, u64) {
     let stack = mappings.iter().find(|mapping| mapping.name == b"[stack]");
     stack.map_or((0, 0), |mapping| (mapping.addresses.start, mapping.addresses.end))
 }
+
+#[cfg(test)]
+mod tests;

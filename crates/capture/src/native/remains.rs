@@ -145,4 +145,31 @@ mod tests {
         assert!(!leads_into(0x800, &[0xe9, 0xfb], &code));
         assert!(!leads_into(0x800, &[0xe9, 0xfb, 0x07, 0, 0], &[]));
     }
+
+    /// The target of a jump over so many bytes, against code from 0x8000 to 0x9000.
+    #[track_caller]
+    fn check_jump(at: u64, distance: i32, ours: bool) {
+        let code = 0x8000..0x9000;
+        let bytes: Vec<u8> = [JUMP].into_iter().chain(distance.to_le_bytes()).collect();
+        assert_eq!(leads_into(at, &bytes, std::slice::from_ref(&code)), ours, "{at:#x} {distance:#x}");
+    }
+
+    #[test]
+    fn a_jump_counts_from_behind_itself_in_both_directions() {
+        check_jump(0x7000, 0xffb, true);
+        check_jump(0x7000, 0xffa, false);
+        check_jump(0x7000, 0x1ffa, true);
+        check_jump(0x7000, 0x1ffb, false);
+        check_jump(0xa000, -0x1006, true);
+        check_jump(0xa000, -0x1005, false);
+        check_jump(0xa000, -0x2005, true);
+        check_jump(0xa000, -0x2006, false);
+    }
+
+    #[test]
+    fn a_jump_at_the_end_of_all_addresses_does_no_harm() {
+        check_jump(u64::MAX, 0x7ffc, true);
+        check_jump(u64::MAX - 4, 0, false);
+        check_jump(0, i32::MIN, false);
+    }
 }
