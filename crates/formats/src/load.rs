@@ -62,4 +62,20 @@ mod tests {
         assert_eq!(descriptors(b"1\t2\t3\n"), None);
         assert_eq!(descriptors(b"1\t0\n"), None);
     }
+
+    #[test]
+    fn numbers_of_the_machine_need_all_their_parts() {
+        check("0.00 0.00 0.00 0/1 0", Some(([0; 3], 0, 1)));
+        check("1.00 2.00 3.00 4/5", Some(([100, 200, 300], 4, 5)));
+        for text in ["1.00 2.00 3.00 /5 6", "1.00 2.00 3.00 4/ 6", "1.0 2.00 3.00 4/5 6", "1.00 2.00 -3.00 4/5 6"] {
+            check(text, None);
+        }
+        for (text, expected) in [("0.01 9.9", Some(10)), ("0.1 9.9", None), ("", None), ("18446744073709551.62", None)]
+        {
+            assert_eq!(uptime_ms(text.as_bytes()), expected, "{text:?}");
+        }
+        for (text, expected) in [("5 5 9", Some((0, 9))), ("5 0 x", None), ("x 0 5", None), ("5 0 9 1", Some((5, 9)))] {
+            assert_eq!(descriptors(text.as_bytes()), expected, "{text:?}");
+        }
+    }
 }

@@ -67,4 +67,14 @@ mod tests {
         let absent = Reading::Missing(Why::NotOffered);
         check("SwapFree: 1 kB\nSwapFree: 2 kB", absent, absent, Reading::Known(1));
     }
+
+    #[test]
+    fn names_are_whole_and_the_first_counts() {
+        let absent = Reading::Missing(Why::NotOffered);
+        let malformed = Reading::Missing(Why::Malformed);
+        check("MemTotal: 5 kB\nMemTotal: 6 kB\n", Reading::Known(5), absent, absent);
+        check("MemTotal: x kB\nMemTotal: 6 kB\n", malformed, absent, absent);
+        check("MemTotalX: 5 kB\nXMemTotal: 5 kB\nmemtotal: 5 kB\n", absent, absent, absent);
+        check("SwapFree: 0 kB\nMemAvailable: 7\n", absent, malformed, Reading::Known(0));
+    }
 }

@@ -88,4 +88,32 @@ mod tests {
         };
         assert!((0..10_000).filter(|seed| known(*seed)).count() < 10_000, "noise is mostly no figure");
     }
+
+    #[track_caller]
+    fn check_hundredths(field: &str, expected: Option<u64>) {
+        assert_eq!(hundredths(field.as_bytes()), expected, "{field:?}");
+    }
+
+    #[test]
+    fn hundredths_have_two_decimals_and_fit() {
+        check_hundredths("0.00", Some(0));
+        check_hundredths("1.05", Some(105));
+        check_hundredths("184467440737095516.15", Some(u64::MAX));
+        check_hundredths("184467440737095516.16", None);
+        check_hundredths("184467440737095517.00", None);
+        check_hundredths("1.5", None);
+        check_hundredths("1.500", None);
+        check_hundredths("1", None);
+        check_hundredths(".50", None);
+        check_hundredths("-1.50", None);
+        check_hundredths("1.-5", None);
+    }
+
+    #[test]
+    fn figures_keep_their_place_in_any_order() {
+        check("full total=8 avg10=0.05\nsome total=4 avg300=0.03 avg60=0.02 avg10=0.01\n", "1 2 3 4 5 - - 8");
+        check("some avg10=0.01 avg10=0.02\n", "2 - - - - - - -");
+        check("some avg20=0.01 Avg10=0.01\nSome avg10=0.01\n", "- - - - - - - -");
+        check("\n\nsome\tavg10=0.01", "1 - - - - - - -");
+    }
 }

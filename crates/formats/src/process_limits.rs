@@ -71,4 +71,14 @@ mod tests {
             assert!(parse(&scan::noise(seed, b"Max unlimited 0123\n")).all(|limit| limit.name.len() <= 25));
         }
     }
+
+    #[test]
+    fn columns_decide_where_a_name_ends() {
+        let line = |name: &str, limits: &str| format!("Limit\n{name:<25} {limits}\n");
+        check(&line("Max stack size", "8388608 unlimited bytes"), "Max stack size", Some((Some(8_388_608), None)));
+        check(&line("Max nice priority", "0 0"), "Max nice priority", Some((Some(0), Some(0))));
+        check(&line("Max open files", "18446744073709551615 18446744073709551616"), "Max open files", None);
+        check(&line("Max open files", "Unlimited 5"), "Max open files", None);
+        check("Max open files            1024  2048\n", "Max open files", None);
+    }
 }

@@ -159,4 +159,29 @@ mod tests {
         assert_eq!(map.gone.len(), MODULES_GONE_MAX);
         check(&map, 0x10_0000, "-");
     }
+
+    #[test]
+    fn the_header_of_a_file_is_that_of_the_same_file() {
+        let map = |device: &str, inode: u64, offset: u64| {
+            let first = "1000-2000 r--p 00000000 08:01 7 /a.so\n";
+            ModuleMap::parse(format!("{first}2000-3000 r-xp {offset:x} {device} {inode} /a.so\n").as_bytes())
+        };
+        check(&map("08:01", 7, 0x1000), 0x2000, "/a.so+1000 header 1000");
+        check(&map("08:01", 8, 0x1000), 0x2000, "/a.so+1000");
+        check(&map("08:02", 7, 0x1000), 0x2000, "/a.so+1000");
+        check(&map("08:02", 7, 0), 0x2000, "/a.so+0 header 2000");
+    }
+
+    #[test]
+    fn a_place_is_the_same_only_with_the_same_file_at_the_same_offset() {
+        let line =
+            |start: u64, offset: u64, inode: u64| format!("{start:x}-8000 r-xp {offset:x} 08:01 {inode} /lib/x.so\n");
+        let before = ModuleMap::parse(line(0x7000, 0x1000, 7).as_bytes());
+        let gone = |after: &str| before.advance(after.as_bytes()).gone.len();
+        assert_eq!(gone(&line(0x7000, 0x1000, 7)), 0);
+        assert_eq!(gone(&line(0x6000, 0x1000, 7)), 1);
+        assert_eq!(gone(&line(0x7000, 0x2000, 7)), 1);
+        assert_eq!(gone(&line(0x7000, 0x1000, 8)), 1);
+        assert_eq!(gone(""), 1);
+    }
 }
