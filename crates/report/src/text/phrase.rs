@@ -177,4 +177,16 @@ mod tests {
         check(percent(1.0), "100 %");
         check(percent(0.0), "0 %");
     }
+
+    #[test]
+    fn signs_are_set_before_the_figure() {
+        check(signed(0), "0 B");
+        check(signed(-1), "-1 B");
+        check(signed(1024), "1.00 KiB");
+        check(signed(i64::MIN), "-8.00 EiB");
+        check(per_hour(1), "+1 B");
+        check(interval(&Rate { per_hour: 0, low: -1, high: 0 }), "-1 B to 0 B");
+        check(cell(Reading::Known(7)), "7");
+        check(detail(&Reading::Known(Bytes(1024))), "1.00 KiB");
+    }
 }
