@@ -340,8 +340,17 @@ fn two_recorders_do_not_share_a_directory() {
     assert_eq!(error, Error::InUse { place, recorder: Some(std::process::id()) });
     assert_eq!(recorder_at_work(&scratch.0), Some(std::process::id()));
     drop(first);
-    assert_eq!(recorder_at_work(&scratch.0), None);
-    Recorder::open(&scratch.0, Options::default()).unwrap();
+    // A child that another test starts holds every lock between its fork and its exec.
+    let soon = |free: &dyn Fn() -> bool| {
+        (0..500).any(|_| {
+            free() || {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                false
+            }
+        })
+    };
+    assert!(soon(&|| recorder_at_work(&scratch.0).is_none()), "nobody holds it");
+    assert!(soon(&|| Recorder::open(&scratch.0, Options::default()).is_ok()), "the next one can begin");
 }
 
 #[test]
