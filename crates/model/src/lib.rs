@@ -26,7 +26,7 @@ mod system;
 mod text;
 mod units;
 
-pub use blocks::{Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally};
+pub use blocks::{Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally, Variance};
 pub use events::{Beat, Event, Exit, Moment, Severity};
 pub use frames::{Frame, FrameTrust, Function, ModuleName, SourceLine};
 pub use process::{Identity, MachineSample, MemorySample, ProcessKey, ProcessSample};

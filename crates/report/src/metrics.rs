@@ -13,7 +13,8 @@ pub enum Unit {
     Seconds,
     /// A number of things.
     Count,
-    /// Blocks and the bytes in them: `{"blocks": …, "bytes": …}`.
+    /// Blocks and the bytes in them: `{"blocks": …, "bytes": …}`; estimates also have `blocks_error` and `bytes_error`, half of
+    /// their 95 % interval.
     Blocks,
     /// A number between 0 and 1.
     Share,

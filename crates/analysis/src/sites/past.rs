@@ -134,7 +134,7 @@ impl Past {
 
 /// Blocks that ever expired: those that still live and those that were freed afterwards.
 pub(super) fn ever_expired(counts: &SiteCounts) -> Tally {
-    sum(counts.expired, counts.freed_late)
+    counts.expired.plus(counts.freed_late)
 }
 
 /// Whether it frees most of what expires.
@@ -143,17 +143,13 @@ pub(super) fn frees_most(counts: &SiteCounts) -> bool {
     late > 0 && late as f64 >= LATE_SHARE_MIN * ever_expired(counts).count as f64
 }
 
-pub(super) const fn sum(one: Tally, other: Tally) -> Tally {
-    Tally { count: one.count.saturating_add(other.count), bytes: one.bytes.plus(other.bytes) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use model::{Bytes, StackId};
 
     fn counts(expired: u64, late: u64) -> SiteCounts {
-        let tally = |count| Tally { count, bytes: Bytes(count) };
+        let tally = |count| Tally::exact(count, Bytes(count));
         SiteCounts {
             stack: StackId(1),
             allocated: tally(100),
@@ -193,11 +189,5 @@ mod tests {
         for (expired, late, expected) in cases {
             assert_eq!(frees_most(&counts(expired, late)), expected, "{late} of {}", expired + late);
         }
-    }
-
-    #[test]
-    fn sums_do_not_overflow() {
-        let most = Tally { count: u64::MAX, bytes: Bytes(u64::MAX) };
-        assert_eq!(sum(most, most), most);
     }
 }

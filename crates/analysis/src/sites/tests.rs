@@ -7,7 +7,7 @@ use super::*;
 const EXPIRE: u64 = 2;
 
 fn tally(count: u64) -> Tally {
-    Tally { count, bytes: Bytes(count * 100) }
+    Tally::exact(count, Bytes(count * 100))
 }
 
 /// `allocated/freed/expired/late` counts of one site; blocks have 100 bytes, late-freed ones lived for 3 s at most.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::{Coverage, Reading, SiteCounts, Snapshot, StackId, Why};
 
 use super::judge::{Circumstances, judge};
-use super::past::{Past, ever_expired, sum};
+use super::past::{Past, ever_expired};
 use super::{Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict};
 use crate::limits::{JUDGED_EXPIRIES, SITE_HISTORIES_MAX, UNRECORDED_SHARE};
 use crate::trend::Trend;
@@ -74,13 +74,13 @@ impl SiteWatch {
             totals.sites += 1;
             totals.leaking += u64::from(leaking);
             if leaking {
-                totals.may_leak = sum(totals.may_leak, counts.expired);
+                totals.may_leak = totals.may_leak.plus(counts.expired);
             }
-            totals.expired = sum(totals.expired, counts.expired);
-            totals.freed_late = sum(totals.freed_late, counts.freed_late);
-            totals.allocated = sum(totals.allocated, counts.allocated);
-            totals.freed = sum(totals.freed, counts.freed);
-            totals.live = sum(totals.live, counts.live);
+            totals.expired = totals.expired.plus(counts.expired);
+            totals.freed_late = totals.freed_late.plus(counts.freed_late);
+            totals.allocated = totals.allocated.plus(counts.allocated);
+            totals.freed = totals.freed.plus(counts.freed);
+            totals.live = totals.live.plus(counts.live);
             let known = ever_expired(counts).count == 0 || self.pasts.contains_key(&counts.stack);
             totals.histories_dropped += u64::from(!known);
         }

@@ -151,7 +151,12 @@ impl Figure for Duration {
 
 impl Figure for Tally {
     fn value(self) -> Value {
-        Object::new().part("blocks", Value::from(self.count)).part("bytes", Value::from(self.bytes.0)).value()
+        let object = Object::new().part("blocks", Value::from(self.count)).part("bytes", Value::from(self.bytes.0));
+        if !self.is_estimate() {
+            return object.value();
+        }
+        let (blocks, bytes) = (Value::from(self.count_error()), Value::from(self.bytes_error().0));
+        object.part("blocks_error", blocks).part("bytes_error", bytes).value()
     }
 
     fn fits(unit: Unit) -> bool {
@@ -175,7 +180,7 @@ impl<F: Figure> Figure for Reading<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::Why;
+    use model::{Variance, Why};
 
     #[track_caller]
     fn check(object: Object, expected: &str) {
@@ -188,8 +193,11 @@ mod tests {
         check(Object::new().figure(&metrics::WINDOW, Duration::from_millis(1500)), r#"{"window_seconds":1.5}"#);
         check(Object::new().figure(&metrics::BEATS, u64::MAX), r#"{"beats":18446744073709551615}"#);
         check(Object::new().figure(&metrics::CONFIDENCE, 0.5), r#"{"confidence":0.5}"#);
-        let tally = Tally { count: 2, bytes: Bytes(10) };
+        let tally = Tally::exact(2, Bytes(10));
         check(Object::new().figure(&metrics::LIVE, tally), r#"{"live":{"blocks":2,"bytes":10}}"#);
+        let estimate = Tally { variance: Variance { blocks: 1, bytes: 25 }, ..tally };
+        let written = r#"{"live":{"blocks":2,"bytes":10,"blocks_error":2,"bytes_error":10}}"#;
+        check(Object::new().figure(&metrics::LIVE, estimate), written);
     }
 
     #[test]

@@ -36,9 +36,22 @@ pub(crate) fn counted(number: u64, thing: &str) -> String {
     format!("{} {things}", count(number))
 }
 
-/// `3 blocks (1.50 KiB)`.
+/// `3 blocks (1.50 KiB)`; an estimate with its 95 % interval: `≈ 1,335 ± 80 blocks (5.21 MiB ± 320 KiB)`.
 pub(crate) fn tally(tally: Tally) -> String {
-    format!("{} ({})", counted(tally.count, "block"), tally.bytes)
+    if !tally.is_estimate() {
+        return format!("{} ({})", counted(tally.count, "block"), tally.bytes);
+    }
+    let (blocks, error) = (count(tally.count), count(tally.count_error()));
+    format!("≈ {blocks} ± {error} blocks ({} ± {})", tally.bytes, tally.bytes_error())
+}
+
+/// How far off an estimate may be, for a cell of a table: ` ±6 %`; nothing for what was counted.
+pub(crate) fn error_share(figure: u64, error: u64) -> String {
+    match (figure, error) {
+        (_, 0) => String::new(),
+        (0, _) => " ±?".to_owned(),
+        _ => format!(" ±{:.0} %", (error as f64 / figure as f64 * 100.0).ceil()),
+    }
 }
 
 /// Bytes per hour with a sign: `+1.50 MiB`.
@@ -128,7 +141,7 @@ pub(crate) fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::Why;
+    use model::{Variance, Why};
 
     #[track_caller]
     fn check(written: impl AsRef<str>, expected: &str) {
@@ -149,7 +162,18 @@ mod tests {
         check(counted(0, "block"), "0 blocks");
         check(counted(2, "process"), "2 processes");
         check(counted(2, "entry"), "2 entries");
-        check(tally(Tally { count: 1, bytes: Bytes(1536) }), "1 block (1.50 KiB)");
+        check(tally(Tally::exact(1, Bytes(1536))), "1 block (1.50 KiB)");
+    }
+
+    #[test]
+    fn an_estimate_shows_its_error() {
+        let variance = Variance { blocks: 40 * 40, bytes: 4096 * 4096 };
+        let estimate = Tally { variance, ..Tally::exact(1335, Bytes(5_467_136)) };
+        check(tally(estimate), "≈ 1,335 ± 78 blocks (5.21 MiB ± 7.84 KiB)");
+        check(error_share(1335, 78), " ±6 %");
+        check(error_share(1335, 0), "");
+        check(error_share(0, 3), " ±?");
+        check(error_share(100, 196), " ±196 %");
     }
 
     #[test]

@@ -18,13 +18,19 @@ pub(super) const COLUMNS: &[Column<SiteView>] = &[
         metric: &metrics::MAY_LEAK_BYTES,
         least: None,
         dispensable: 0,
-        cell: |row| row.counts.expired.bytes.to_string(),
+        cell: |row| {
+            let expired = row.counts.expired;
+            format!("{}{}", expired.bytes, phrase::error_share(expired.bytes.0, expired.bytes_error().0))
+        },
     },
     Column {
         metric: &metrics::MAY_LEAK_BLOCKS,
         least: None,
         dispensable: 0,
-        cell: |row| phrase::count(row.counts.expired.count),
+        cell: |row| {
+            let expired = row.counts.expired;
+            phrase::count(expired.count) + &phrase::error_share(expired.count, expired.count_error())
+        },
     },
     Column {
         metric: &metrics::GROWTH,

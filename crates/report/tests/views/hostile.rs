@@ -72,7 +72,7 @@ impl Numbers {
 
     fn site(&mut self) -> SiteView {
         let mut view = [samples::leaking_site(), samples::demoted_site()][self.below(2)].clone();
-        view.counts.expired = Tally { count: self.figure(), bytes: Bytes(self.figure()) };
+        view.counts.expired = Tally::exact(self.figure(), Bytes(self.figure()));
         view.ever_expired = view.counts.expired;
         view.verdict = self.name();
         let mut frames = view.frames.to_vec();
@@ -97,7 +97,7 @@ impl Numbers {
 
     fn event(&mut self) -> EventView {
         let frames = self.site().frames;
-        let expired = Tally { count: self.figure(), bytes: Bytes(self.figure()) };
+        let expired = Tally::exact(self.figure(), Bytes(self.figure()));
         let (at, stack) = (samples::seconds(1.0), model::StackId(u32::MAX));
         match self.below(3) {
             0 => EventView::FirstExpiry { at, stack, expired, frames },

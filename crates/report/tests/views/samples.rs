@@ -467,7 +467,7 @@ pub(crate) fn demoted_site() -> SiteView {
 }
 
 fn tally(count: u64, each: u64) -> Tally {
-    Tally { count, bytes: Bytes(count * each) }
+    Tally::exact(count, Bytes(count * each))
 }
 
 pub(crate) fn frames() -> Arc<[Frame]> {

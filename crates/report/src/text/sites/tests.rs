@@ -81,7 +81,7 @@ fn check_result(state: &str, outcome: Outcome, leaking: u64, expected: &str) {
     state.clone_into(&mut view.target.state);
     view.outcome = outcome;
     view.totals.leaking = leaking;
-    view.totals.may_leak = Tally { count: 2, bytes: Bytes(64) };
+    view.totals.may_leak = Tally::exact(2, Bytes(64));
     assert_eq!(result(&view), expected);
 }
 

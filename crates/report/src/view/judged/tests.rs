@@ -93,7 +93,7 @@ fn losses_become_notes() {
 }
 
 fn site(stack: u32, verdict: SiteVerdict) -> Site {
-    let one = Tally { count: 1, bytes: Bytes(64) };
+    let one = Tally::exact(1, Bytes(64));
     Site {
         counts: SiteCounts {
             stack: StackId(stack),
@@ -131,7 +131,7 @@ fn a_site_keeps_its_figures() {
 
 #[test]
 fn only_a_first_expiry_asks_for_its_stack() {
-    let (at, stack, expired) = (Duration::from_secs(5), StackId(1), Tally { count: 1, bytes: Bytes(8) });
+    let (at, stack, expired) = (Duration::from_secs(5), StackId(1), Tally::exact(1, Bytes(8)));
     let mut asked = 0;
     let mut view = |event| {
         EventView::new(event, |_| {
