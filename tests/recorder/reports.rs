@@ -63,7 +63,10 @@ fn a_recording_is_read_while_it_is_written() {
     wait_samples(&place, 3);
     for command in ["report", "plot", "compare"] {
         let run = leakline(&format!("{command} {place}"));
-        assert!(matches!(run.code, Some(0 | 1)), "{}", run.describe());
+        // After a few beats nothing can be said of anybody's growth, and the exit code says so.
+        let codes = if command == "compare" { 0..=0 } else { 1..=2 };
+        assert!(run.code.is_some_and(|code| codes.contains(&code)), "{}", run.describe());
+        assert!(!run.lines.is_empty(), "{}", run.describe());
     }
     running.kill();
 }

@@ -117,7 +117,7 @@ impl Followed {
         let (from, to) = (rows.first(), rows.last());
         let moment = |row: Option<&(WallTime, ProcessFigures)>| row.map_or(WallTime(0), |(at, _)| *at);
         let judged: Option<ProcessView> = self.tracker.ranking().pop().map(ProcessView::from);
-        let leaks = judged.as_ref().is_some_and(|view| view.severity == Severity::Leak);
+        let outcome = Outcome::of_processes(&judged);
         let finding = judged.filter(|view| matches!(view.severity, Severity::Leak | Severity::Suspect));
         RecordingView {
             host: place::host(),
@@ -125,7 +125,7 @@ impl Followed {
             to: moment(to),
             beats: self.beats,
             processes_seen: u64::from(self.identity.is_some()),
-            outcome: if leaks { Outcome::LeakFound } else { Outcome::NothingFound },
+            outcome,
             findings: finding
                 .map(|process| FindingView { process, since: moment(from), until: moment(to) })
                 .into_iter()
@@ -163,7 +163,7 @@ mod tests {
             assert!(followed.beat().expect("/proc can be read"));
         }
         let view = followed.view();
-        assert_eq!((view.beats, view.processes.len(), view.outcome), (3, 1, Outcome::NothingFound));
+        assert_eq!((view.beats, view.processes.len(), view.outcome), (3, 1, Outcome::CouldNotJudge));
         assert!(view.from <= view.to && view.findings.is_empty(), "{view:?}");
         assert!(Followed::start(Pid(1 << 22)).is_err(), "there is no such process");
     }

@@ -118,11 +118,7 @@ pub(crate) fn view(recording: &Recording, part: &Part) -> Result<RecordingView, 
             .unwrap_or(0),
         processes_seen: spans.len() as u64,
         gaps: gaps(recording, &window),
-        outcome: if judged.iter().any(|(_, view)| view.severity == Severity::Leak) {
-            Outcome::LeakFound
-        } else {
-            Outcome::NothingFound
-        },
+        outcome: Outcome::of_processes(judged.iter().map(|(_, view)| view)),
         findings: judged.iter().take(part.top).filter_map(|(span, view)| finding(span, view, &window)).collect(),
         processes: series(recording, &window, &shown),
         system: Series::of_system(&rows),

@@ -37,7 +37,7 @@ impl HuntView {
     /// The ranking as it is now, with what could not be kept as notes.
     pub fn new(machine: MachineView, tracker: &GrowthTracker) -> Self {
         let processes: Vec<ProcessView> = tracker.ranking().into_iter().map(ProcessView::from).collect();
-        let outcome = outcome_of(&processes);
+        let outcome = Outcome::of_processes(&processes);
         Self { machine, processes, outcome, notes: notes_of(tracker.losses()) }
     }
 }
@@ -47,7 +47,7 @@ impl RecordingView {
     /// from which the tracker counts.
     pub fn judge(&mut self, tracker: &GrowthTracker, zero: WallTime) {
         let all: Vec<ProcessView> = tracker.ranking().into_iter().map(ProcessView::from).collect();
-        self.outcome = outcome_of(&all);
+        self.outcome = Outcome::of_processes(&all);
         self.notes.extend(notes_of(tracker.losses()));
         // Only what grows is a finding; a list of all that is well would bury it.
         let found = all.into_iter().filter(|process| matches!(process.severity, Severity::Leak | Severity::Suspect));
@@ -207,17 +207,6 @@ fn severity_of_growth(growth: &Growth) -> Severity {
         | GrowthVerdict::Sawtooth
         | GrowthVerdict::Shrinking
         | GrowthVerdict::Steady => Severity::Fine,
-    }
-}
-
-/// One leak is an answer. "Nothing found" needs processes that were judged, and none that may be leaking.
-fn outcome_of(processes: &[ProcessView]) -> Outcome {
-    // A ranking in which all is unclear has no answer; one in which something was judged fine has.
-    let any = |severity| processes.iter().any(|process| process.severity == severity);
-    match () {
-        () if any(Severity::Leak) => Outcome::LeakFound,
-        () if any(Severity::Fine) && !any(Severity::Suspect) => Outcome::NothingFound,
-        () => Outcome::CouldNotJudge,
     }
 }
 

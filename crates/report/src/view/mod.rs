@@ -49,6 +49,22 @@ pub enum Severity {
 }
 
 impl Outcome {
+    /// What the judgements of processes come to. One leak is an answer; "nothing found" needs processes that were judged, and
+    /// none that may be leaking.
+    pub fn of_processes<'a>(processes: impl IntoIterator<Item = &'a ProcessView>) -> Self {
+        // A ranking in which all is unclear has no answer; one in which something was judged fine has.
+        let (mut is_fine, mut is_suspect) = (false, false);
+        for process in processes {
+            match process.severity {
+                Severity::Leak => return Self::LeakFound,
+                Severity::Suspect => is_suspect = true,
+                Severity::Fine => is_fine = true,
+                Severity::Unclear => {}
+            }
+        }
+        if is_fine && !is_suspect { Self::NothingFound } else { Self::CouldNotJudge }
+    }
+
     /// 0 nothing found, 1 leak found, 2 could not judge.
     pub const fn exit_code(self) -> u8 {
         match self {

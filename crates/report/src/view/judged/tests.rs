@@ -42,7 +42,7 @@ fn check(judgements: &[(GrowthVerdict, Option<MemoryKind>, f64)], severities: &[
         judgements.iter().map(|(verdict, kind, confidence)| growth(*verdict, *kind, Reading::Known(*confidence)));
     let rows: Vec<ProcessView> = rows.map(ProcessView::from).collect();
     assert_eq!(rows.iter().map(|row| row.severity).collect::<Vec<_>>(), severities);
-    assert_eq!(outcome_of(&rows), outcome);
+    assert_eq!(Outcome::of_processes(&rows), outcome);
 }
 
 const ANON: Option<MemoryKind> = Some(MemoryKind::Anon);
