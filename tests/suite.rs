@@ -26,6 +26,8 @@ mod faults;
 mod hunting;
 #[path = "suite/refusals.rs"]
 mod refusals;
+#[path = "suite/remains.rs"]
+mod remains;
 #[path = "suite/truth.rs"]
 mod truth;
 

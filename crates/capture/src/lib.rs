@@ -16,5 +16,6 @@ pub use host::{
 };
 pub use names::{ModuleMap, NameOptions, Namer};
 pub use native::{
-    AttachError, AttachOptions, Detached, Facts, Session, SessionError, TargetState, attach, remove_remains,
+    AttachError, AttachOptions, Carriers, Detached, Facts, Removed, Session, SessionError, TargetState, attach,
+    find_remains, remove_remains,
 };

@@ -3,6 +3,7 @@
 //! Owns: names, defaults, help. Must not know: what a command does with them; what a value may be is in `values`.
 
 mod boot;
+mod native;
 mod recorder;
 mod remote;
 mod reports;
@@ -20,6 +21,7 @@ use crate::settings::{self, Environment, Settings};
 use crate::values::{self, AttachChoice};
 
 pub(crate) use self::boot::{Boot, BootAction, BootStatus};
+pub(crate) use self::native::Detach;
 pub(crate) use self::recorder::{AlertSinks, Clean, Existing, Place, Record, Status};
 pub(crate) use self::remote::{Action, Given, Remote, Ship};
 pub(crate) use self::reports::{Compare, Export, Looks, Part, Plot, Report, Tables};
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     /// Hook the allocator of a running process and show the stacks whose blocks are not freed
     #[command(after_help = EXIT_STATUS)]
     Attach(Attach),
+    /// Take out of a process what a killed leakline left in it
+    Detach(Detach),
     /// Sample all processes and the machine until stopped, and keep it
     Record(Record),
     /// Say whether a recorder is at work, what it has recorded and what it costs
@@ -162,7 +166,7 @@ pub(crate) struct Doctor {
 #[derive(Debug, Args)]
 pub(crate) struct Man {
     /// The command whose page is written; without it, the page of leakline itself
-    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "record", "status", "stop", "clean", "report", "plot", "compare", "export", "boot", "remote", "doctor"])]
+    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "detach", "record", "status", "stop", "clean", "report", "plot", "compare", "export", "boot", "remote", "doctor"])]
     pub(crate) page: Option<String>,
 }
 
@@ -368,6 +372,7 @@ fn check_combination(command: &Command) -> Result<(), clap::Error> {
         }
         Command::Record(Record { window: Some(window), every, .. }) => (*window, "--for", *every, "--every"),
         Command::Attach(_)
+        | Command::Detach(_)
         | Command::Watch(_)
         | Command::Record(_)
         | Command::Status(_)
@@ -579,6 +584,10 @@ mod tests {
     fn the_others_too() {
         check("watch --plain --every 2s --for 5m", "every: 2s, window: Some(300s)");
         check("doctor", "pid: None");
+        check("detach 42 --json", "pid: Some(Pid(42)), all: false, json: true");
+        check("detach --all", "pid: None, all: true");
+        check("detach", "exit 2: error: the following required arguments were not provided");
+        check("detach 42 --all", "exit 2: error: the argument");
         check("doctor 1 --json", "pid: Some(Pid(1))");
         check("man hunt", r#"page: Some("hunt")"#);
         check("completions zsh", r#"shell: "zsh""#);

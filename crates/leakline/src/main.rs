@@ -8,6 +8,7 @@ mod attach;
 mod attached;
 mod background;
 mod boot;
+mod detach;
 mod doctor;
 mod failure;
 mod flags;
@@ -62,6 +63,7 @@ fn run(command: &Command, settings: &Settings) -> Result<Outcome, Failure> {
         Command::Hunt(flags) => hunt::run(flags),
         Command::Watch(flags) => watch::run(flags),
         Command::Attach(flags) => attach::run(flags),
+        Command::Detach(flags) => detach::run(flags),
         Command::Record(flags) => record::run(flags, settings),
         Command::Status(flags) => status::run(flags),
         Command::Stop(flags) => manage::stop(flags),

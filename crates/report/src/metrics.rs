@@ -177,6 +177,13 @@ metrics! {
     OWNER = "owner", "OWNER", Text, "the kernel", "User that it belongs to.";
     ATTACHES = "attaches", "ATTACHES", Count, "/proc/sysvipc/shm", "How many processes have it mapped.";
     ROWS_LEFT_OUT = "rows_left_out", "LEFT OUT", Count, "leakline", "Rows that exist but are not listed.";
+    // What `detach` took out of a process.
+    HOOKS_REMOVED = "hooks_removed", "HOOKS", Count, "the target", "Jumps that were put back to the code that was there.";
+    CODE_REMOVED = "code_removed_bytes", "CODE", Bytes, "/proc/PID/maps", "Code of the agent that was unmapped.";
+    SHARED_REMOVED = "shared_removed_bytes", "SHARED", Bytes, "/proc/PID/maps",
+        "Address space of the shared memory that was unmapped; little of it was ever memory.";
+    FILES_CLOSED = "files_closed", "FILES", Count, "/proc/PID/fd", "Descriptors of the shared memory that were closed.";
+    LEFT_BECAUSE = "left_because", "LEFT", Text, "leakline", "What is left in the process, and why.";
     // A recorder.
     GAPS = "gaps", "GAPS", Count, "the recording", "Stretches without samples.";
     LOST = "samples_lost", "LOST", Count, "the recorder", "Samples that could not be kept.";

@@ -28,7 +28,12 @@ pub enum AttachError {
         tracer: Pid,
     },
     /// Another leakline watches it.
-    Watched(Pid),
+    Watched {
+        /// The target.
+        pid: Pid,
+        /// The other leakline, where it can be seen from here.
+        by: Option<Pid>,
+    },
     /// The kernel forbids it.
     Forbidden {
         /// The target.
@@ -77,7 +82,12 @@ impl AttachError {
             Self::Traced { tracer, .. } => {
                 format!("detach the other tracer first (process {tracer}: `ps -fp {tracer}`)")
             }
-            Self::Watched(_) => "end the other leakline first".into(),
+            Self::Watched { by: Some(by), .. } => {
+                format!("end the other leakline first: `kill -INT {by}` lets it detach")
+            }
+            Self::Watched { by: None, .. } => {
+                "end the other leakline first; it runs in another pid namespace or belongs to another user".into()
+            }
             Self::Forbidden { ptrace_scope, .. } => forbidden_hint(*ptrace_scope),
             Self::ForeignArchitecture { .. } => {
                 "leakline attaches to x86-64 programs; `leakline hunt` still measures growth".into()
@@ -111,7 +121,10 @@ impl fmt::Display for AttachError {
             Self::Zombie(pid) => write!(f, "process {pid} is a zombie: it has ended and has no memory"),
             Self::Stopped(pid) => write!(f, "process {pid} is stopped by a signal"),
             Self::Traced { pid, tracer } => write!(f, "process {pid} is already traced by process {tracer}"),
-            Self::Watched(pid) => write!(f, "another leakline is attached to process {pid}"),
+            Self::Watched { pid, by: None } => write!(f, "another leakline is attached to process {pid}"),
+            Self::Watched { pid, by: Some(by) } => {
+                write!(f, "another leakline (process {by}) is attached to process {pid}")
+            }
             Self::Forbidden { pid, .. } => write!(f, "the kernel forbids tracing process {pid}"),
             Self::ForeignArchitecture { pid, found } => write!(f, "process {pid} runs {found}, not an x86-64 program"),
             Self::NoAllocator { pid, found } => write!(f, "no allocator to hook in process {pid}: {found}"),

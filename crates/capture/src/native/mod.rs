@@ -31,6 +31,7 @@ use std::time::Duration;
 use model::{Pid, ProcessKey, Snapshot};
 
 pub use error::{AttachError, SessionError};
+pub use remains::{Carriers, Removed};
 pub use session::{Session, attach};
 
 /// What to record and how much of it.
@@ -90,6 +91,11 @@ pub struct Detached {
 }
 
 /// Takes out what an earlier leakline left in a process when it was killed; nothing to do is no error.
-pub fn remove_remains(pid: Pid) -> Result<(), AttachError> {
+pub fn remove_remains(pid: Pid) -> Result<Removed, AttachError> {
     remains::remove(&target::Target::open(pid)?)
+}
+
+/// Looks for processes in which there is something to take out, or a leakline at work.
+pub fn find_remains() -> Carriers {
+    remains::carriers()
 }

@@ -7,9 +7,12 @@
 
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::atomic::AtomicU32;
 
 use formats::maps::{self, Mapping};
+use model::Pid;
 use wire::{CODE_AREAS_MORE, Control, MAGIC, PATCHES_MAX, Patch, STATE_TID_MASK, VERSION, regions};
 
 use super::arm::{Changed, disarm, drained};
@@ -21,6 +24,30 @@ use super::threads::tracing;
 /// A jump and what it may be padded with.
 const JUMP: u8 = 0xe9;
 const PATCH_WORDS: usize = size_of::<Patch>() / 8;
+
+/// What an earlier leakline had left in a process and what was taken out of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Jumps at the entries of functions.
+    pub hooks: u64,
+    /// Bytes of the agent's code.
+    pub code: u64,
+    /// Bytes of address space that the shared memory took.
+    pub shared: u64,
+    /// Open files.
+    pub files: u64,
+}
+
+/// The processes in which leakline has left something, or is at work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carriers {
+    /// Their numbers.
+    pub pids: Vec<Pid>,
+    /// Processes that could be looked at.
+    pub looked_at: u64,
+    /// Processes that could not.
+    pub unreadable: u64,
+}
 
 /// What was found.
 #[derive(Debug)]
@@ -34,7 +61,7 @@ pub(crate) struct Remains {
 
 /// Looks for the shared memory of an earlier attach.
 pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>]) -> Option<Remains> {
-    let mapping = mappings.iter().find(|mapping| mapping.name.starts_with(MAPPED_NAME))?;
+    let mapping = mappings.iter().find(|mapping| is_shared_memory(mapping))?;
     let shared = mapping.addresses.clone();
     let mut found = Remains { listening: false, changed: Vec::new(), code: Vec::new(), shared: shared.clone() };
     let words = words(target, shared.start, size_of::<Control>()).unwrap_or_default();
@@ -59,17 +86,19 @@ pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>]) -> Option<Remains>
 }
 
 /// Removes what an earlier leakline left; an error if one is still attached.
-pub(crate) fn remove(target: &Target) -> Result<(), AttachError> {
+pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
     let text = target.maps()?;
     let mappings: Vec<_> = maps::parse(&text).collect();
-    let files = descriptors(target);
+    let files = descriptors(target, &mappings);
     let remains = match find(target, &mappings) {
         Some(remains) => remains,
-        None if files.is_empty() => return Ok(()),
+        None if files.is_empty() => return Ok(Removed::default()),
         None => Remains { listening: false, changed: Vec::new(), code: Vec::new(), shared: 0..0 },
     };
-    if remains.listening {
-        return Err(AttachError::Watched(target.pid()));
+    // One that is still on its way in does not listen yet.
+    let by = listener(target.pid(), &mappings);
+    if remains.listening || by.is_some() {
+        return Err(AttachError::Watched { pid: target.pid(), by });
     }
     let step = |found: io::Error| AttachError::Step {
         pid: target.pid(),
@@ -81,19 +110,73 @@ pub(crate) fn remove(target: &Target) -> Result<(), AttachError> {
     if !free {
         return Err(step(io::Error::other("a thread stays inside the allocator")));
     }
-    let Some(gadgets) = gadgets(target, &mappings) else { return Ok(()) };
+    let gadgets = gadgets(target, &mappings)
+        .ok_or_else(|| step(io::Error::other("its code has no instructions to unmap it with")))?;
     let ranges = std::iter::once(&remains.shared).chain(&remains.code);
     let ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
     let ranges: Vec<(u64, u64)> = ranges.iter().map(|range| (range.start, range.end - range.start)).collect();
     tracing(|| unload(some_thread(target, gadgets, &mappings)?, &ranges, &files)).map_err(step)?;
-    Ok(())
+    Ok(Removed {
+        hooks: remains.changed.len() as u64,
+        code: remains.code.iter().map(|code| code.end.saturating_sub(code.start)).sum(),
+        shared: remains.shared.end - remains.shared.start,
+        files: files.len() as u64,
+    })
 }
 
-/// Descriptors of shared memory that was never mapped: leakline died between two calls.
-fn descriptors(target: &Target) -> Vec<u64> {
+/// Looks for shared memory of leakline's in every process.
+pub(crate) fn carriers() -> Carriers {
+    let mut found = Carriers::default();
+    for pid in processes() {
+        let Ok(text) = std::fs::read(format!("/proc/{pid}/maps")) else {
+            // What ended meanwhile carries nothing any more.
+            found.unreadable += u64::from(std::fs::exists(format!("/proc/{pid}/maps")).unwrap_or(true));
+            continue;
+        };
+        found.looked_at += 1;
+        if maps::parse(&text).any(|mapping| is_shared_memory(&mapping)) {
+            found.pids.push(pid);
+        }
+    }
+    found.pids.sort_unstable();
+    found
+}
+
+/// A mapping as an attach makes it. leakline itself maps only the first pages of the same file.
+fn is_shared_memory(mapping: &Mapping<'_>) -> bool {
+    mapping.name.starts_with(MAPPED_NAME) && !is_control_page(mapping)
+}
+
+fn is_control_page(mapping: &Mapping<'_>) -> bool {
+    mapping.name.starts_with(MAPPED_NAME) && mapping.size() <= regions::ROBUST.end()
+}
+
+/// The leakline that is attached: it maps the first pages of the same file.
+fn listener(target: Pid, mappings: &[Mapping<'_>]) -> Option<Pid> {
+    let shared = mappings.iter().find(|mapping| is_shared_memory(mapping))?;
+    processes().into_iter().filter(|pid| *pid != target).find(|pid| {
+        let text = std::fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+        maps::parse(&text).any(|mapping| is_control_page(&mapping) && mapping.inode == shared.inode)
+    })
+}
+
+fn processes() -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid).collect()
+}
+
+/// Descriptors of shared memory that was never mapped: leakline died between two calls. Those of a leakline, which is
+/// itself at work on another process, are its own.
+fn descriptors(target: &Target, mappings: &[Mapping<'_>]) -> Vec<u64> {
+    let program = |path: &Path| std::fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
+    if program(&target.path("exe")) == program(Path::new("/proc/self/exe")) {
+        return Vec::new();
+    }
     let Ok(entries) = std::fs::read_dir(target.path("fd")) else { return Vec::new() };
+    let is_its_own = |inode: u64| mappings.iter().any(|mapping| is_control_page(mapping) && mapping.inode == inode);
     let is_ours = |entry: &std::fs::DirEntry| {
         std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(MAPPED_NAME))
+            && std::fs::metadata(entry.path()).is_ok_and(|data| !is_its_own(data.ino()))
     };
     let ours = entries.flatten().filter(is_ours);
     ours.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
@@ -144,6 +227,24 @@ mod tests {
         assert!(!leads_into(0x800, &[0xe8, 0xfb, 0x07, 0, 0], &code));
         assert!(!leads_into(0x800, &[0xe9, 0xfb], &code));
         assert!(!leads_into(0x800, &[0xe9, 0xfb, 0x07, 0, 0], &[]));
+    }
+
+    #[test]
+    fn leakline_itself_carries_no_remains() {
+        let text = format!(
+            "7000-{:x} rw-s 00000000 00:01 9 /memfd:leakline (deleted)\n100000-900000 rw-s 00000000 00:01 9 /memfd:leakline (deleted)\n\
+             7000-9000 rw-s 00000000 00:01 9 /memfd:other (deleted)\n",
+            0x7000 + regions::ROBUST.end()
+        );
+        let found: Vec<_> = maps::parse(text.as_bytes()).map(|m| (is_control_page(&m), is_shared_memory(&m))).collect();
+        assert_eq!(found, [(true, false), (false, true), (false, false)]);
+    }
+
+    #[test]
+    fn every_process_is_looked_at() {
+        let found = carriers();
+        assert!(found.looked_at > 0 && !found.pids.contains(&Pid(std::process::id())), "{found:?}");
+        assert!(processes().contains(&Pid(std::process::id())));
     }
 
     /// The target of a jump over so many bytes, against code from 0x8000 to 0x9000.

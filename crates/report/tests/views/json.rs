@@ -160,7 +160,8 @@ fn every_metric_is_shown_somewhere() {
     let again = cut.tables[3].rows[0].clone();
     cut.tables[3].row(again);
     cut.tables[3].truncate(1);
-    for sheet in [&cut, &status, &compared] {
+    let removed = SheetView::removals(String::new(), &[samples::removal()], Vec::new());
+    for sheet in [&cut, &status, &compared, &removed] {
         keys_of(&written(Document::Sheet(sheet)), &mut keys);
     }
     keys_of(&written(Document::Recording(&samples::every_series())), &mut keys);

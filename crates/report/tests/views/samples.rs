@@ -545,3 +545,16 @@ pub(crate) fn doctor() -> DoctorView {
         ],
     }
 }
+
+/// What was taken out of one process.
+pub(crate) fn removal() -> report::RemovalView {
+    report::RemovalView {
+        pid: Pid(7),
+        command: "leaky".to_owned(),
+        hooks: 9,
+        code: Bytes(36_864),
+        shared: Bytes(1 << 39),
+        files: 0,
+        left: "nothing".to_owned(),
+    }
+}

@@ -50,7 +50,16 @@ fn processes_that_somebody_else_holds() {
         "process 42 is already traced by process 7",
         "detach the other tracer first (process 7: `ps -fp 7`)",
     );
-    check(&AttachError::Watched(TARGET), "another leakline is attached to process 42", "end the other leakline first");
+    check(
+        &AttachError::Watched { pid: TARGET, by: Some(Pid(7)) },
+        "another leakline (process 7) is attached to process 42",
+        "end the other leakline first: `kill -INT 7` lets it detach",
+    );
+    check(
+        &AttachError::Watched { pid: TARGET, by: None },
+        "another leakline is attached to process 42",
+        "end the other leakline first; it runs in another pid namespace or belongs to another user",
+    );
 }
 
 #[test]
