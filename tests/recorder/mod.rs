@@ -2,6 +2,7 @@
 //!
 //! Owns: the folders of these cases, and waiting for samples. Must not know: any crate of ours.
 
+mod alerts;
 mod follow;
 mod lifecycle;
 mod refusals;

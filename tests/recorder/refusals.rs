@@ -78,7 +78,7 @@ fn configurations_that_are_wrong() {
         ("[record]\nevery = 0", ["greater than zero", "record.every"]),
         ("[record", ["leakline.toml:1", ""]),
         ("[alerts]\nmemory-used = 'much'", ["alerts.memory-used", "needed"]),
-        ("[record]\nalert-webhook = 'https://x'", ["https is not built in", "record.alert-webhook"]),
+        ("[record]\nalert-webhook = 'ftp://x'", ["needed: an address", "record.alert-webhook"]),
     ] {
         fs::write(folder.path().join("leakline.toml"), text).expect("it has room");
         check(&format!("record --config {file} -o {} --for 6", folder.place("r")), &words);

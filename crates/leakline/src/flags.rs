@@ -121,6 +121,8 @@ pub(crate) struct Watch {
     pub(crate) filter: Filter,
     #[command(flatten)]
     pub(crate) sites: Sites,
+    #[command(flatten)]
+    pub(crate) sinks: AlertSinks,
     /// Print a table per beat, as happens anyway where the output is not a terminal
     #[arg(long)]
     pub(crate) plain: bool,

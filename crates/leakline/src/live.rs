@@ -9,7 +9,7 @@ use crate::attached::{Attached, End, Wanted};
 use crate::failure::Failure;
 use crate::flags::Watch;
 use crate::limits::NAMES_PATIENCE_LIVE;
-use crate::machine::Machine;
+use crate::machine::AlertedMachine;
 use crate::session::{Event, Events, Nothing, Watched};
 
 /// The live view of one process, until it ends or the user asks.
@@ -40,7 +40,7 @@ pub(crate) fn attached(attached: &mut Attached, events: &mut Events) -> Result<E
 #[derive(Debug)]
 struct Ranking<'flags> {
     flags: &'flags Watch,
-    machine: Machine,
+    machine: &'flags mut AlertedMachine,
     screen: Screen,
     attached: Option<Attached>,
     /// The summaries of what was attached to, for when the screen is gone.
@@ -48,7 +48,11 @@ struct Ranking<'flags> {
 }
 
 /// The live ranking, until the user quits; gives the summaries of what was attached to meanwhile.
-pub(crate) fn ranking(flags: &Watch, machine: Machine, events: &mut Events) -> Result<Vec<SitesView>, Failure> {
+pub(crate) fn ranking(
+    flags: &Watch,
+    machine: &mut AlertedMachine,
+    events: &mut Events,
+) -> Result<Vec<SitesView>, Failure> {
     let mut terminal = Terminal::enter()?;
     let mut state =
         Ranking { flags, machine, screen: coloured(Screen::watch()), attached: None, summaries: Vec::new() };
@@ -77,8 +81,12 @@ impl Ranking<'_> {
             Event::TargetGone(state) => self.detach(&End::Gone(state), events)?,
             Event::NamesArrived => self.show_sites(),
             Event::Beat => {
-                self.machine.beat()?;
+                let told = self.machine.beat()?;
                 self.screen.show_machine(self.machine.view());
+                self.screen.show_alerts(self.machine.alerts().to_vec());
+                for trouble in told.troubles {
+                    self.screen.say(trouble);
+                }
                 match self.attached.as_mut().map(Attached::beat) {
                     Some(Err(end)) => self.detach(&end, events)?,
                     Some(Ok(_)) => self.show_sites(),
@@ -146,8 +154,10 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::alerts::Alerts;
     use crate::flags::{Command, Flags};
     use crate::session::Schedule;
+    use crate::settings::Settings;
 
     #[test]
     fn a_refusal_is_one_line() {
@@ -164,9 +174,15 @@ mod tests {
         };
         let (signals, _written) = UnixStream::pair().expect("a stream");
         let mut events = Events::fed_by(signals, Schedule::new(flags.every, None));
-        let machine = Machine::new(&flags.filter, None).expect("process 1 is always there");
-        let mut ranking =
-            Ranking { flags: &flags, machine, screen: Screen::watch(), attached: None, summaries: Vec::new() };
+        let alerts = Alerts::new(&flags.sinks, &Settings::default()).expect("nothing to refuse");
+        let mut machine = AlertedMachine::new(&flags.filter, None, alerts).expect("process 1 is always there");
+        let mut ranking = Ranking {
+            flags: &flags,
+            machine: &mut machine,
+            screen: Screen::watch(),
+            attached: None,
+            summaries: Vec::new(),
+        };
         assert_eq!(answer(&mut ranking, &mut events), goes_on);
         assert!(ranking.attached.is_none() && ranking.summaries.is_empty(), "nothing was attached to");
     }

@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 fn run(command: &Command, settings: &Settings) -> Result<Outcome, Failure> {
     match command {
         Command::Hunt(flags) => hunt::run(flags),
-        Command::Watch(flags) => watch::run(flags),
+        Command::Watch(flags) => watch::run(flags, settings),
         Command::Attach(flags) => attach::run(flags),
         Command::Detach(flags) => detach::run(flags),
         Command::Record(flags) => record::run(flags, settings),

@@ -6,12 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
+use analysis::{GrowthOptions, GrowthTracker};
 use capture::{BeatOptions, BeatSampler};
 use model::{Beat, Event as Noticed, Source};
 use recording::Recorder;
 use report::{Outcome, WallTime};
 
-use crate::alerts::Alerts;
+use crate::alerts::{Alerts, Told, host_name};
 use crate::background;
 use crate::failure::Failure;
 use crate::flags::Record;
@@ -59,6 +60,7 @@ struct Run {
     directory: PathBuf,
     sampler: BeatSampler,
     recorder: Recorder,
+    tracker: GrowthTracker,
     alerts: Alerts,
     pace: Pace,
     state: State,
@@ -79,13 +81,14 @@ impl Run {
             age_max: flags.keep_for,
             ..recording::Options::default()
         };
-        let alerts = Alerts::new(&flags.sinks, settings, host_name())?;
+        let alerts = Alerts::new(&flags.sinks, settings)?;
         let recorder = Recorder::open(&directory, options).map_err(refused)?;
         let every_ms = u64::try_from(flags.every.as_millis()).unwrap_or(u64::MAX);
         let state = State { pid: std::process::id(), every_ms, kept_ms: every_ms, ..State::default() };
         let run = Self {
             sampler,
             recorder,
+            tracker: GrowthTracker::new(GrowthOptions::default()),
             alerts,
             pace: Pace::new(flags.every),
             noticed: vec![began(every_ms)],
@@ -108,14 +111,26 @@ impl Run {
         match self.sampler.beat() {
             Ok(mut beat) => {
                 beat.events.append(&mut self.noticed);
-                let mut told = self.alerts.beat(&beat, output);
-                beat.events.append(&mut told);
+                self.alert(&mut beat, output);
                 self.append(&beat, output);
             }
             Err(error) => self.trouble(&format!("no sample: {error}"), output),
         }
         // Without this file only `status` knows less; a full disk is said where it matters.
         let _ = self.state.write(&self.directory);
+    }
+
+    /// Judges a beat, says what there is to say, and leaves it with the beat.
+    fn alert(&mut self, beat: &mut Beat, output: &mut Output) {
+        self.tracker.add_beat(beat);
+        let Told { alerts, mut events, troubles } = self.alerts.beat(beat, || self.tracker.ranking());
+        for alert in &alerts {
+            output.say(&output.text().alert(alert));
+        }
+        for trouble in &troubles {
+            output.say(trouble);
+        }
+        beat.events.append(&mut events);
     }
 
     fn append(&mut self, beat: &Beat, output: &mut Output) {
@@ -170,7 +185,9 @@ impl Run {
         reason.clone_into(&mut self.state.ended);
         let state = self.state.write(&self.directory);
         self.recorder.seal().map_err(refused)?;
-        self.alerts.end(output);
+        for trouble in self.alerts.end() {
+            output.say(&trouble);
+        }
         state.map_err(|error| unwritable(&self.directory, &error))?;
         let State { beats, not_recorded, .. } = self.state;
         output.say(&format!("{beats} samples recorded into {} ({reason})", self.directory.display()));
@@ -203,11 +220,6 @@ fn began(every_ms: u64) -> Noticed {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         every_ms,
     }
-}
-
-/// The name of this machine as it is shown.
-fn host_name() -> String {
-    model::escaped(rustix::system::uname().nodename().to_bytes())
 }
 
 /// A failure in the words of the recording.

@@ -1,29 +1,39 @@
 //! `leakline watch`: the live ranking, on a screen or a table per beat.
 //!
-//! Owns: the choice between the two, and the loop of the latter. Must not know: how growth is judged. Watching is looking,
+//! Owns: the choice between the two, and the loop of the latter. Must not know: how growth is judged, or when an alert is raised. Watching is looking,
 //! not judging: the exit code is 0, unless a process that was attached to from the screen turned out to leak.
 
 use std::io::{self, IsTerminal};
 
 use report::{Document, Outcome};
 
+use crate::alerts::Alerts;
 use crate::attach::write_summary;
 use crate::failure::Failure;
 use crate::flags::Watch;
 use crate::live;
-use crate::machine::Machine;
+use crate::machine::AlertedMachine;
 use crate::output::{Form, Output};
 use crate::session::{Event, Events, Nothing, Schedule};
+use crate::settings::Settings;
 
 /// Shows the ranking until the user quits or the window is over.
-pub(crate) fn run(flags: &Watch) -> Result<Outcome, Failure> {
+pub(crate) fn run(flags: &Watch, settings: &Settings) -> Result<Outcome, Failure> {
     let mut output = Output::new(flags.json);
-    let machine = Machine::new(&flags.filter, flags.window)?;
+    let alerts = Alerts::new(&flags.sinks, settings)?;
+    let mut machine = AlertedMachine::new(&flags.filter, flags.window, alerts)?;
     let mut events = Events::new(Schedule::new(flags.every, flags.window))?;
     if flags.plain || flags.json || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        return tables(flags, machine, &mut events, &mut output);
+        tables(flags, &mut machine, &mut events, &mut output)?;
+        for trouble in machine.end() {
+            output.say(&trouble);
+        }
+        return Ok(Outcome::NothingFound);
     }
-    let summaries = live::ranking(flags, machine, &mut events)?;
+    let summaries = live::ranking(flags, &mut machine, &mut events)?;
+    for trouble in machine.end() {
+        output.say(&trouble);
+    }
     for summary in &summaries {
         write_summary(&mut output, summary)?;
     }
@@ -34,17 +44,31 @@ pub(crate) fn run(flags: &Watch) -> Result<Outcome, Failure> {
     })
 }
 
-/// A table per beat, or a document.
-fn tables(flags: &Watch, mut machine: Machine, events: &mut Events, output: &mut Output) -> Result<Outcome, Failure> {
+/// A table per beat and a line per alert, or a document for each.
+fn tables(
+    flags: &Watch,
+    machine: &mut AlertedMachine,
+    events: &mut Events,
+    output: &mut Output,
+) -> Result<(), Failure> {
     loop {
         match events.next(None, &mut Nothing)? {
-            Event::Signal | Event::TimeUp => return Ok(Outcome::NothingFound),
+            Event::Signal | Event::TimeUp => return Ok(()),
             Event::Beat => {
-                machine.beat()?;
+                let told = machine.beat()?;
                 let view = machine.view();
                 match output.form() {
                     Form::Text => output.write(|text, out| text.beat(&view, flags.sites.top, out))?,
                     Form::Json => output.document(&Document::Beat(&view))?,
+                }
+                for alert in &told.alerts {
+                    match output.form() {
+                        Form::Text => output.write(|text, out| writeln!(out, "{}", text.alert(alert)))?,
+                        Form::Json => output.document(&Document::Alert(alert))?,
+                    }
+                }
+                for trouble in &told.troubles {
+                    output.say(trouble);
                 }
             }
             Event::Key(_) | Event::TargetGone(_) | Event::NamesArrived => {}

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use model::{Pid, ProcessKey, StackId};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use report::{HuntView, ProcessView, RecordingView, SiteView, SitesView};
+use report::{AlertView, HuntView, ProcessView, RecordingView, SiteView, SitesView};
 
 use crate::limits::PAGE;
 use crate::state::{Ranking, Selection};
@@ -33,6 +33,8 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Screen {
     pub(crate) machine: Option<HuntView>,
+    /// The alerts that are on, oldest first.
+    pub(crate) alerts: Vec<AlertView>,
     pub(crate) sites: Option<SitesView>,
     /// What is drawn as curves.
     pub(crate) recorded: Option<RecordingView>,
@@ -117,6 +119,11 @@ impl Screen {
         self.machine = Some(view);
     }
 
+    /// The alerts that are on now, oldest first; they stand above the ranking.
+    pub fn show_alerts(&mut self, alerts: Vec<AlertView>) {
+        self.alerts = alerts;
+    }
+
     /// New figures of the attached process; the first ones after [`Action::Attach`] open its screen.
     pub fn show_sites(&mut self, view: SitesView) {
         // Figures of another process may still come from a session that is ending.
@@ -195,6 +202,7 @@ impl Screen {
     fn at(place: Place) -> Self {
         Self {
             machine: None,
+            alerts: Vec::new(),
             sites: None,
             recorded: None,
             place,

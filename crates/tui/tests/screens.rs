@@ -91,6 +91,23 @@ fn the_ranking_looks_like_this() {
 }
 
 #[test]
+fn alerts_stand_above_the_ranking_and_below_everything_else() {
+    let mut screen = watching();
+    let critical = report::AlertView { severity: model::Severity::Critical, ..samples::alert() };
+    screen.show_alerts(vec![samples::alert(), critical]);
+    check_both(&screen, "ranking-alerts");
+    press(&mut screen, "!");
+    let text = text_of(&drawn(&screen, USUAL));
+    assert!(text.contains("2 alerts, the latest: growth: +10 % in 1 h"), "{text}");
+    press(&mut screen, "<");
+    screen.show_alerts(vec![samples::alert(); 30]);
+    let text = text_of(&drawn(&screen, USUAL));
+    assert!(text.contains("more alerts") && text.contains("billing"), "the table stays: {text}");
+    screen.show_alerts(Vec::new());
+    assert_eq!(text_of(&drawn(&screen, USUAL)), text_of(&drawn(&watching(), USUAL)), "they go when they are over");
+}
+
+#[test]
 fn a_filter_and_an_order_are_shown() {
     let mut screen = watching();
     assert_eq!(press(&mut screen, "R/BILLqx#"), []);

@@ -2,42 +2,52 @@
 //!
 //! Owns: the address, the request, what an answer means. Must not know: what is sent, or how often it is tried.
 //!
-//! Only `http://`: TLS would bring a library several times as large as this program. For `https://` there is `--alert-command`
-//! with curl, which is on most machines and has their certificates.
+//! Only `http://`; for `https://` there is `curl`.
 
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use super::sinks::Undelivered;
 use crate::limits::WEBHOOK_PATIENCE;
 
 /// Where to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
+    is_secure: bool,
     /// Host and port as they stand in the address.
     authority: String,
     path: String,
 }
 
-/// Why it was not delivered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Undelivered {
-    /// It may work later.
-    ForNow(String),
-    /// It will not.
-    ForGood(String),
+impl Url {
+    /// Whether it asks for TLS.
+    pub(super) const fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
+    /// Host and port, which is what may be said of it: the rest is often a secret.
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
+    }
 }
 
 /// Reads an address.
 pub(crate) fn url(text: &str) -> Result<Url, String> {
-    if text.starts_with("https://") {
-        return Err(
-            "https is not built in; use --alert-command with `curl --data @- URL`, which gets the alert as its input"
-                .to_owned(),
-        );
-    }
-    let needed = || "needed: an address such as http://alerts.example:8080/leakline".to_owned();
-    let rest = text.strip_prefix("http://").ok_or_else(needed)?;
+    let needed = || "needed: an address such as https://alerts.example/leakline".to_owned();
+    let (is_secure, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(rest), _) => (false, rest),
+        (None, Some(rest)) => (true, rest),
+        (None, None) => return Err(needed()),
+    };
     // A blank or a line end would end the line of the request, and the rest would be taken for a header.
     let is_plain = rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['@', '#']);
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -45,7 +55,7 @@ pub(crate) fn url(text: &str) -> Result<Url, String> {
         return Err(needed());
     }
     let path = if path.is_empty() { "/" } else { path };
-    Ok(Url { authority: authority.to_owned(), path: path.to_owned() })
+    Ok(Url { is_secure, authority: authority.to_owned(), path: path.to_owned() })
 }
 
 /// Sends once.
@@ -95,13 +105,21 @@ fn judge(url: &Url, start: &[u8]) -> Result<(), Undelivered> {
     let line = String::from_utf8_lossy(start);
     let code: Option<u16> = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)?.trim().parse().ok());
     match code {
+        None => Err(Undelivered::ForNow(format!("{} does not answer as a web server does", url.authority))),
+        code => judge_code(url, code),
+    }
+}
+
+/// What the code of an answer means.
+pub(super) fn judge_code(url: &Url, code: Option<u16>) -> Result<(), Undelivered> {
+    match code {
         Some(200..=299) => Ok(()),
         // Too slow, too many, or a fault of the server: later it may do.
         Some(code @ (408 | 425 | 429 | 500..=599)) => {
             Err(Undelivered::ForNow(format!("{} answered {code}", url.authority)))
         }
         Some(code) => Err(Undelivered::ForGood(format!("{} answered {code}", url.authority))),
-        None => Err(Undelivered::ForNow(format!("{} does not answer as a web server does", url.authority))),
+        None => Err(Undelivered::ForNow(format!("{} gave no answer that can be read", url.authority))),
     }
 }
 
@@ -111,22 +129,23 @@ mod tests {
 
     #[track_caller]
     fn check_url(text: &str, wanted: &str) {
-        let found = url(text).map_or_else(|error| error, |url| format!("{} {}", url.authority, url.path));
+        let found = url(text).map_or_else(|error| error, |url| url.to_string());
         assert!(found.starts_with(wanted), "{text}: {found}");
     }
 
     #[test]
-    fn addresses_are_plain_http() {
-        check_url("http://h:8080/a/b?c=d", "h:8080 /a/b?c=d");
-        check_url("http://h", "h /");
-        check_url("http://[::1]:80/x", "[::1]:80 /x");
-        check_url("https://h/x", "https is not built in");
+    fn addresses_are_of_web_servers() {
+        check_url("http://h:8080/a/b?c=d", "http://h:8080/a/b?c=d");
+        check_url("http://h", "http://h/");
+        check_url("http://[::1]:80/x", "http://[::1]:80/x");
+        check_url("https://h/x", "https://h/x");
         for bad in [
             "",
             "h",
             "ftp://h",
             "http://",
             "http:///x",
+            "https://",
             "http://:80",
             "http://u:p@h/",
             "http://h/a b",

@@ -54,9 +54,12 @@ pub(crate) struct AlertSinks {
     /// Run this command of the shell for each alert, with the alert as JSON on its input
     #[arg(long, value_name = "COMMAND", value_parser = values::needle)]
     pub(crate) alert_command: Option<String>,
-    /// Send each alert to this web server, as JSON by POST; tried again for some minutes where it does not answer
+    /// Send each alert to this web server, as JSON by POST; tried again for some minutes where it does not answer. https needs curl
     #[arg(long, value_name = "URL", value_parser = crate::alerts::url)]
     pub(crate) alert_webhook: Option<crate::alerts::Url>,
+    /// Trust the authority of this certificate (PEM) for the webhook, instead of those of the system
+    #[arg(long, value_name = "FILE")]
+    pub(crate) alert_webhook_ca: Option<PathBuf>,
 }
 
 /// Where recordings are.

@@ -37,6 +37,9 @@ pub(crate) fn screen(screen: &Screen, area: Rect, buffer: &mut Buffer) {
     if let Some(message) = &screen.message {
         canvas.bottom(Tone::Doubtful, message);
     }
+    if screen.place != Place::Ranking && !screen.alerts.is_empty() {
+        canvas.bottom(Tone::Bad, &ranking::alerts_elsewhere(&screen.alerts));
+    }
     match screen.place {
         Place::Ranking => ranking::draw(&mut canvas, screen),
         Place::Process => process::draw(&mut canvas, screen),

@@ -2,13 +2,16 @@
 //!
 //! Owns: its layout. Must not know: how rows are chosen and sorted.
 
-use report::{HuntView, ProcessView, Span};
+use report::{AlertView, HuntView, ProcessView, Span};
 
 use super::canvas::{Canvas, Tone};
 use crate::screen::Screen;
 use crate::state::{self, Ranking};
 
-/// Title, order, notes, table.
+/// Columns before the second line of an alert.
+const INDENT: usize = 4;
+
+/// Title, alerts, order, notes, table.
 pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
     let Some(view) = &screen.machine else {
         canvas.top(Tone::Title, "leakline watch");
@@ -18,6 +21,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
     let ranking = &screen.ranking;
     let rows = ranking.rows(view);
     canvas.top(Tone::Title, &title(view));
+    alerts(canvas, &screen.alerts);
     canvas.top(Tone::Faint, &order(ranking, rows.len(), view));
     for note in &view.notes {
         canvas.top(Tone::Doubtful, note);
@@ -27,6 +31,31 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
         return;
     }
     table(canvas, ranking, &rows);
+}
+
+/// The latest alerts first, in at most a third of the screen: the table is what there is to act on.
+fn alerts(canvas: &mut Canvas<'_>, alerts: &[AlertView]) {
+    let space = canvas.height() / 3;
+    let mut used = 0;
+    for (shown, alert) in alerts.iter().rev().enumerate() {
+        let line = canvas.text().alert(alert);
+        used += canvas.broken(&line, INDENT).count();
+        if used > space {
+            canvas.top(Tone::Doubtful, &format!("{} more alerts", alerts.len() - shown));
+            return;
+        }
+        let tone = if alert.severity == model::Severity::Critical { Tone::Bad } else { Tone::Doubtful };
+        canvas.wrapped(tone, &line, INDENT);
+    }
+}
+
+/// The same where there is space for one line only.
+pub(super) fn alerts_elsewhere(alerts: &[AlertView]) -> String {
+    let latest = alerts.last().map_or_else(String::new, |alert| format!("{}: {}", alert.rule, alert.evidence));
+    match alerts.len() {
+        1 => format!("alert  {latest}"),
+        count => format!("{count} alerts, the latest: {latest}"),
+    }
 }
 
 /// How much is watched, and how much memory is left on the machine.
