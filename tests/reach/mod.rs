@@ -6,6 +6,7 @@
 mod allocators;
 mod hard;
 mod kinds;
+mod pools;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

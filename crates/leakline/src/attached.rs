@@ -11,7 +11,7 @@ use model::{Pid, Reading, Snapshot, StackId, Why};
 use report::{EventView, Outcome, SitesView, TargetView};
 
 use crate::failure::{Failure, both};
-use crate::flags::Sites;
+use crate::flags::{Functions, Sites};
 use crate::limits::{ATTACH_BEAT, ATTACH_BEAT_MIN};
 use crate::machine::command_of;
 use crate::names::Names;
@@ -104,7 +104,7 @@ impl Attached {
     /// Hooks the allocator of a process.
     pub(crate) fn start(pid: Pid, wanted: Wanted) -> Result<Self, Failure> {
         let Sites { depth, max_sites, .. } = wanted.sites;
-        let (alloc, free) = (Vec::new(), Vec::new());
+        let Functions { alloc, free } = wanted.sites.functions.clone();
         let options = AttachOptions { expire: wanted.expire, depth, stacks_max: max_sites, alloc, free };
         let session = capture::attach(pid, &options).map_err(|error| {
             let hint = error.hint();

@@ -21,7 +21,7 @@ use crate::settings::{self, Environment, Settings};
 use crate::values::{self, AttachChoice};
 
 pub(crate) use self::boot::{Boot, BootAction, BootStatus};
-pub(crate) use self::native::Detach;
+pub(crate) use self::native::{Detach, Functions};
 pub(crate) use self::recorder::{AlertSinks, Clean, Existing, Place, Record, Status};
 pub(crate) use self::remote::{Action, Given, Remote, Ship};
 pub(crate) use self::reports::{Compare, Export, Looks, Part, Plot, Report, Tables};
@@ -224,6 +224,8 @@ pub(crate) struct Sites {
     /// Debug information of one module, recognised by its build id; may be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) debug_file: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) functions: Functions,
 }
 
 impl Sites {
@@ -479,6 +481,18 @@ mod tests {
         check("attach 42 --expire 2 --depth 30 --top 5", "expire: Some(2s), depth: 30, top: 5");
         check("attach 42 --stop-after 1000 --max-sites 100 --plain", "stop_after: Some(1000)");
         check("attach 42 --debug-dir /a --debug-dir /b --debug-file x.debug", r#"debug_dir: ["/a", "/b"]"#);
+    }
+
+    #[test]
+    fn functions_of_the_program_are_named_in_words_of_their_own() {
+        let line = "attach 42 --alloc fn=pool_alloc,size=arg2 --alloc new,size=arg1 --free fn=pool_free,ptr=arg2";
+        let wanted = r#"functions: Functions { alloc: ["fn=pool_alloc,size=arg2", "new,size=arg1"], free: ["fn=pool_free,ptr=arg2"] }"#;
+        check(line, wanted);
+        check(&line.replace("attach 42", "hunt"), wanted);
+        let file = "alloc = ['fn=a,size=arg1', 'fn=b,size=arg2']\n[hunt]\nfree = 'fn=c'\n";
+        let both = r#"alloc: ["fn=a,size=arg1", "fn=b,size=arg2"], free: ["#;
+        check_with("hunt", file, &[], &format!(r#"{both}"fn=c"] }}"#));
+        check_with("attach 1", file, &[], &format!("{both}] }}"));
     }
 
     #[test]

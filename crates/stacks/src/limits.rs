@@ -20,6 +20,12 @@ pub(crate) const NAME_SHOWN_MAX: usize = 4_096;
 /// Functions of one module that are indexed by address (24 bytes each); the rest are counted.
 pub(crate) const FUNCTIONS_MAX: usize = 2 << 20;
 
+/// Names that are proposed for one that is not there.
+pub(crate) const NEAREST_MAX: usize = 3;
+
+/// Length of a name that is compared with others, in bytes; nobody types a longer one.
+pub(crate) const NEAREST_NAME_MAX: usize = 256;
+
 /// Size of unpacked `MiniDebugInfo` that is accepted; larger counts as absent. Fedora's largest is about 10 MB.
 pub(crate) const MINI_DEBUG_BYTES_MAX: usize = 64 << 20;
 

@@ -57,6 +57,15 @@ pub enum AttachError {
     },
     /// A function that the user named is described in words that are not understood.
     Functions(String),
+    /// A function that the user named is not there.
+    NoSuchFunction {
+        /// The target.
+        pid: Pid,
+        /// Its name.
+        function: String,
+        /// Names that are like it.
+        nearest: Vec<String>,
+    },
     /// The target ended, or became another program, during the attach.
     Vanished(Pid),
     /// A step of the attach failed; it was undone.
@@ -93,6 +102,10 @@ impl AttachError {
                 "leakline attaches to x86-64 programs; `leakline hunt` still measures growth".into()
             }
             Self::Functions(_) => "`--alloc fn=NAME,size=argN` and `--free fn=NAME,ptr=argN`".into(),
+            Self::NoSuchFunction { nearest, .. } if nearest.is_empty() => {
+                "give the name as `nm` prints it; of a stripped program only exported names are left".into()
+            }
+            Self::NoSuchFunction { nearest, .. } => format!("did you mean {}?", nearest.join(" or ")),
             Self::NoAllocator { pid, .. } => format!("`leakline doctor {pid}` shows what was looked at"),
             Self::Step { pid, .. } => format!("`leakline doctor {pid}` shows what the machine and the target allow"),
         })
@@ -129,6 +142,9 @@ impl fmt::Display for AttachError {
             Self::ForeignArchitecture { pid, found } => write!(f, "process {pid} runs {found}, not an x86-64 program"),
             Self::NoAllocator { pid, found } => write!(f, "no allocator to hook in process {pid}: {found}"),
             Self::Functions(what) => write!(f, "a function is not described as needed: {what}"),
+            Self::NoSuchFunction { pid, function, .. } => {
+                write!(f, "no symbol table of process {pid} names a function `{function}`")
+            }
             Self::Vanished(pid) => write!(f, "process {pid} ended or became another program during the attach"),
             Self::Step { pid, step, found } => write!(f, "cannot {step} in process {pid}: {found}"),
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 use formats::maps::Mapping;
 use memchr::memmem;
 use stacks::module::{FunctionSymbol, LoadSegment, ModuleLayout, load_bias, module_layout, symbols};
-use stacks::symbols::DebugReferences;
+use stacks::symbols::{DebugReferences, Nearest};
 
 use super::code::open_file;
 use super::custom::Custom;
@@ -117,6 +117,21 @@ pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>], custom: &[Custom])
         found.looked_at.push(format!("none of {} modules exports malloc", seen.len()));
     }
     summarize(found, modules)
+}
+
+/// Functions of the target whose names are most like this one.
+pub(crate) fn nearest(target: &Target, mappings: &[Mapping<'_>], name: &str) -> Vec<String> {
+    let mut nearest = Nearest::to(name);
+    let mut seen = Vec::new();
+    for mapping in mappings.iter().filter(|mapping| mapping.permissions.execute && mapping.inode != 0) {
+        if !seen.contains(&mapping.inode)
+            && let Ok(file) = open_file(target, mapping)
+        {
+            seen.push(mapping.inode);
+            nearest.look_into(&file);
+        }
+    }
+    nearest.names()
 }
 
 fn summarize(mut found: Allocator, mut modules: Vec<Module>) -> Allocator {

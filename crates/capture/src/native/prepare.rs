@@ -52,8 +52,9 @@ impl Plan {
         if let Some(custom) =
             custom.iter().find(|custom| !sites.iter().any(|site| site.names.iter().any(|name| name == custom.name())))
         {
-            let how = "give the name as `nm` prints it";
-            return Err(missing(format!("no symbol table of it names a function `{}`; {how}", custom.name())));
+            let function = custom.name().to_owned();
+            let nearest = functions::nearest(target, &mappings, &function);
+            return Err(AttachError::NoSuchFunction { pid, function, nearest });
         }
         if !sites.iter().any(|site| !site.hook().releases()) {
             return Err(missing(looked_at.into_iter().chain(nameless).collect::<Vec<_>>().join("; ")));

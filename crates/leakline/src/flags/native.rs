@@ -20,3 +20,17 @@ pub(crate) struct Detach {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// Allocator functions of the program's own.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Attached processes")]
+pub(crate) struct Functions {
+    /// A function of the program's own that allocates, and which argument is the size: arg1, arg2, arg3, arg1*arg2 or
+    /// arg2*arg3; with `ptr=argN` one that resizes. May be given several times
+    #[arg(long, value_name = "fn=NAME,size=argN")]
+    pub(crate) alloc: Vec<String>,
+    /// A function of the program's own that frees, and which argument is the block: arg1, arg2 or arg3. May be given
+    /// several times
+    #[arg(long, value_name = "fn=NAME,ptr=argN")]
+    pub(crate) free: Vec<String>,
+}

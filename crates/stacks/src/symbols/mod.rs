@@ -5,6 +5,7 @@
 
 mod dwarf;
 mod functions;
+mod nearest;
 mod pool;
 mod search;
 mod text;
@@ -14,6 +15,7 @@ use std::fmt;
 
 use model::{Function, Reading, SourceLine, Why};
 
+pub use nearest::Nearest;
 pub use pool::Pool;
 pub use search::{Candidate, DebugReferences, Proof};
 

@@ -85,6 +85,19 @@ fn a_function_that_is_not_understood_is_answered_with_the_form() {
     );
 }
 
+#[test]
+fn a_function_that_is_not_there_is_answered_with_names_like_it() {
+    let fact = "no symbol table of process 42 names a function `pool_allot`";
+    let error = |nearest: &[&str]| AttachError::NoSuchFunction {
+        pid: TARGET,
+        function: "pool_allot".into(),
+        nearest: nearest.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    check(&error(&["`pool_alloc`", "`pool_allow`"]), fact, "did you mean `pool_alloc` or `pool_allow`?");
+    let names = "give the name as `nm` prints it; of a stripped program only exported names are left";
+    check(&error(&[]), fact, names);
+}
+
 /// What helps depends on the setting: 0 or none is not to blame, 1 and 2 can be changed, 3 cannot.
 #[test]
 fn a_refusal_of_the_kernel_names_the_setting_that_is_to_blame() {

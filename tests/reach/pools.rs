@@ -1,0 +1,62 @@
+//! Pools of a program's own, named on the command line or in the configuration.
+//!
+//! Owns: those cases. Must not know: how a named function is found.
+
+use super::{Claim, account, build_as, stopped, work};
+use crate::command::{Run, Running, attach};
+use crate::process::{appearance, assert_unchanged};
+use crate::targets::{Target, built};
+
+const WORDS: &str = "--alloc fn=pool_alloc,size=arg2 --alloc object_new,size=arg1*arg2 \
+     --alloc fn=object_grow,ptr=arg1,size=arg2 --free fn=pool_free,ptr=arg2 --free fn=object_delete";
+
+fn pools() -> Target {
+    Target::start_program(&build_as("pools", "reach/pools.c", "gcc -O2 -g SOURCE"), "")
+}
+
+/// Attaches with these options, lets it work once, and compares the accounts of all sites.
+#[track_caller]
+fn check(options: &str) -> Run {
+    let mut target = pools();
+    let before = appearance(target.pid());
+    let mut leakline = Running::start(&format!("attach {} --json --expire 0.2 --for 60 {options}", target.pid()));
+    leakline.wait_attached();
+    let claims: Vec<Claim> = work(&mut target);
+    let run = stopped(leakline);
+    assert_eq!(claims.len(), 3);
+    for (name, claim) in claims {
+        assert_eq!(account(&run.summary(), &name), claim, "{name}: {}", run.describe());
+    }
+    assert_unchanged(&before, &appearance(target.pid()));
+    target.stop().assert_unharmed();
+    run
+}
+
+#[test]
+fn pools_are_counted_by_the_functions_that_the_user_names() {
+    let run = check(WORDS);
+    let functions = run.summary()["target"]["functions"].to_string();
+    assert!(functions.contains("pool_alloc") && functions.contains("malloc"), "{functions}");
+}
+
+#[test]
+fn they_may_stand_in_the_configuration() {
+    let file = built().join(format!("pools-{}.toml", std::process::id()));
+    let text = "alloc = ['fn=pool_alloc,size=arg2', 'object_new,size=arg1*arg2', 'fn=object_grow,ptr=arg1,size=arg2']\n\
+                [attach]\nfree = ['fn=pool_free,ptr=arg2', 'object_delete']\n";
+    std::fs::write(&file, text).expect("it has room");
+    check(&format!("--config {}", file.display()));
+    std::fs::remove_file(&file).expect("it is ours");
+}
+
+#[test]
+fn a_wrong_name_is_answered_with_the_right_one() {
+    let target = pools();
+    let before = appearance(target.pid());
+    let refused = |options: &str| attach(target.pid(), &format!("--for 1 {options}"));
+    refused("--alloc fn=pool_allok,size=arg2").assert_refused(&["names a function `pool_allok`", "mean `pool_alloc`"]);
+    refused("--alloc fn=pool_alloc,size=two").assert_refused(&["`fn=pool_alloc,size=two`", "size=arg1", "--alloc fn="]);
+    refused("--free fn=zzzzzz").assert_refused(&["`zzzzzz`", "`nm`"]);
+    assert_unchanged(&before, &appearance(target.pid()));
+    target.stop().assert_unharmed();
+}
