@@ -22,6 +22,8 @@ mod targets;
 mod contract;
 #[path = "suite/faults.rs"]
 mod faults;
+#[path = "suite/hostile.rs"]
+mod hostile;
 #[path = "suite/hunting.rs"]
 mod hunting;
 #[path = "suite/refusals.rs"]

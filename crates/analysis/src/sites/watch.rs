@@ -99,7 +99,8 @@ impl SiteWatch {
             return Outcome::Blind;
         }
         let long_enough = self.last.at >= self.options.expire.saturating_mul(JUDGED_EXPIRIES);
-        let whole = self.last.losses.blocks_unrecorded <= coverage.allocations / UNRECORDED_SHARE;
+        let losses = self.last.losses;
+        let whole = losses.blocks_unrecorded <= coverage.allocations / UNRECORDED_SHARE && losses.entries_corrupt == 0;
         let clear = !verdicts.contains(&SiteVerdict::TooYoung);
         if long_enough && whole && clear && coverage.allocations > 0 {
             Outcome::NothingFound

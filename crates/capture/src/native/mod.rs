@@ -22,6 +22,7 @@ mod read;
 mod remains;
 mod remote;
 mod session;
+mod settings;
 mod target;
 mod threads;
 mod ticks;

@@ -19,6 +19,10 @@ const COUNTER_WORDS: usize = COUNTERS_BYTES as usize / 8;
 /// Bytes that are read at a time: bounds leakline's own memory.
 const PIECE: usize = 256 * 1024;
 const FRAME_TRUST_SHIFT: u32 = 62;
+/// No thread allocates so many blocks, or frees so many, in the life of a process: counters beyond were overwritten.
+const COUNT_MAX: u64 = 1 << 48;
+/// Likewise for bytes: terabytes a second for days.
+const BYTES_MAX: u64 = 1 << 60;
 
 /// The figures of one site, summed over threads. As in [`wire::SiteCounters`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +49,7 @@ pub(crate) fn snapshot(file: &SharedFile, control: &Control, ticks: &Ticks, expi
     snapshot.losses.blocks_unrecorded = control.threads.refused.load(Relaxed);
     for thread in 0..threads as u64 {
         add_figures(file, thread, &mut snapshot.coverage, &mut snapshot.losses)?;
-        add_counters(file, thread, &mut sums)?;
+        snapshot.losses.entries_corrupt += add_counters(file, thread, &mut sums)?;
     }
     snapshot.coverage.threads = threads as u32;
     let now = Ticks::now();
@@ -90,8 +94,11 @@ pub(crate) fn stack(file: &SharedFile, control: &Control, id: StackId) -> Option
 
 fn add_figures(file: &SharedFile, thread: u64, coverage: &mut Coverage, losses: &mut Losses) -> io::Result<()> {
     let words = file.words(regions::RECORDS.at + thread * regions::RECORD_BYTES, 8)?;
+    if words.iter().any(|word| *word >= COUNT_MAX) {
+        losses.entries_corrupt += 1;
+        return Ok(());
+    }
     let figure = |i: usize| words.get(i).copied().unwrap_or(0);
-    // The words may be anything: sums end at the greatest number rather than begin anew.
     let add = |sum: &mut u64, i: usize| *sum = sum.saturating_add(figure(i));
     add(&mut coverage.allocations, 0);
     add(&mut coverage.frees, 1);
@@ -102,15 +109,29 @@ fn add_figures(file: &SharedFile, thread: u64, coverage: &mut Coverage, losses: 
     Ok(())
 }
 
-fn add_counters(file: &SharedFile, thread: u64, sums: &mut [Sum]) -> io::Result<()> {
+/// Adds one thread's counters, and says how many of them make no sense and were left out.
+fn add_counters(file: &SharedFile, thread: u64, sums: &mut [Sum]) -> io::Result<u64> {
+    let mut corrupt = 0;
     let at = regions::COUNTERS.at + thread * regions::COUNTERS_PER_THREAD;
     let end = at + sums.len() as u64 * COUNTERS_BYTES;
     file.for_each_part(at, end, PIECE, |part_at, words| {
         let first = ((part_at - at) / COUNTERS_BYTES) as usize;
         for (sum, counters) in sums.iter_mut().skip(first).zip(words.chunks_exact(COUNTER_WORDS)) {
-            sum.add(counters);
+            if is_possible(counters) {
+                sum.add(counters);
+            } else {
+                corrupt += 1;
+            }
         }
-    })
+    })?;
+    Ok(corrupt)
+}
+
+/// Whether counters may be those of an agent: a target that writes where it should not leaves any number here.
+fn is_possible(words: &[u64]) -> bool {
+    let within =
+        |indexes: [usize; 4], most: u64| indexes.iter().all(|i| words.get(*i).is_some_and(|word| *word < most));
+    within([0, 2, 7, 8], COUNT_MAX) && within([1, 3, 9, 10], BYTES_MAX)
 }
 
 impl Sum {

@@ -21,6 +21,7 @@ use super::prepare::Plan;
 use super::read;
 use super::remains;
 use super::remote::Gadgets;
+use super::settings::Settings;
 use super::target::Target;
 use super::threads::tracing;
 use super::ticks::Ticks;
@@ -48,6 +49,9 @@ pub struct Session {
     maps_read: Instant,
     unknown_code: u64,
     ticks: Ticks,
+    settings: Settings,
+    /// Settings that the target overwrote.
+    overwritten: u64,
     expire: Duration,
     changed: Vec<Changed>,
     wanted: Wanted,
@@ -83,6 +87,8 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
         gadgets: plan.gadgets,
         attached: false,
         ticks: Ticks::begin(),
+        settings: Settings::default(),
+        overwritten: 0,
         target,
         shared,
         page,
@@ -106,11 +112,15 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
 impl Session {
     /// Everything counted until now.
     pub fn snapshot(&mut self) -> Result<Snapshot, SessionError> {
+        self.mend();
         self.refresh_code();
         let expire = self.ticks.ticks(self.expire);
         self.control().expire_ticks.store(expire, Relaxed);
         let unreadable = |error: io::Error| SessionError::Unreadable(error.to_string());
-        read::snapshot(&self.shared, self.page.control(), &self.ticks, expire).map_err(unreadable)
+        let mut snapshot =
+            read::snapshot(&self.shared, self.page.control(), &self.ticks, expire).map_err(unreadable)?;
+        snapshot.losses.entries_corrupt = snapshot.losses.entries_corrupt.saturating_add(self.overwritten);
+        Ok(snapshot)
     }
 
     /// The return addresses of one stack, innermost first.
@@ -173,6 +183,7 @@ impl Session {
         control.stacks.ids.store(1, Relaxed);
         self.write_patches()?;
         control.magic.store(MAGIC, Release);
+        self.settings = Settings::of(control);
         let text = self.maps.clone();
         let mappings: Vec<_> = maps::parse(&text).collect();
         self.code.publish(&mappings, &self.shared, self.page.control())?;
@@ -217,6 +228,15 @@ impl Session {
         self.code.learn(&self.target, &mappings);
         let _ = self.code.publish(&mappings, &self.shared, self.page.control());
         self.maps = with_unloaded(&self.maps, &text).into();
+    }
+
+    /// Puts back what a stray write of the target changed in the control page. Hooks that were silenced by it record again.
+    fn mend(&mut self) {
+        self.overwritten += self.settings.mend(self.page.control());
+        if self.attached && !self.keeper.is_listening() {
+            self.overwritten += 1;
+            self.keeper.listen();
+        }
     }
 
     fn take_out(&mut self) -> (Option<Duration>, Vec<String>) {

@@ -152,10 +152,18 @@ fn numbers_beyond_the_tables_read_no_further_than_the_tables() {
 }
 
 #[test]
-fn sums_that_overflow_stay_at_the_greatest_number() {
-    let most = u64::MAX;
-    let shared = Shared::new(2, 2, 1, &format!("site 0 1 {most} {most} 1 1\nsite 1 1 5 5 {most} {most} 0 0 0 2 0 0 2"));
-    check_sites(&shared, &[&format!("1: allocated {most}/{most} freed {most}/{most} late 0/0 live 0/0 expired 0/0")]);
+fn counters_beyond_what_any_thread_can_count_are_left_out_and_counted() {
+    let (count, bytes) = (COUNT_MAX, BYTES_MAX);
+    let most = format!("site 0 1 {} {} 1 1", count - 1, bytes - 1);
+    let shared = Shared::new(2, 2, 1, &format!("{most}\nsite 1 1 {count} 5\nthread 1 {count} 1"));
+    let sums = format!("1: allocated {}/{} freed 1/1 late 0/0 live 0/0 expired 0/0", count - 1, bytes - 1);
+    check_sites(&shared, &[&sums]);
+    let Snapshot { coverage, losses, .. } = shared.snapshot();
+    assert_eq!((losses.entries_corrupt, coverage.frees), (2, 0), "neither the counters nor the figures of thread 1");
+    for word in ["5 5 0 0 0 0 0 0 {} 0", "5 5 {} 0", "5 {} 1 1"] {
+        let word = word.replace("{}", &u64::MAX.to_string());
+        assert_eq!(Shared::new(1, 2, 1, &format!("site 0 1 {word}")).snapshot().losses.entries_corrupt, 1, "{word}");
+    }
 }
 
 #[test]
@@ -326,16 +334,6 @@ fn a_stack_out_of_bounds_has_no_frames() {
     check_stack(3, &format!("stack 3 {} 1", u32::MAX), None);
     check_stack(3, &format!("stack 3 0 {}", FRAMES_MAX + 1), None);
     check_stack(3, &format!("stack 3 0 {}", u32::MAX), None);
-}
-
-#[test]
-fn figures_that_overflow_stay_at_the_greatest_number() {
-    let most = u64::MAX;
-    let all = format!("{most} ").repeat(8);
-    let shared = Shared::new(2, 2, 1, &format!("thread 0 {all}\nthread 1 {all}\nsite 0 0 {most}"));
-    let Snapshot { coverage, losses, .. } = shared.snapshot();
-    assert_eq!([coverage.allocations, coverage.frees, coverage.frees_of_older], [most; 3]);
-    assert_eq!([losses.blocks_unrecorded, losses.stacks_cut, losses.stacks_broken], [most; 3]);
 }
 
 /// A block whose free went unseen has no lifetime, and must not make those of the others look shorter.
