@@ -20,6 +20,8 @@ mod targets;
 
 #[path = "suite/contract.rs"]
 mod contract;
+#[path = "suite/coroutines.rs"]
+mod coroutines;
 #[path = "suite/faults.rs"]
 mod faults;
 #[path = "suite/hostile.rs"]

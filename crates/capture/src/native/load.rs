@@ -5,15 +5,17 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use formats::maps::Mapping;
+use formats::maps::{self, Mapping};
 use wire::{CODE_AREAS_MORE, Control, MAGIC, VERSION};
 
 use super::arch;
+use super::own_stack::{self, Stands};
 use super::place::Area;
-use super::remote::{Gadgets, Remote, Restorer};
+use super::remote::{ELSEWHERE, Gadgets, Remote, Restorer};
 use super::target::Target;
+use crate::sys::ptrace::Registers;
 
 /// Name of the shared memory, as `/proc/PID/maps` shows it.
 pub(crate) const FILE_NAME: &[u8] = b"leakline\0";
@@ -25,6 +27,9 @@ const READ_EXECUTE: u64 = (libc::PROT_READ | libc::PROT_EXEC) as u64;
 const READ_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
 const PRIVATE: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
 const NO_FILE: u64 = u64::MAX;
+/// How long to wait for a thread that stands on its own stack, and how often to look.
+const OWN_STACK_WAIT: Duration = Duration::from_secs(1);
+const OWN_STACK_PAUSE: Duration = Duration::from_millis(3);
 
 /// What to make room for.
 #[derive(Clone, Copy, Debug)]
@@ -84,21 +89,32 @@ pub(crate) fn gadgets(target: &Target, mappings: &[Mapping<'_>]) -> Option<Gadge
     Some(Gadgets { syscall_return: syscall_return?, restorer: Restorer::Popped(pop?) })
 }
 
-/// Stops one thread, the first that can be used, to make calls in.
-pub(crate) fn some_thread<'a>(
-    target: &'a Target,
-    gadgets: Gadgets,
-    mappings: &[Mapping<'_>],
-) -> io::Result<Remote<'a>> {
-    let is_stack = |from: u64, to: u64| {
-        let holds = |mapping: &&Mapping<'_>| mapping.addresses.start <= from && to <= mapping.addresses.end;
-        mappings.iter().find(holds).is_some_and(|mapping| mapping.permissions.write && !mapping.permissions.shared)
-    };
+/// Stops one thread, the first that can be used, to make calls in. Threads that stand on stacks of coroutines are waited for.
+pub(crate) fn some_thread(target: &Target, gadgets: Gadgets) -> io::Result<Remote<'_>> {
+    let until = Instant::now() + OWN_STACK_WAIT;
+    loop {
+        match try_threads(target, gadgets) {
+            Err(error) if error.kind() == ELSEWHERE && Instant::now() < until => std::thread::sleep(OWN_STACK_PAUSE),
+            other => return other,
+        }
+    }
+}
+
+fn try_threads(target: &Target, gadgets: Gadgets) -> io::Result<Remote<'_>> {
+    let text = target.maps().map_err(|error| io::Error::other(error.to_string()))?;
+    let mappings: Vec<_> = maps::parse(&text).collect();
     let mut error = io::Error::new(io::ErrorKind::NotFound, "it has no threads");
     for tid in target.threads()? {
-        match Remote::start(target, tid, gadgets, is_stack) {
+        let is_main = tid == target.pid().0;
+        let is_own = |registers: &Registers, room: &Range<u64>| {
+            let (stack, thread) = (arch::stack_pointer(registers), arch::thread_pointer(registers));
+            own_stack::holds(&mappings, Stands { is_main, stack, thread }, room)
+        };
+        match Remote::start(target, tid, gadgets, is_own) {
             Ok(remote) => return Ok(remote),
-            Err(other) => error = other,
+            // That a thread may yet come back to its own stack is worth more than why another one cannot be used.
+            Err(other) if error.kind() != ELSEWHERE => error = other,
+            Err(_) => {}
         }
     }
     Err(error)

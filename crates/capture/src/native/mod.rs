@@ -16,6 +16,7 @@ mod file;
 mod functions;
 mod image;
 mod load;
+mod own_stack;
 mod place;
 mod prepare;
 mod read;

@@ -115,7 +115,7 @@ pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
     let ranges = std::iter::once(&remains.shared).chain(&remains.code);
     let ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
     let ranges: Vec<(u64, u64)> = ranges.iter().map(|range| (range.start, range.end - range.start)).collect();
-    tracing(|| unload(some_thread(target, gadgets, &mappings)?, &ranges, &files)).map_err(step)?;
+    tracing(|| unload(some_thread(target, gadgets)?, &ranges, &files)).map_err(step)?;
     Ok(Removed {
         hooks: remains.changed.len() as u64,
         code: remains.code.iter().map(|code| code.end.saturating_sub(code.start)).sum(),

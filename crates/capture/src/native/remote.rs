@@ -6,6 +6,7 @@
 //! killed: what lies on its stack then brings it back, see `arch/x86_64/frame.rs`.
 
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::arch::{self, Call};
@@ -18,6 +19,8 @@ const STOP_LIMIT: Duration = Duration::from_millis(500);
 const ALL_SIGNALS: u64 = u64::MAX;
 /// Room for arguments below the frame.
 const SCRATCH_BYTES: u64 = 256;
+/// The kind of error of a thread that stands where nothing may be written; later it may stand elsewhere.
+pub(crate) const ELSEWHERE: io::ErrorKind = io::ErrorKind::ResourceBusy;
 
 /// Where the target's own code has the instructions that calls need.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +63,8 @@ pub(crate) struct Remote<'a> {
     mask: u64,
     gadgets: Gadgets,
     frame_at: u64,
+    /// Where the frame and the arguments lie, and what was there before.
+    before: (u64, Vec<u8>),
     /// A signal that came in between, to be delivered at the end.
     held: i32,
     called: bool,
@@ -67,12 +72,12 @@ pub(crate) struct Remote<'a> {
 }
 
 impl<'a> Remote<'a> {
-    /// Stops a thread. `is_stack` tells whether a range is writable memory of one mapping.
+    /// Stops a thread. `is_own_stack` tells whether a range below its stack pointer is unused memory of its own stack.
     pub(crate) fn start(
         target: &'a Target,
         tid: u32,
         gadgets: Gadgets,
-        is_stack: impl Fn(u64, u64) -> bool,
+        is_own_stack: impl Fn(&Registers, &Range<u64>) -> bool,
     ) -> io::Result<Self> {
         let tracee = Tracee::seize(tid)?;
         let began = Instant::now();
@@ -81,14 +86,14 @@ impl<'a> Remote<'a> {
             refuse_filter(target, tid, tracee)?;
             let registers = tracee.registers()?;
             let mask = tracee.signal_mask()?;
-            let frame_at = put_frame(target, tracee, &registers, mask, gadgets, is_stack)?;
+            let (frame_at, before) = put_frame(target, tracee, &registers, mask, gadgets, is_own_stack)?;
             fault::point("frame-written");
             tracee.set_signal_mask(ALL_SIGNALS)?;
-            Ok((registers, mask, frame_at))
+            Ok((registers, mask, frame_at, before))
         });
         match prepared {
-            Ok((registers, mask, frame_at)) => {
-                Ok(Self { target, tracee, registers, mask, gadgets, frame_at, held: 0, called: false, began })
+            Ok((registers, mask, frame_at, before)) => {
+                Ok(Self { target, tracee, registers, mask, gadgets, frame_at, before, held: 0, called: false, began })
             }
             Err(error) => {
                 let _ = tracee.let_go(0);
@@ -158,7 +163,9 @@ impl<'a> Remote<'a> {
         }
         self.tracee.set_registers(&arch::undisturbed(&self.registers))?;
         fault::point("thread-restored");
-        Ok(())
+        // Nobody needs what was there; but then nobody has to believe that either.
+        let (at, bytes) = &self.before;
+        self.target.write(*at, bytes)
     }
 }
 
@@ -197,24 +204,29 @@ fn refuse_filter(target: &Target, tid: u32, tracee: Tracee) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, found))
 }
 
-/// Writes the frame that brings the thread back without us, and says where.
+/// Writes the frame that brings the thread back without us, and says where, and what was there and below.
 fn put_frame(
     target: &Target,
     tracee: Tracee,
     registers: &Registers,
     mask: u64,
     gadgets: Gadgets,
-    is_stack: impl Fn(u64, u64) -> bool,
-) -> io::Result<u64> {
+    is_own_stack: impl Fn(&Registers, &Range<u64>) -> bool,
+) -> io::Result<(u64, (u64, Vec<u8>))> {
     let state = tracee.extended_state()?;
     let no_room = || io::Error::new(io::ErrorKind::OutOfMemory, "no room on the thread's stack");
     let at = arch::frame_place(registers, state.len() + arch::FRAME_BYTES_FIXED).ok_or_else(no_room)?;
     let (first, below) = gadgets.chain();
     let frame = arch::signal_frame(at, first, registers, mask, &state);
-    if !is_stack(at.saturating_sub(2 * SCRATCH_BYTES), at + frame.len() as u64) {
-        return Err(no_room());
+    let room = at.saturating_sub(2 * SCRATCH_BYTES)..at + frame.len() as u64;
+    if !is_own_stack(registers, &room) {
+        return Err(io::Error::new(
+            ELSEWHERE,
+            "none of its threads stands on its own stack with room below (coroutines stand on memory that may be anybody's)",
+        ));
     }
+    let before = target.read_exactly(room.start, (room.end - room.start) as usize)?;
     target.write(at, &frame)?;
     target.write(at - below.len() as u64, &below)?;
-    Ok(at)
+    Ok((at, (room.start, before)))
 }

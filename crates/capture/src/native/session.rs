@@ -264,11 +264,9 @@ impl Session {
     }
 
     fn unload(&self) -> io::Result<Duration> {
-        let text = self.target.maps().map_err(|error| io::Error::other(error.to_string()))?;
-        let mappings: Vec<_> = maps::parse(&text).collect();
         let code = self.wanted.code().into_iter().map(|code| (code.start, code.end - code.start));
         let ranges: Vec<(u64, u64)> = std::iter::once((self.shared_at, self.wanted.shared_len)).chain(code).collect();
-        tracing(|| load::unload(load::some_thread(&self.target, self.gadgets, &mappings)?, &ranges, &[]))
+        tracing(|| load::unload(load::some_thread(&self.target, self.gadgets)?, &ranges, &[]))
     }
 
     fn left(&self, why: &str) -> Vec<String> {
@@ -332,9 +330,7 @@ fn plan_and_load(target: &Target, custom: &[Custom]) -> Result<(Vec<u8>, Plan, L
 }
 
 fn load_agent(target: &Target, plan: &Plan) -> io::Result<Loaded> {
-    let text = target.maps().map_err(|error| io::Error::other(error.to_string()))?;
-    let mappings: Vec<_> = maps::parse(&text).collect();
-    tracing(|| load::load(load::some_thread(target, plan.gadgets, &mappings)?, plan.wanted))
+    tracing(|| load::load(load::some_thread(target, plan.gadgets)?, plan.wanted))
 }
 
 fn gone_or(target: &Target, error: &io::Error, step: &'static str) -> AttachError {

@@ -44,6 +44,11 @@ pub(crate) fn stack_pointer(registers: &Registers) -> u64 {
     registers.rsp
 }
 
+/// What a thread finds its own memory by.
+pub(crate) fn thread_pointer(registers: &Registers) -> u64 {
+    registers.fs_base
+}
+
 /// Lets code go on elsewhere.
 pub(crate) fn set_instruction(registers: &mut Registers, at: u64) {
     registers.rip = at;
