@@ -28,6 +28,8 @@ mod faults;
 mod hostile;
 #[path = "suite/hunting.rs"]
 mod hunting;
+#[path = "suite/inspect.rs"]
+mod inspect;
 #[path = "suite/refusals.rs"]
 mod refusals;
 #[path = "suite/remains.rs"]

@@ -45,10 +45,22 @@ impl Drop for Folder {
     }
 }
 
-/// What `status` says of a recording.
+/// What `status` says of a recording, with what the recorder said of itself as `last_run`; what is missing is null.
 #[track_caller]
 pub(crate) fn status(recording: &str) -> Value {
-    leakline(&format!("status --json {recording}")).summary()
+    facts(leakline(&format!("status --json {recording}")).summary())
+}
+
+fn facts(mut document: Value) -> Value {
+    let (mut found, mut run) = (document["recording"].take(), document["recorder"].take());
+    for value in [&mut found, &mut run].into_iter().filter_map(Value::as_object_mut).flat_map(|it| it.values_mut()) {
+        if value.get("missing").is_some() {
+            value.take();
+        }
+    }
+    found["recorder_pid"] = run["recorder_pid"].clone();
+    found["last_run"] = run;
+    found
 }
 
 /// Waits until a recording has so many samples.
@@ -59,7 +71,7 @@ pub(crate) fn wait_samples(recording: &str, wanted: u64) {
         run.lines
             .last()
             .and_then(|line| serde_json::from_str::<Value>(line).ok())
-            .is_some_and(|it| it["samples"].as_u64() >= Some(wanted))
+            .is_some_and(|it| facts(it)["samples"].as_u64() >= Some(wanted))
     };
     assert!(
         holds_soon(has),

@@ -19,6 +19,8 @@ pub struct Usage {
     pub pss: Reading<Bytes>,
     /// `Private_Clean`, `Private_Dirty` and `Private_Hugetlb`: pages that nobody else has.
     pub uss: Reading<Bytes>,
+    /// `Shared_Dirty` and `Private_Dirty`: pages in RAM that were written and not saved since.
+    pub dirty: Reading<Bytes>,
     /// `Anonymous`: pages that belong to no file.
     pub anonymous: Reading<Bytes>,
     /// `Swap`.
@@ -38,6 +40,7 @@ impl Usage {
             rss: absent,
             pss: absent,
             uss: absent,
+            dirty: absent,
             anonymous: absent,
             swap: absent,
             swap_pss: absent,
@@ -54,7 +57,12 @@ impl Usage {
             b"Swap" => &mut self.swap,
             b"SwapPss" => &mut self.swap_pss,
             b"Locked" => &mut self.locked,
-            b"Private_Clean" | b"Private_Dirty" => return add(&mut self.uss, value),
+            b"Private_Clean" => return add(&mut self.uss, value),
+            b"Shared_Dirty" => return add(&mut self.dirty, value),
+            b"Private_Dirty" => {
+                add(&mut self.uss, value);
+                return add(&mut self.dirty, value);
+            }
             b"Private_Hugetlb" => {
                 add(&mut self.uss, value);
                 return add(&mut self.huge, value);
@@ -115,14 +123,23 @@ fn add(slot: &mut Reading<Bytes>, value: &[u8]) {
 mod tests {
     use super::*;
 
-    const TWO: &str = "55f2-55f5 r--p 00000000 fe:00 7 /bin/a\nSize: 12 kB\nRss: 8 kB\nPss: 4 kB\nShared_Clean: 8 kB\nPrivate_Clean: 1 kB\n\
+    const TWO: &str = "55f2-55f5 r--p 00000000 fe:00 7 /bin/a\nSize: 12 kB\nRss: 8 kB\nPss: 4 kB\nShared_Clean: 8 kB\nShared_Dirty: 7 kB\nPrivate_Clean: 1 kB\n\
         Private_Dirty: 2 kB\nAnonymous: 3 kB\nAnonHugePages: 4 kB\nFilePmdMapped: 5 kB\nShared_Hugetlb: 0 kB\nPrivate_Hugetlb: 6 kB\nSwap: 9 kB\n\
         SwapPss: 10 kB\nLocked: 11 kB\nTHPeligible:           0\nVmFlags: rd mr mw me \nabc0-abd0 rw-p 00000000 00:00 0 \nRss: 1 kB\n";
 
-    /// RSS, PSS, USS, anonymous, swap, its PSS, huge, locked in KiB; `-` absent, `!` malformed.
+    /// RSS, PSS, USS, dirty, anonymous, swap, its PSS, huge, locked in KiB; `-` absent, `!` malformed.
     fn written(usage: &Usage) -> String {
-        let all =
-            [usage.rss, usage.pss, usage.uss, usage.anonymous, usage.swap, usage.swap_pss, usage.huge, usage.locked];
+        let all = [
+            usage.rss,
+            usage.pss,
+            usage.uss,
+            usage.dirty,
+            usage.anonymous,
+            usage.swap,
+            usage.swap_pss,
+            usage.huge,
+            usage.locked,
+        ];
         let one = |reading: &Reading<Bytes>| match reading {
             Reading::Known(bytes) => (bytes.0 / 1024).to_string(),
             Reading::Missing(Why::NotOffered) => "-".to_owned(),
@@ -139,7 +156,7 @@ mod tests {
 
     #[test]
     fn figures_follow_their_mapping() {
-        check(TWO, "55f2 8 4 9 3 9 10 15 11; abc0 1 - - - - - - -");
+        check(TWO, "55f2 8 4 9 9 3 9 10 15 11; abc0 1 - - - - - - - -");
         check("", "");
     }
 
@@ -147,7 +164,7 @@ mod tests {
     fn what_is_malformed_is_missing() {
         check(
             "1-2 r--p 0 0:0 0\nRss: x kB\nPrivate_Clean: 1 kB\nPrivate_Dirty: y\nPrivate_Hugetlb: 1 kB\n",
-            "1 ! - ! - - - 1 -",
+            "1 ! - ! ! - - - 1 -",
         );
         check("garbage\nRss: 1 kB\n", "");
     }
@@ -156,12 +173,12 @@ mod tests {
     fn the_sum_stands_alone() {
         let text =
             b"55f2-7fff ---p 00000000 00:00 0    [rollup]\nRss: 8 kB\nPss: 5 kB\nPss_Anon: 4 kB\nPrivate_Dirty: 3 kB\n";
-        assert_eq!(written(&rollup(text)), "8 5 3 - - - - -");
+        assert_eq!(written(&rollup(text)), "8 5 3 3 - - - - -");
     }
 
     #[test]
     fn a_name_cannot_forge_a_figure() {
-        check("1-2 r--p 0 0:0 5 /a Rss: 7 kB\nRss: 1 kB\n", "1 1 - - - - - - -");
+        check("1-2 r--p 0 0:0 5 /a Rss: 7 kB\nRss: 1 kB\n", "1 1 - - - - - - - -");
     }
 
     #[test]

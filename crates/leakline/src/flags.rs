@@ -3,6 +3,7 @@
 //! Owns: names, defaults, help. Must not know: what a command does with them; what a value may be is in `values`.
 
 mod boot;
+mod inspect;
 mod native;
 mod recorder;
 mod remote;
@@ -21,6 +22,7 @@ use crate::settings::{self, Environment, Settings};
 use crate::values::{self, AttachChoice};
 
 pub(crate) use self::boot::{Boot, BootAction, BootStatus};
+pub(crate) use self::inspect::Inspect;
 pub(crate) use self::native::{Detach, Functions};
 pub(crate) use self::recorder::{AlertSinks, Clean, Existing, Place, Record, Status};
 pub(crate) use self::remote::{Action, Given, Remote, Ship};
@@ -51,6 +53,9 @@ pub(crate) enum Command {
     Attach(Attach),
     /// Take out of a process what a killed leakline left in it
     Detach(Detach),
+    /// Look once at a process or the machine: what its memory consists of, down to each mapping; descriptors, limits, groups
+    #[command(after_help = EXIT_STATUS)]
+    Inspect(Inspect),
     /// Sample all processes and the machine until stopped, and keep it
     Record(Record),
     /// Say whether a recorder is at work, what it has recorded and what it costs
@@ -168,7 +173,7 @@ pub(crate) struct Doctor {
 #[derive(Debug, Args)]
 pub(crate) struct Man {
     /// The command whose page is written; without it, the page of leakline itself
-    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "detach", "record", "status", "stop", "clean", "report", "plot", "compare", "export", "boot", "remote", "doctor"])]
+    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "detach", "inspect", "record", "status", "stop", "clean", "report", "plot", "compare", "export", "boot", "remote", "doctor"])]
     pub(crate) page: Option<String>,
 }
 
@@ -378,6 +383,7 @@ fn check_combination(command: &Command) -> Result<(), clap::Error> {
         Command::Attach(_)
         | Command::Detach(_)
         | Command::Watch(_)
+        | Command::Inspect(_)
         | Command::Record(_)
         | Command::Status(_)
         | Command::Stop(_)
@@ -604,6 +610,12 @@ mod tests {
         check("detach --all", "pid: None, all: true");
         check("detach", "exit 2: error: the following required arguments were not provided");
         check("detach 42 --all", "exit 2: error: the argument");
+        check("inspect", "pid: None, growth: None, top: None, pss_budget: 200ms, output: None, json: false");
+        check("inspect 7 --growth 5m --top 3 -o a --json", "pid: Some(Pid(7)), growth: Some(300s), top: Some(3)");
+        check("inspect --pss-budget 0", "pss_budget: 0ns");
+        check("inspect 7 --pss-budget 1", "exit 2: error: the argument '[PID]' cannot be used with");
+        check("inspect --growth 0", "exit 2: error: invalid value '0' for '--growth <DURATION>'");
+        check("inspect --pss-budget -1", "exit 2: error: invalid value '-1' for '--pss-budget <DURATION>'");
         check("doctor 1 --json", "pid: Some(Pid(1))");
         check("man hunt", r#"page: Some("hunt")"#);
         check("completions zsh", r#"shell: "zsh""#);

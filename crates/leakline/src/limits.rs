@@ -18,6 +18,11 @@ pub(crate) const SITES_MAX: u32 = 65_536;
 pub(crate) const PID_MAX: u32 = i32::MAX as u32;
 /// Rows of a ranking; a table that is longer helps nobody and a screen holds fewer.
 pub(crate) const ROWS_MAX: usize = 10_000;
+/// Rows of each table of an inspection, where nobody asks for more.
+pub(crate) const ROWS_SHOWN: usize = 10;
+/// Samples over which growth is judged between two looks, unless they would come too thick or too thin.
+pub(crate) const GROWTH_BEATS: u32 = 120;
+pub(crate) const GROWTH_BEAT_MAX: Duration = Duration::from_secs(5);
 /// Suspects that one hunt attaches to, so that its length stays foreseeable.
 pub(crate) const SUSPECTS_MAX: usize = 16;
 /// Processes that `--attach auto` attaches to.

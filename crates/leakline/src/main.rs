@@ -14,6 +14,7 @@ mod failure;
 mod flags;
 mod follow;
 mod hunt;
+mod inspect;
 mod limits;
 mod live;
 mod machine;
@@ -64,6 +65,7 @@ fn run(command: &Command, settings: &Settings) -> Result<Outcome, Failure> {
         Command::Watch(flags) => watch::run(flags, settings),
         Command::Attach(flags) => attach::run(flags),
         Command::Detach(flags) => detach::run(flags),
+        Command::Inspect(flags) => inspect::run(flags),
         Command::Record(flags) => record::run(flags, settings),
         Command::Status(flags) => status::run(flags),
         Command::Stop(flags) => manage::stop(flags),

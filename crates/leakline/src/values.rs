@@ -62,6 +62,16 @@ pub(crate) fn beat(text: &str) -> Result<Duration, String> {
     at_least(duration(text)?, BEAT_MIN)
 }
 
+/// A time that growth can be measured over: two samples at least.
+pub(crate) fn growth(text: &str) -> Result<Duration, String> {
+    at_least(duration(text)?, BEAT_MIN * 2)
+}
+
+/// A time that others may lose; none of it is a wish, too.
+pub(crate) fn budget(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { duration(text) }
+}
+
 /// A duration that can be the age at which a block expires.
 pub(crate) fn expiry(text: &str) -> Result<Duration, String> {
     at_least(duration(text)?, EXPIRE_MIN)

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Address, Beat, Bytes, Identity, Pid, ProcessFigures, ProcessKey, Reading};
 
@@ -39,6 +40,8 @@ pub struct MappingUsage {
     pub pss: Reading<Bytes>,
     /// Pages in RAM that nobody else has.
     pub uss: Reading<Bytes>,
+    /// Pages in RAM that were written and not saved since.
+    pub dirty: Reading<Bytes>,
     /// Pages in swap.
     pub swap: Reading<Bytes>,
     /// Pages in RAM that are huge.
@@ -54,6 +57,8 @@ pub struct MappingInspection {
     pub permissions: String,
     /// What it is used for.
     pub kind: MappingKind,
+    /// Number of the file; of a segment of System V its id. 0 for anonymous memory.
+    pub inode: u64,
     /// File or name, control characters escaped; empty for anonymous memory.
     pub name: String,
     /// What it takes.
@@ -63,13 +68,13 @@ pub struct MappingInspection {
 /// What a descriptor refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DescriptorKind {
-    /// A file, folder or device with a path.
+    /// A file or folder with a path, also one that was deleted since.
     File,
     /// `socket:[…]`.
     Socket,
     /// `pipe:[…]`.
     Pipe,
-    /// `/memfd:…`, or a file that has no name any more.
+    /// `/memfd:…`, or a file below `/dev/shm`.
     Memory,
     /// `anon_inode:…`: epoll, eventfd, timers and the like.
     Anonymous,
@@ -144,6 +149,10 @@ pub struct ProcessInspection {
     pub cgroup: Reading<CgroupInspection>,
     /// Mappings, descriptors and threads beyond the bound, which are not listed.
     pub left_out: u64,
+    /// Time since boot at which the mappings were read.
+    pub at: Duration,
+    /// How long that took: for so long the process could not map, unmap or fault in memory.
+    pub cost: Duration,
 }
 
 /// A process that ended and is not waited for.
@@ -179,6 +188,10 @@ pub struct MachineInspection {
     pub zombies: Vec<ZombieInspection>,
     /// The zones of its memory.
     pub zones: Reading<Vec<ZoneInspection>>,
+    /// How long the processes together were kept from mapping memory while their PSS was read.
+    pub cost: Duration,
+    /// Processes whose PSS was not read, since that would have cost them more than the budget.
+    pub over_budget: u64,
 }
 
 impl MappingKind {
@@ -224,10 +237,15 @@ impl DescriptorKind {
 }
 
 impl MappingUsage {
+    /// Memory that is taken, in RAM or in swap: what growth is told from.
+    pub fn taken(&self) -> Reading<Bytes> {
+        sum(self.rss, self.swap)
+    }
+
     /// Nothing at all.
     pub const NONE: Self = {
         let none = Reading::Known(Bytes(0));
-        Self { size: Bytes(0), rss: none, pss: none, uss: none, swap: none, huge: none }
+        Self { size: Bytes(0), rss: none, pss: none, uss: none, dirty: none, swap: none, huge: none }
     };
 
     /// Both together; missing where either is.
@@ -238,6 +256,7 @@ impl MappingUsage {
             rss: sum(self.rss, other.rss),
             pss: sum(self.pss, other.pss),
             uss: sum(self.uss, other.uss),
+            dirty: sum(self.dirty, other.dirty),
             swap: sum(self.swap, other.swap),
             huge: sum(self.huge, other.huge),
         }
@@ -245,12 +264,21 @@ impl MappingUsage {
 }
 
 impl ProcessInspection {
+    /// What all listed mappings take together, and how many they are.
+    pub fn all_mappings(&self) -> Reading<(MappingUsage, usize)> {
+        self.summed(|_| true)
+    }
+
     /// What all mappings of one kind take, and how many they are.
     pub fn of_kind(&self, kind: MappingKind) -> Reading<(MappingUsage, usize)> {
+        self.summed(|found| found == kind)
+    }
+
+    fn summed(&self, is_asked: impl Fn(MappingKind) -> bool) -> Reading<(MappingUsage, usize)> {
         match &self.mappings {
             Reading::Missing(why) => Reading::Missing(*why),
             Reading::Known(mappings) => {
-                let alike = mappings.iter().filter(|mapping| mapping.kind == kind);
+                let alike = mappings.iter().filter(|mapping| is_asked(mapping.kind));
                 Reading::Known(
                     alike.fold((MappingUsage::NONE, 0), |(usage, count), mapping| {
                         (usage.plus(mapping.usage), count + 1)

@@ -34,6 +34,10 @@ pub enum Why {
     NoDebugInformation,
     /// The window was too short to tell.
     TooShort,
+    /// What it is about does not run.
+    NotRunning,
+    /// Reading it would have cost the process that it is about more than the budget.
+    OverBudget,
 }
 
 impl<T> Reading<T> {
@@ -77,6 +81,8 @@ impl fmt::Display for Why {
             Self::NotRecorded => write!(f, "not recorded"),
             Self::NoDebugInformation => write!(f, "no debug information"),
             Self::TooShort => write!(f, "too short to tell"),
+            Self::NotRunning => write!(f, "not running"),
+            Self::OverBudget => write!(f, "reading it would cost more than the budget"),
         }
     }
 }

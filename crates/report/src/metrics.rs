@@ -155,15 +155,13 @@ metrics! {
         "Memory that nothing explains; negative where parts overlap.";
     // Comparisons, and what is read once of a process or of the machine.
     NUMBER = "number", "COUNT", Count, "leakline", "How many there are.";
-    BEFORE = "before_bytes", "BEFORE", Bytes, "the first recording", "Its size at the first moment.";
-    AFTER = "after_bytes", "AFTER", Bytes, "the second recording", "Its size at the second moment.";
-    CHANGE = "change_bytes", "CHANGE", Bytes, "both recordings", "By how much it changed; negative where it shrank.";
+    BEFORE = "before_bytes", "BEFORE", Bytes, "the first recording or look", "Its size at the first moment.";
+    AFTER = "after_bytes", "AFTER", Bytes, "the second recording or look", "Its size at the second moment.";
+    CHANGE = "change_bytes", "CHANGE", Bytes, "both recordings or looks", "By how much it changed; negative where it shrank.";
     NAME = "name", "NAME", Text, "the kernel", "What it is called.";
-    VALUE = "value", "VALUE", Count, "the kernel", "Its value, in the unit that its name says.";
-    SHARE = "share", "SHARE", Share, "the kernel", "Which part of the whole it is.";
     ADDRESS = "address", "ADDRESS", Text, "/proc/PID/smaps", "Where the mapping begins.";
     SIZE = "size_bytes", "SIZE", Bytes, "the kernel", "Its size, touched or not.";
-    HUGE = "huge_bytes", "HUGE", Bytes, "/proc/PID/smaps AnonHugePages", "Memory in huge pages.";
+    HUGE = "huge_bytes", "HUGE", Bytes, "/proc/PID/smaps AnonHugePages, …PmdMapped, …Hugetlb", "Memory in huge pages.";
     DIRTY = "dirty_bytes", "DIRTY", Bytes, "/proc/PID/smaps Private_Dirty + Shared_Dirty",
         "Memory that was written and is in RAM.";
     PERMISSIONS = "permissions", "MODE", Text, "/proc/PID/smaps", "Whether it may be read, written, executed, is shared.";
@@ -176,6 +174,42 @@ metrics! {
     HARD_LIMIT = "hard_limit", "HARD", Count, "/proc/PID/limits", "The limit up to which the soft one may be raised.";
     OWNER = "owner", "OWNER", Text, "the kernel", "User that it belongs to.";
     ATTACHES = "attaches", "ATTACHES", Count, "/proc/sysvipc/shm", "How many processes have it mapped.";
+    SEGMENT = "segment", "SEGMENT", Identifier, "the kernel", "Number of the file, or id of the segment of System V.";
+    THREAD = "thread", "THREAD", Identifier, "/proc/PID/task", "Number of one thread of this name and state.";
+    PARENT_COMMAND = "parent_command", "PARENT'S NAME", Text, "/proc/PID/stat, field 2", "Name of the parent.";
+    TARGET = "target", "OPEN ON", Text, "/proc/PID/fd", "What a descriptor is open on.";
+    USED_SHARE = "used_share", "USED", Share, "the kernel", "Which part of the limit is used.";
+    CREATOR = "creator", "CREATOR", Identifier, "/proc/sysvipc/shm", "Process that made it.";
+    OBJECTS = "objects", "OBJECTS", Count, "/proc/slabinfo", "Objects that there is room for.";
+    OBJECTS_ACTIVE = "objects_active", "ACTIVE", Count, "/proc/slabinfo", "Objects in use.";
+    ZONE = "zone", "ZONE", Text, "/proc/buddyinfo", "Node and zone of the memory.";
+    UNUSABLE = "unusable_share", "NO HUGE PAGE", Share, "/proc/buddyinfo",
+        "Part of the free memory of which no huge page can be made without moving others.";
+    OPEN_FILES = "open_files", "OPEN FILES", Count, "/proc/sys/fs/file-nr", "Open files of all processes together.";
+    OPEN_FILES_LIMIT = "open_files_limit", "FILE LIMIT", Count, "/proc/sys/fs/file-nr", "How many the kernel allows.";
+    ZOMBIES = "zombies", "ZOMBIES", Count, "/proc/PID/stat, field 3",
+        "Processes that ended and that their parent has not waited for.";
+    UPTIME = "uptime_seconds", "UPTIME", Seconds, "/proc/uptime", "Time since boot.";
+    LOAD = "load", "LOAD", Text, "/proc/loadavg", "Tasks that ran or waited, over 1, 5 and 15 minutes.";
+    PRESSURE_SOME = "pressure_some", "SOME WAIT", Share, "/proc/pressure/memory some avg60",
+        "Part of the last minute in which some task waited for memory.";
+    PRESSURE_FULL = "pressure_full", "ALL WAIT", Share, "/proc/pressure/memory full avg60",
+        "Part of the last minute in which all tasks waited for memory.";
+    GROUP_PRESSURE = "group_pressure", "GROUP WAITS", Share, "memory.pressure some avg60",
+        "Part of the last minute in which some task of the control group waited for memory.";
+    GROUP_USAGE = "group_usage_bytes", "GROUP USES", Bytes, "memory.current", "Memory that is charged to the control group.";
+    GROUP_LIMIT = "group_limit_bytes", "GROUP LIMIT", Bytes, "memory.max", "Memory that the control group may have.";
+    GROUP_ROOM = "group_room_bytes", "GROUP ROOM", Bytes, "memory.max of the group and those above",
+        "What the control group may still take, its cache given up.";
+    GROUP_KERNEL = "group_kernel_bytes", "KERNEL", Bytes, "memory.stat kernel", "Memory of the kernel that is charged to it.";
+    OOM_KILLS = "oom_kills", "OOM KILLS", Count, "memory.events oom_kill", "Processes of it that were killed for lack of memory.";
+    // Growth between two looks.
+    NUMBER_BEFORE = "number_before", "BEFORE", Count, "the first look", "How many there were.";
+    NUMBER_AFTER = "number_after", "AFTER", Count, "the second look", "How many there are.";
+    NUMBER_CHANGE = "number_change", "CHANGE", Count, "both looks", "How many there are more; negative where there are fewer.";
+    NUMBER_PER_HOUR = "number_per_hour", "GROWTH/H", Count, "both looks", "How many there are more per hour at this pace.";
+    PERIOD = "period_seconds", "PERIOD", Seconds, "a clock that does not jump", "Time between the two looks.";
+    CHANGE_PER_HOUR = "change_per_hour_bytes", "GROWTH/H", BytesPerHour, "both looks", "Growth per hour at this pace.";
     ROWS_LEFT_OUT = "rows_left_out", "LEFT OUT", Count, "leakline", "Rows that exist but are not listed.";
     // What `detach` took out of a process.
     HOOKS_REMOVED = "hooks_removed", "HOOKS", Count, "the target", "Jumps that were put back to the code that was there.";
@@ -185,6 +219,20 @@ metrics! {
     FILES_CLOSED = "files_closed", "FILES", Count, "/proc/PID/fd", "Descriptors of the shared memory that were closed.";
     LEFT_BECAUSE = "left_because", "LEFT", Text, "leakline", "What is left in the process, and why.";
     // A recorder.
+    RECORDING = "recording", "RECORDING", Text, "the command line", "Where the recording is.";
+    FROM = "from", "FROM", Text, "the recording", "When its first sample was taken.";
+    TO = "to", "TO", Text, "the recording", "When its last sample was taken.";
+    HOSTS = "hosts", "HOSTS", Text, "the recording", "Machines that were recorded.";
+    SAMPLES = "samples", "SAMPLES", Count, "the recording", "Samples that it has.";
+    BOOTS = "boots", "BOOTS", Count, "the recording", "Boots that it covers.";
+    SEGMENTS = "segments", "SEGMENTS", Count, "the recording", "Files that the samples are in.";
+    FORMAT = "format_version", "FORMAT", Identifier, "the recording", "Newest version of the format in it.";
+    DAMAGED_BLOCKS = "damaged_blocks", "BAD BLOCKS", Count, "the recording", "Blocks that are not what was written.";
+    DAMAGED = "damaged_bytes", "BAD BYTES", Bytes, "the recording", "What is in blocks that are not what was written.";
+    DAMAGED_FILES = "damaged_files", "BAD FILES", Count, "the recording", "Files that cannot be read at all.";
+    RECORDER_PID = "recorder_pid", "RECORDER", Identifier, "the lock of the recording", "Process that records now.";
+    ENDED = "ended", "ENDED", Text, "the recorder", "How the last recorder ended.";
+    TROUBLE = "trouble", "TROUBLE", Text, "the recorder", "Why a sample could not be kept, the last time.";
     GAPS = "gaps", "GAPS", Count, "the recording", "Stretches without samples.";
     LOST = "samples_lost", "LOST", Count, "the recorder", "Samples that could not be kept.";
     EVERY = "every_seconds", "EVERY", Seconds, "--every", "Time between two samples that is wanted.";

@@ -35,6 +35,11 @@ impl Text {
         machine::progress(*self, view)
     }
 
+    /// How far something has come, as a bar without a line end; the caller overwrites it.
+    pub fn bar(&self, what: &str, done: std::time::Duration, whole: std::time::Duration) -> String {
+        phrase::bar(what, done, whole, self.width)
+    }
+
     /// The ranking of `hunt`, with the reasons of what grows.
     pub fn hunt(&self, view: &HuntView, out: &mut dyn Write) -> io::Result<()> {
         machine::hunt(*self, view, out)

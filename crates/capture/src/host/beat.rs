@@ -217,7 +217,7 @@ impl BeatSampler {
 }
 
 /// What reading the PSS of a process costs it, at most.
-fn pss_cost(process: &ProcessReading) -> Duration {
+pub(super) fn pss_cost(process: &ProcessReading) -> Duration {
     let resident = process.figures.memory().rss().known().map_or(u64::MAX, |bytes| bytes.0);
     let share = resident as f64 / (1u64 << 30) as f64;
     PSS_LEAST + PSS_PER_GIB.mul_f64(share.min(1e6))

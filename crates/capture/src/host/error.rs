@@ -59,7 +59,7 @@ impl HostError {
         let hint = match self {
             Self::NoProcessList { .. } => "mount it: mount -t proc proc /proc",
             Self::NoSuchProcess { .. } => "see `ps -e` for the processes that run",
-            Self::Thread { process, .. } => return Some(format!("use the process instead: --pid {process}")),
+            Self::Thread { process, .. } => return Some(format!("name the process instead: {process}")),
             Self::KernelThread { .. } => {
                 "only processes with memory of their own can leak; see `slabtop` for the kernel"
             }
@@ -111,7 +111,7 @@ mod tests {
         check(
             &HostError::Thread { pid: Pid(8), process: Pid(7) },
             "8 is a thread of the process 7, not a process",
-            "--pid 7",
+            "name the process instead: 7",
         );
         check(&HostError::UnknownUser { name: "a\x1b[m".to_owned() }, "no user is called a\\x1b[m", "id -u");
     }

@@ -7,19 +7,22 @@
 
 mod mappings;
 
+use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use formats::{buddyinfo, memory, pressure, process_limits};
 use model::inspection::{
-    CgroupInspection, DescriptorInspection, DescriptorKind, LimitInspection, MachineInspection, ProcessInspection,
-    ThreadInspection, ZombieInspection, ZoneInspection,
+    CgroupInspection, DescriptorInspection, DescriptorKind, LimitInspection, MachineInspection, MappingUsage,
+    ProcessInspection, ThreadInspection, ZombieInspection, ZoneInspection,
 };
-use model::{Bytes, Event, Identity, Pid, ProcessMetric, Reading, Why, escaped};
+use model::{Bytes, Event, Identity, Pid, ProcessMetric, ProcessReading, Reading, Why, escaped};
 
-use super::beat::{BeatOptions, BeatSampler};
+use crate::clock::Clock;
+
+use super::beat::{BeatOptions, BeatSampler, pss_cost};
 use super::details::{self, missing};
 use super::limits::{LISTED_MAX, SMAPS_MAX};
 use super::proc::{Failure, Proc, failure};
@@ -40,12 +43,13 @@ pub fn inspect_process(pid: Pid) -> Result<ProcessInspection, HostError> {
 
 /// Looks at the machine: all processes, with PSS and USS as far as the budget of the targets' time goes.
 pub fn inspect_machine(pss_budget: Duration) -> Result<MachineInspection, HostError> {
-    let mut sampler = BeatSampler::new(BeatOptions { pss_budget, ..BeatOptions::default() })?;
-    machine(&mut sampler, &mut Proc::new(Path::new("/proc")))
+    let mut sampler = BeatSampler::new(BeatOptions::default())?;
+    machine(&mut sampler, &mut Proc::new(Path::new("/proc")), pss_budget)
 }
 
-fn machine(sampler: &mut BeatSampler, proc: &mut Proc) -> Result<MachineInspection, HostError> {
-    let beat = sampler.beat()?;
+fn machine(sampler: &mut BeatSampler, proc: &mut Proc, budget: Duration) -> Result<MachineInspection, HostError> {
+    let mut beat = sampler.beat()?;
+    let (cost, over_budget) = read_shares(&mut beat.processes, proc, budget);
     let name = |pid: Pid| {
         let found = beat.processes.iter().find(|process| process.identity.key.pid == pid);
         Reading::from_option(found.map(|process| process.identity.command.clone()), Why::NotRecorded)
@@ -60,7 +64,30 @@ fn machine(sampler: &mut BeatSampler, proc: &mut Proc) -> Result<MachineInspecti
         |_| Reading::Missing(Why::NotOffered),
         |text| Reading::Known(buddyinfo::parse(text).map(|zone| self::zone(&zone)).collect()),
     );
-    Ok(MachineInspection { beat, zombies, zones })
+    Ok(MachineInspection { beat, zombies, zones, cost, over_budget })
+}
+
+/// PSS and USS as far as the budget goes, the largest processes first, since they are what somebody looks for. Gives the
+/// time that the processes lost, and how many of them were left out.
+fn read_shares(processes: &mut [ProcessReading], proc: &mut Proc, budget: Duration) -> (Duration, u64) {
+    let mut order: Vec<&mut ProcessReading> =
+        processes.iter_mut().filter(|process| !process.identity.kernel_thread).collect();
+    order.sort_by_key(|process| Reverse(process.figures.memory().rss().known()));
+    let (mut spent, mut left_out) = (Duration::ZERO, 0);
+    for process in order {
+        let fits = pss_cost(process) <= budget.saturating_sub(spent);
+        let absent = Reading::Missing(Why::OverBudget);
+        let begun = Instant::now();
+        let (pss, uss) = if fits { details::shares(proc, process.identity.key.pid.0) } else { (absent, absent) };
+        if fits {
+            spent += begun.elapsed();
+        } else {
+            left_out += 1;
+        }
+        process.figures.set(ProcessMetric::Pss, pss.map(|bytes| bytes.0));
+        process.figures.set(ProcessMetric::Uss, uss.map(|bytes| bytes.0));
+    }
+    (spent, left_out)
 }
 
 fn zone(zone: &buddyinfo::Zone<'_>) -> ZoneInspection {
@@ -83,15 +110,15 @@ fn at(proc: &mut Proc, groups: &Path, users: &Users, pid: Pid) -> Result<Process
         Err(Failure::Forbidden) => return Err(HostError::Forbidden { pid }),
         Err(_) => return Err(HostError::NoSuchProcess { pid }),
     };
-    let mut figures = details::figures(proc, &mut process, &seen, 0);
-    let (pss, uss) = details::shares(proc, pid.0);
-    figures.set(ProcessMetric::Pss, pss.map(|bytes| bytes.0));
-    figures.set(ProcessMetric::Uss, uss.map(|bytes| bytes.0));
+    let figures = details::figures(proc, &mut process, &seen, 0);
     let identity = process.identity.clone();
     let mut left_out = 0;
     let (threads, pointers) = threads(proc, pid.0, &mut left_out);
-    let mappings = whole(proc, pid.0, "smaps")
-        .map_or_else(missing, |text| Reading::Known(mappings::inspected(&text, &pointers, &mut left_out)));
+    let (at, begun) = (Clock::start().since_boot(), Instant::now());
+    let text = whole(proc, pid.0, "smaps");
+    let cost = begun.elapsed();
+    let mappings =
+        text.map_or_else(missing, |text| Reading::Known(mappings::inspected(&text, &pointers, &mut left_out)));
     let descriptors = descriptors(proc, pid.0, &mut left_out);
     let limits = proc.read_named(pid.0, "limits").map_or_else(missing, |text| Reading::Known(limits(text)));
     // That it is still the same process makes all between belong to it.
@@ -101,7 +128,17 @@ fn at(proc: &mut Proc, groups: &Path, users: &Users, pid: Pid) -> Result<Process
         return Err(HostError::NoSuchProcess { pid });
     }
     let cgroup = group(groups, &identity);
-    Ok(ProcessInspection { identity, figures, mappings, descriptors, threads, limits, cgroup, left_out })
+    let mut found =
+        ProcessInspection { identity, figures, mappings, descriptors, threads, limits, cgroup, left_out, at, cost };
+    // The sum over the mappings: `smaps_rollup` would make the kernel walk them once more.
+    let all = |part: fn(&MappingUsage) -> Reading<Bytes>| match found.all_mappings() {
+        Reading::Known((usage, _)) => part(&usage).map(|bytes| bytes.0),
+        Reading::Missing(why) => Reading::Missing(why),
+    };
+    let (pss, uss) = (all(|usage| usage.pss), all(|usage| usage.uss));
+    found.figures.set(ProcessMetric::Pss, pss);
+    found.figures.set(ProcessMetric::Uss, uss);
+    Ok(found)
 }
 
 /// A file that may be longer than what sampling reads.
@@ -165,8 +202,8 @@ fn descriptors(proc: &Proc, pid: u32, left_out: &mut u64) -> Reading<Vec<Descrip
 fn kind(target: &[u8]) -> DescriptorKind {
     match target {
         [b'/', b'm', b'e', b'm', b'f', b'd', b':', ..] => DescriptorKind::Memory,
-        _ if target.ends_with(b" (deleted)") => DescriptorKind::Memory,
-        _ if target.starts_with(b"/dev/") && !target.starts_with(b"/dev/shm/") => DescriptorKind::Device,
+        _ if target.starts_with(b"/dev/shm/") => DescriptorKind::Memory,
+        _ if target.starts_with(b"/dev/") => DescriptorKind::Device,
         [b'/', ..] => DescriptorKind::File,
         _ if target.starts_with(b"socket:") => DescriptorKind::Socket,
         _ if target.starts_with(b"pipe:") => DescriptorKind::Pipe,

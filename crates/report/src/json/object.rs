@@ -125,7 +125,7 @@ macro_rules! plain {
 plain! {
     u32: Count | Identifier;
     u64: Count | Identifier | Bytes;
-    i64: BytesPerHour | Bytes;
+    i64: BytesPerHour | Bytes | Count;
     f64: Share;
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: their keys. Must not know: what the columns mean.
 
-use model::Reading;
+use model::{Bytes, Reading};
 use serde_json::Value;
 
 use super::object::{self, Object};
@@ -12,7 +12,7 @@ use crate::view::{AlertView, Cell, SheetView, TableView};
 /// All tables of a sheet, each a list of objects.
 pub(super) fn sheet(object: Object, view: &SheetView) -> Object {
     let object = object.text("title", &view.title);
-    let with = |object: Object, table: &TableView| object.part(table.key, rows(table));
+    let with = |object: Object, table: &TableView| object.part(table.key, content(table));
     let left_out =
         |table: &TableView| Object::new().text("table", table.key).figure(&metrics::ROWS_LEFT_OUT, table.left_out);
     let cut: Vec<Value> =
@@ -37,7 +37,16 @@ pub(super) fn alert(object: Object, view: &AlertView) -> Object {
     object.text("next_command", &view.next_command)
 }
 
-fn rows(table: &TableView) -> Value {
+/// A list of objects, one object where the table is about one thing, or why there is neither.
+fn content(table: &TableView) -> Value {
+    match (table.missing, table.facts) {
+        (Some(why), _) => object::missing(&why.to_string()),
+        (None, true) => rows(table).first().cloned().unwrap_or_else(|| object::missing("nothing is known of it")),
+        (None, false) => Value::Array(rows(table)),
+    }
+}
+
+fn rows(table: &TableView) -> Vec<Value> {
     let row = |row: &Vec<Cell>| {
         let cells = table.columns.iter().zip(row);
         cells.fold(Object::new(), |object, (metric, cell)| with(object, metric, cell)).value()
@@ -48,9 +57,11 @@ fn rows(table: &TableView) -> Value {
 fn with(object: Object, metric: &Metric, cell: &Cell) -> Object {
     match cell {
         Cell::Text(reading) => object.reading(metric.key, reading),
+        Cell::Count(Reading::Known(u64::MAX)) | Cell::Bytes(Reading::Known(Bytes(u64::MAX))) => {
+            object.missing(metric.key, "unlimited")
+        }
         Cell::Bytes(reading) => object.figure(metric, *reading),
-        Cell::Change(reading) => object.figure(metric, *reading),
-        Cell::Count(Reading::Known(u64::MAX)) => object.missing(metric.key, "unlimited"),
+        Cell::Change(reading) | Cell::CountChange(reading) => object.figure(metric, *reading),
         Cell::Count(reading) => object.figure(metric, *reading),
         Cell::Share(Reading::Known(share)) if !share.is_finite() => {
             object.part(metric.key, object::missing("no number"))
@@ -64,7 +75,7 @@ fn with(object: Object, metric: &Metric, cell: &Cell) -> Object {
 mod tests {
     use super::*;
     use crate::samples;
-    use model::{Bytes, Why};
+    use model::Why;
 
     #[track_caller]
     fn check(metric: &Metric, cell: &Cell, expected: &str) {
@@ -82,12 +93,30 @@ mod tests {
     }
 
     #[test]
+    fn facts_are_an_object_and_what_is_missing_a_reason() {
+        let size = Cell::Bytes(Reading::Known(Bytes(7)));
+        let facts = TableView::facts("whole", "Whole", [(&metrics::SIZE, size)]);
+        assert_eq!(content(&facts).to_string(), r#"{"size_bytes":7}"#);
+        let empty = TableView::new("t", "T", &[&metrics::SIZE]);
+        assert_eq!(content(&empty).to_string(), "[]");
+        let missing = empty.with_rows::<()>(Reading::<Vec<()>>::Missing(Why::NotOffered), |()| Vec::new());
+        assert_eq!(content(&missing).to_string(), r#"{"missing":"not offered by this kernel"}"#);
+        check(
+            &metrics::SIZE,
+            &Cell::Bytes(Reading::Known(Bytes(u64::MAX))),
+            r#"{"size_bytes":{"missing":"unlimited"}}"#,
+        );
+    }
+
+    #[test]
     fn what_is_left_out_is_counted() {
         let mut view = samples::sheet();
-        view.tables[0].truncate(0);
+        let table = view.tables.iter_mut().find(|table| table.key == "mappings").expect("it is there");
+        let rows = table.rows.len() as u64 + table.left_out;
+        table.truncate(0);
         let value = sheet(Object::new(), &view).value();
         assert_eq!(value["left_out"][0]["table"], "mappings");
-        assert_eq!(value["left_out"][0]["rows_left_out"], 1);
+        assert_eq!(value["left_out"][0]["rows_left_out"], rows);
         assert_eq!(value["mappings"].as_array().map(Vec::len), Some(0));
     }
 }

@@ -3,6 +3,7 @@
 //! Owns: how counts, rates, tallies and readings read. Must not know: where they stand.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use model::{Bytes, Reading, Tally};
 
@@ -119,6 +120,16 @@ pub(crate) fn signed(bytes: i64) -> String {
     format!("{}{}", if bytes < 0 { "-" } else { "" }, Bytes(bytes.unsigned_abs()))
 }
 
+/// `measuring  [#####-----]  50 %, 2.50 s of 5.00 s`.
+pub(crate) fn bar(what: &str, done: Duration, whole: Duration, width: usize) -> String {
+    let share = if whole.is_zero() { 1.0 } else { (done.as_secs_f64() / whole.as_secs_f64()).min(1.0) };
+    let rest = format!("{:>3.0} %, {} of {}", (share * 100.0).floor(), Span(done.min(whole)), Span(whole));
+    let length = width.saturating_sub(what.len() + rest.len() + 6).min(40);
+    let full = (share * length as f64) as usize;
+    let line = format!("{what}  [{}{}]  {rest}", "#".repeat(full), "-".repeat(length - full));
+    super::table::cut(&line, width)
+}
+
 /// A figure in a table.
 pub(crate) fn cell<T: Display>(reading: Reading<T>) -> String {
     reading.known().map_or_else(|| MISSING.to_owned(), |value| value.to_string())
@@ -154,6 +165,14 @@ mod tests {
         check(count(999), "999");
         check(count(1000), "1,000");
         check(count(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn a_bar_fits_and_is_full_at_the_end() {
+        let second = Duration::from_secs(1);
+        check(bar("x", second, second * 4, 40), "x  [##--------]   25 %, 1.00 s of 4.00 s");
+        check(bar("x", second * 9, second, 38), "x  [########]  100 %, 1.00 s of 1.00 s");
+        check(bar("what takes long", second, Duration::ZERO, 20), "what takes long  []…");
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn groups(beat: &Beat, one_boot: bool) -> BTreeMap<Same, Group> {
 }
 
 /// The difference of two sizes.
-fn change(before: Reading<Bytes>, after: Reading<Bytes>) -> Reading<i64> {
+pub(super) fn change(before: Reading<Bytes>, after: Reading<Bytes>) -> Reading<i64> {
     match (before, after) {
         (Reading::Known(before), Reading::Known(after)) => {
             let difference = i128::from(after.0) - i128::from(before.0);
@@ -149,7 +149,7 @@ fn named(identity: &Identity) -> Vec<Cell> {
     ]
 }
 
-fn machine(before: &Beat, after: &Beat) -> TableView {
+pub(super) fn machine(before: &Beat, after: &Beat) -> TableView {
     let columns = [&metrics::FIGURE, &metrics::BEFORE, &metrics::AFTER, &metrics::CHANGE];
     let mut table = TableView::new("machine", "Memory of the machine", &columns);
     for (title, name) in MEMINFO {
@@ -172,9 +172,13 @@ mod tests {
             Cell::Text(Reading::Known(text)) => text.clone(),
             Cell::Change(Reading::Known(change)) => (change >> 20).to_string(),
             Cell::Count(Reading::Known(count)) => count.to_string(),
-            Cell::Text(_) | Cell::Bytes(_) | Cell::Change(_) | Cell::Count(_) | Cell::Share(_) | Cell::Span(_) => {
-                "?".to_owned()
-            }
+            Cell::Text(_)
+            | Cell::Bytes(_)
+            | Cell::Change(_)
+            | Cell::Count(_)
+            | Cell::CountChange(_)
+            | Cell::Share(_)
+            | Cell::Span(_) => "?".to_owned(),
         };
         table.rows.iter().map(|row| format!("{} {}", word(&row[1]), word(&row[column]))).collect()
     }

@@ -4,6 +4,7 @@
 
 mod compare;
 mod doctor;
+mod inspect;
 mod judged;
 mod machine;
 mod note;
@@ -16,7 +17,7 @@ mod sites;
 
 pub use doctor::{Check, CheckState, DoctorView};
 pub use machine::{HuntView, MachineView, ProcessView};
-pub use recorder::{AlertView, RecorderView};
+pub use recorder::{AlertView, LastRun, RecorderView};
 pub use recording::{BalanceView, FindingView, GapView, NoteView, Point, ProcessSeries, RecordingView, Series};
 pub use removal::RemovalView;
 pub(crate) use series::used;

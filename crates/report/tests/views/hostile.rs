@@ -171,8 +171,13 @@ fn recorded(numbers: &mut Numbers) -> (RecordingView, SheetView, AlertView) {
     view.notes = vec![numbers.name()];
     let mut sheet = samples::sheet();
     sheet.title = numbers.name();
-    sheet.tables[0].rows[0][7] = Cell::text(numbers.name());
-    sheet.tables[0].rows[0][1] = Cell::Bytes(numbers.bytes());
+    for cell in sheet.tables.iter_mut().flat_map(|table| table.rows.iter_mut().flatten()) {
+        match cell {
+            Cell::Text(_) => *cell = Cell::text(numbers.name()),
+            Cell::Bytes(_) => *cell = Cell::Bytes(numbers.bytes()),
+            Cell::Change(_) | Cell::Count(_) | Cell::CountChange(_) | Cell::Share(_) | Cell::Span(_) => {}
+        }
+    }
     sheet.notes = vec![numbers.name()];
     let mut alert = samples::alert();
     (alert.subject, alert.evidence, alert.next_command) = (numbers.name(), numbers.name(), numbers.name());

@@ -12,12 +12,16 @@ use model::{
     MemorySample, ModuleName, Moment, Pid, ProcessFigures, ProcessKey, ProcessMetric, ProcessReading, Reading,
     SiteCounts, Source, SourceLine, SourceSample, StackId, SystemSample, Tally, Why,
 };
-use report::metrics::Metric;
 use report::{
-    AlertView, BalanceView, Cell, Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, FindingView, GapView,
-    HuntView, MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, Rate, RecorderView, RecordingView,
-    Series, Severity, SheetView, SiteTotals, SiteView, SitesView, TableView, TargetView, WallTime, metrics,
+    AlertView, BalanceView, Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, FindingView, GapView,
+    HuntView, LastRun, MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, Rate, RecorderView,
+    RecordingView, Series, Severity, SiteTotals, SiteView, SitesView, TargetView, WallTime, metrics,
 };
+
+mod inspected;
+
+#[allow(unused_imports, reason = "each test program uses a part of the samples")]
+pub(crate) use inspected::{machine_sheet, sheet};
 
 const MIB: u64 = 1 << 20;
 const GONE: Why = Why::ProcessGone;
@@ -220,72 +224,31 @@ pub(crate) fn every_series() -> RecordingView {
     view
 }
 
-/// One of every column that a sheet may have.
-pub(crate) fn sheet() -> SheetView {
-    let mib = |mib: u64| Cell::Bytes(Reading::Known(Bytes(mib * MIB)));
-    let table = |key, title: &str, cells: Vec<(&'static Metric, Cell)>| {
-        let columns: Vec<&Metric> = cells.iter().map(|(metric, _)| *metric).collect();
-        let mut table = TableView::new(key, title, &columns);
-        table.row(cells.into_iter().map(|(_, cell)| cell).collect());
-        table
-    };
-    let mappings = vec![
-        (&metrics::ADDRESS, Cell::text("7f00deadb000")),
-        (&metrics::SIZE, mib(8)),
-        (&metrics::RSS, mib(2)),
-        (&metrics::DIRTY, mib(1)),
-        (&metrics::HUGE, mib(0)),
-        (&metrics::PERMISSIONS, Cell::text("rw-p")),
-        (&metrics::MAPPING_KIND, Cell::text("heap")),
-        (&metrics::PATH, Cell::text("/tmp/\x1b[2J\nname")),
-    ];
-    let descriptors = vec![
-        (&metrics::DESCRIPTOR_KIND, Cell::text("socket")),
-        (&metrics::NUMBER, Cell::count(17)),
-        (&metrics::EXAMPLE, Cell::text("socket:[4711]")),
-    ];
-    let limits = vec![
-        (&metrics::NAME, Cell::text("open files")),
-        (&metrics::SOFT_LIMIT, Cell::count(1024)),
-        (&metrics::HARD_LIMIT, Cell::count(u64::MAX)),
-        (&metrics::SHARE, Cell::Share(Reading::Known(0.0166))),
-        (&metrics::VALUE, Cell::Count(Reading::Missing(GONE))),
-    ];
-    let shared = vec![
-        (&metrics::OWNER, Cell::text("alice")),
-        (&metrics::ATTACHES, Cell::count(2)),
-        (&metrics::PARENT, Cell::count(1)),
-        (&metrics::PROCESS_STATE, Cell::text("Z")),
-    ];
-    SheetView {
-        document: "inspect",
-        title: "process 1234 (billing-server)".to_owned(),
-        tables: vec![
-            table("mappings", "Mappings", mappings),
-            table("descriptors_by_type", "Descriptors", descriptors),
-            table("limits", "Limits", limits),
-            table("shared", "Shared memory", shared),
-        ],
-        notes: vec!["PSS could not be read (needs CAP_SYS_PTRACE)".to_owned()],
-    }
-}
-
 /// A recorder that runs.
 pub(crate) fn recorder() -> RecorderView {
     RecorderView {
         place: "/var/lib/leakline/db-7".to_owned(),
         running: Some(Pid(4242)),
-        from: minute(0),
-        to: minute(120),
+        ended: "ended by a signal".to_owned(),
+        from: Reading::Known(minute(0)),
+        to: Reading::Known(minute(120)),
         beats: 1441,
         gaps: 1,
-        lost: 0,
-        size: Reading::Known(Bytes(3 * MIB)),
-        wanted: Reading::Known(seconds(5.0)),
-        kept: Reading::Known(seconds(5.01)),
-        own_memory: Reading::Known(Bytes(9 * MIB)),
-        own_cpu: Reading::Known(0.0021),
-        notes: Vec::new(),
+        segments: 2,
+        size: Bytes(3 * MIB),
+        boots: 1,
+        hosts: vec!["db-7".to_owned()],
+        version: 1,
+        damaged: (0, Bytes(0), 0),
+        last_run: Some(LastRun {
+            wanted: seconds(5.0),
+            kept: seconds(5.01),
+            lost: 2,
+            trouble: "no space left on device".to_owned(),
+            processes: 312,
+            memory: Reading::Known(Bytes(9 * MIB)),
+            cpu: Reading::Missing(Why::TooShort),
+        }),
     }
 }
 

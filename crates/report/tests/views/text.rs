@@ -64,6 +64,7 @@ fn sheets_fit_the_width() {
     let (before, after) = (samples::beat(0), samples::beat(5));
     let compared = SheetView::compare(("db-7", &before), ("db-7", &after));
     check("inspect-100.txt", |out| Text { width: 100, colour: false }.sheet(&samples::sheet(), out));
+    check("inspect-machine-80.txt", |out| USUAL.sheet(&samples::machine_sheet(true), out));
     check("compare-80.txt", |out| USUAL.sheet(&compared, out));
     check("status-80.txt", |out| USUAL.sheet(&SheetView::from(&samples::recorder()), out));
 }

@@ -28,6 +28,7 @@ pub(super) fn inspected(text: &[u8], pointers: &[u64], left_out: &mut u64) -> Ve
             addresses: Address(mapping.addresses.start)..Address(mapping.addresses.end),
             permissions: letters(&mapping),
             kind,
+            inode: mapping.inode,
             name: escaped(mapping.name),
             usage: self::usage(&mapping, &usage),
         });
@@ -115,8 +116,8 @@ fn letters(mapping: &Mapping<'_>) -> String {
 }
 
 const fn usage(mapping: &Mapping<'_>, usage: &Usage) -> MappingUsage {
-    let &Usage { rss, pss, uss, swap, huge, .. } = usage;
-    MappingUsage { size: Bytes(mapping.size()), rss, pss, uss, swap, huge }
+    let &Usage { rss, pss, uss, dirty, swap, huge, .. } = usage;
+    MappingUsage { size: Bytes(mapping.size()), rss, pss, uss, dirty, swap, huge }
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ fn a_real_process_shows_all_of_itself() {
     assert_eq!((threads.len(), threads[0].name.as_str()), (1, "sleep"));
     assert!(found.limits.as_known().unwrap().iter().any(|limit| limit.name == "Max open files"));
     assert_eq!(found.left_out, 0);
+    assert!(!found.cost.is_zero() && !found.at.is_zero(), "it is said when it was read and how long that took");
+    let (all, count) = found.all_mappings().known().unwrap();
+    assert_eq!((count, all.pss.known().map(|bytes| bytes.0)), (mappings.len(), Some(pss)), "the sum of all mappings");
 }
 
 #[test]
@@ -45,6 +48,15 @@ fn this_machine_is_looked_at_whole() {
     assert_eq!(found.zones.as_known().map(Vec::len), Some(buddyinfo::parse(&text).count()));
 }
 
+#[test]
+fn what_is_over_the_budget_is_left_out_and_counted() {
+    let found = inspect_machine(Duration::ZERO).unwrap();
+    let processes = found.beat.processes.iter().filter(|process| !process.identity.kernel_thread);
+    let pss: Vec<_> = processes.map(|process| process.figures.get(ProcessMetric::Pss)).collect();
+    assert_eq!((found.over_budget, found.cost), (pss.len() as u64, Duration::ZERO));
+    assert!(!pss.is_empty() && pss.iter().all(|pss| *pss == Reading::Missing(Why::OverBudget)), "{pss:?}");
+}
+
 #[track_caller]
 fn check(target: &str, expected: DescriptorKind) {
     assert_eq!(kind(target.as_bytes()), expected, "{target}");
@@ -53,12 +65,12 @@ fn check(target: &str, expected: DescriptorKind) {
 #[test]
 fn descriptors_are_told_apart_by_their_targets() {
     check("/etc/passwd", DescriptorKind::File);
-    check("/dev/shm/x", DescriptorKind::File);
+    check("/dev/shm/x", DescriptorKind::Memory);
     check("/dev/null", DescriptorKind::Device);
     check("socket:[12]", DescriptorKind::Socket);
     check("pipe:[12]", DescriptorKind::Pipe);
     check("/memfd:x (deleted)", DescriptorKind::Memory);
-    check("/tmp/gone (deleted)", DescriptorKind::Memory);
+    check("/tmp/gone (deleted)", DescriptorKind::File);
     check("anon_inode:[eventpoll]", DescriptorKind::Anonymous);
 }
 
