@@ -21,7 +21,7 @@ const fn step(name: &'static str, words: &'static str) -> Step {
     Step { name, words, needs: None }
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     step("format", "fmt --all --check"),
     step("clippy", "clippy --workspace --all-targets --quiet -- -D warnings"),
     step("tests", "test --workspace --no-fail-fast --exclude leakline"),
@@ -30,6 +30,8 @@ const STEPS: [Step; 8] = [
     step("faults", "test -p leakline --test suite faults"),
     // Real processes, as a user would meet them: optimised, without assertions.
     step("real processes", "test --release -p leakline --test suite --no-fail-fast"),
+    // With debug assertions, and what has ever failed first.
+    step("fuzz", "run --quiet -p fuzz -- --for 20"),
     Step { name: "dependencies", words: "deny --offline check bans licenses sources", needs: Some("cargo-deny") },
     step("bench", "run --quiet --release --package bench -- --smoke"),
 ];

@@ -29,6 +29,9 @@ pub(crate) const NEAREST_NAME_MAX: usize = 256;
 /// Size of unpacked `MiniDebugInfo` that is accepted; larger counts as absent. Fedora's largest is about 10 MB.
 pub(crate) const MINI_DEBUG_BYTES_MAX: usize = 64 << 20;
 
+/// Memory that unpacking it may take, in KiB; what asks for more counts as absent. The dictionary of `xz -9` takes 64 MiB.
+pub(crate) const MINI_DEBUG_MEMORY_KIB: u32 = 80 << 10;
+
 /// Functions inlined into each other at one address that are told apart; the outer rest is left out.
 pub(crate) const INLINED_FRAMES_MAX: usize = 256;
 

@@ -3,13 +3,13 @@
 //! Owns: the sorted index over `.symtab`, `.dynsym` and `MiniDebugInfo`. Must not know: DWARF, demangling.
 
 use std::cmp::Reverse;
-use std::io::{self, Write};
+use std::io::Read as _;
 
 use object::elf;
 use object::read::elf::Sym;
 
 use super::pool::Pool;
-use crate::limits::{FUNCTIONS_MAX, MINI_DEBUG_BYTES_MAX};
+use crate::limits::{FUNCTIONS_MAX, MINI_DEBUG_BYTES_MAX, MINI_DEBUG_MEMORY_KIB};
 use crate::module::{ENDIAN, sections};
 use crate::section;
 
@@ -115,24 +115,9 @@ fn rank(entry: &Entry, tables: &[Table<'_>]) -> (bool, bool, Reverse<usize>, Rev
 fn mini_debug_info(file: &[u8]) -> Option<Vec<u8>> {
     let sections = sections(file)?;
     let packed = section::bytes(file, &sections, ".gnu_debugdata")?;
-    let mut unpacked = BoundedSink(Vec::new());
-    lzma_rs::xz_decompress(&mut &*packed, &mut unpacked).ok()?;
-    Some(unpacked.0)
-}
-
-/// A few hundred bytes of xz can say "four gigabytes of zeros".
-struct BoundedSink(Vec<u8>);
-
-impl Write for BoundedSink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MINI_DEBUG_BYTES_MAX {
-            return Err(io::Error::other("MiniDebugInfo is larger than accepted"));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    // A few hundred bytes of xz can say "four gigabytes of zeros", or ask for a dictionary of that size.
+    let reader = lzma_rust2::XzReader::new_mem_limit(&*packed, false, MINI_DEBUG_MEMORY_KIB);
+    let mut unpacked = Vec::new();
+    reader.take(MINI_DEBUG_BYTES_MAX as u64 + 1).read_to_end(&mut unpacked).ok()?;
+    (unpacked.len() <= MINI_DEBUG_BYTES_MAX).then_some(unpacked)
 }

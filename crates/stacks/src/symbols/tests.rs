@@ -226,6 +226,17 @@ fn mini_debug_info_names_functions_of_stripped_files() {
 }
 
 #[test]
+fn mini_debug_info_that_unpacks_to_too_much_counts_as_absent() {
+    let built = fixed(&[
+        "truncate -s 100M %.mini",
+        "xz %.mini",
+        "objcopy --strip-all --add-section .gnu_debugdata=%.mini.xz %",
+    ]);
+    assert!(built.bytes().len() < 100_000, "a small file says it all");
+    check_outer(Sources { module: &built.bytes(), ..Sources::default() }, "? ?");
+}
+
+#[test]
 fn split_units_are_asked_for_by_their_path() {
     let built = compiled::compile("main.c", FIXED_SOURCE, &format!("{FIXED} -gsplit-dwarf"));
     let (bytes, pool, files) = (built.bytes(), Pool::new(64), Pool::new(4));
