@@ -29,7 +29,7 @@ pub(crate) fn measure(effort: Effort) -> String {
     table
 }
 
-fn sleeper() -> Child {
+pub(crate) fn sleeper() -> Child {
     Command::new("sleep").arg("600").stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("sleep runs")
 }
 
@@ -51,8 +51,17 @@ fn cost(command: &str, seconds: u64) -> (f64, f64) {
 
 /// Processor time of a process in ticks: user and system, fields 14 and 15 of `stat`.
 fn ticks(pid: u32) -> f64 {
+    times(pid, 2)
+}
+
+/// The same with that of the children that it waited for, fields 16 and 17.
+pub(crate) fn ticks_with_children(pid: u32) -> f64 {
+    times(pid, 4)
+}
+
+fn times(pid: u32, fields: usize) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let figures = after_name.split_whitespace().skip(11).take(2);
+    let figures = after_name.split_whitespace().skip(11).take(fields);
     figures.map(|figure| figure.parse().unwrap_or(f64::NAN)).sum()
 }

@@ -12,6 +12,7 @@
 mod big;
 mod cost;
 mod machine;
+mod recorder;
 mod start;
 mod tool;
 
@@ -21,9 +22,10 @@ mod targets;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask bench [--smoke] [--write]
+const USAGE: &str = "usage: cargo xtask bench [--smoke] [--write] [PART…]
 
   --smoke   one short round of each measurement: that they work, not what they say
+  PART      cost, start, machine, recorder: only these
   --write   also append the tables to bench/results/latest.txt
 
 Two cores and other work on the machine make single figures noisy: all are medians of alternated rounds.";
@@ -40,16 +42,36 @@ pub(crate) struct Effort {
 const FULL: Effort = Effort { rounds: 5, window_ms: 1000, processes: 300, big: true };
 const SMOKE: Effort = Effort { rounds: 1, window_ms: 200, processes: 30, big: false };
 
+/// Measures something and gives its table.
+type Part = fn(Effort) -> String;
+
+/// What there is to measure, by name.
+const PARTS: [(&str, Part); 4] = [
+    ("cost", cost::measure),
+    ("start", start::measure),
+    ("machine", machine::measure),
+    ("recorder", recorder::measure),
+];
+
+fn is_part(word: &str) -> bool {
+    PARTS.iter().any(|(name, _)| *name == word)
+}
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if words.iter().any(|word| word != "--smoke" && word != "--write") {
+    let is_known = |word: &String| ["--smoke", "--write"].contains(&word.as_str()) || is_part(word);
+    if !words.iter().all(is_known) {
         println!("{USAGE}");
         return ExitCode::from(2);
     }
     let effort = if words.iter().any(|word| word == "--smoke") { SMOKE } else { FULL };
     tool::build_leakline();
     let mut report = String::new();
-    for part in [cost::measure, start::measure, machine::measure] {
+    let all = !words.iter().any(|word| is_part(word));
+    for (name, part) in PARTS {
+        if !all && !words.iter().any(|word| word == name) {
+            continue;
+        }
         let table = part(effort);
         println!("{table}");
         report.push_str(&table);

@@ -15,6 +15,14 @@ pub(crate) fn build_leakline() {
     assert!(status.expect("cargo runs").success(), "leakline does not build");
 }
 
+/// The program that makes recordings without a machine; built by cargo where it is not.
+pub(crate) fn measure_example() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["run", "--quiet", "--release", "--package", "leakline-recording", "--example", "measure", "--"]);
+    command
+}
+
 /// The program lies beside this one.
 pub(crate) fn leakline() -> PathBuf {
     let here = std::env::current_exe().expect("the name of this program");

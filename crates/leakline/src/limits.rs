@@ -67,6 +67,8 @@ pub(crate) const STOP_SLICE: Duration = Duration::from_millis(20);
 pub(crate) const ROOM_MIN: u64 = 8 << 20;
 /// Points of one curve: more than a screen has columns, and each costs memory for every process of a recording.
 pub(crate) const POINTS_MAX: usize = 720;
+/// Points of all processes that are judged at once: 110 MB of memory, and a week of 300 processes and 10,000 short ones.
+pub(crate) const POINTS_AT_ONCE: usize = 300_000;
 /// Events that a report is made from; its views show the severe ones and as many others as fit.
 pub(crate) const EVENTS_MAX: usize = 100_000;
 /// A process with fewer samples is not judged: no trend could be told, and thousands of them come and go.

@@ -24,7 +24,7 @@ use report::{
 
 use crate::failure::Failure;
 use crate::flags::Part;
-use crate::limits::{EVENTS_MAX, JUDGED_BEATS_MIN, POINTS_MAX};
+use crate::limits::{EVENTS_MAX, JUDGED_BEATS_MIN, POINTS_AT_ONCE, POINTS_MAX};
 use crate::values::When;
 
 /// The figures that growth is judged from.
@@ -138,9 +138,9 @@ fn wanted_spans(recording: &Recording, part: &Part, window: &Range<u64>) -> Vec<
 fn columns(recording: &Recording, window: &Range<u64>, metrics: &[ProcessMetric], of: &[&ProcessSpan]) -> Columns {
     let ids: std::collections::BTreeSet<&ProcessId> = of.iter().map(|span| &span.id).collect();
     let mut columns = Columns::new();
-    for metric in metrics {
-        for series in recording.series(*metric, window.clone(), POINTS_MAX, |id| ids.contains(id)) {
-            let rows = columns.entry(series.of).or_default();
+    for (id, all) in recording.several_series(metrics, window.clone(), POINTS_MAX, |id| ids.contains(id)) {
+        let rows: &mut BTreeMap<u64, ProcessFigures> = columns.entry(id).or_default();
+        for (metric, series) in metrics.iter().zip(all) {
             for point in series.points {
                 rows.entry(point.to_ns).or_default().set(*metric, Reading::Known(point.last));
             }
@@ -160,8 +160,9 @@ fn judge<'a>(
         system.last().map_or(Reading::Missing(Why::NotRecorded), |(_, sample)| sample.meminfo("MemAvailable"));
     let long: Vec<&ProcessSpan> = spans.iter().filter(|span| span.beats >= JUDGED_BEATS_MIN).collect();
     let mut judged = Vec::new();
-    // Some hundred at a time, so that the memory of a report does not depend on how many processes came and went.
-    for some in long.chunks(JUDGED_AT_ONCE) {
+    // Some at a time, so that the memory of a report does not depend on how many processes there were; as many as possible,
+    // since each time all segments are read.
+    for some in by_points(&long, window) {
         let mut columns = columns(recording, window, &JUDGED, some);
         for span in some {
             let rows = columns.remove(&span.id).unwrap_or_default();
@@ -173,7 +174,26 @@ fn judge<'a>(
     judged
 }
 
-const JUDGED_AT_ONCE: usize = 512;
+/// The processes in parts that have so many points together at most.
+fn by_points<'a, 'b>(spans: &'b [&'a ProcessSpan], window: &Range<u64>) -> Vec<&'b [&'a ProcessSpan]> {
+    let width_ns = (window.end - window.start).div_ceil(POINTS_MAX as u64).max(1);
+    let points = |span: &ProcessSpan| {
+        let spans = span.last_ns.saturating_sub(span.first_ns) / width_ns + 2;
+        spans.min(span.beats).min(POINTS_MAX as u64) as usize
+    };
+    let (mut parts, mut rest) = (Vec::new(), spans);
+    while !rest.is_empty() {
+        let mut sum = 0;
+        let fit = rest.iter().take_while(|span| {
+            sum += points(span);
+            sum <= POINTS_AT_ONCE
+        });
+        let (part, left) = rest.split_at(fit.count().max(1));
+        parts.push(part);
+        rest = left;
+    }
+    parts
+}
 
 fn judge_one(
     span: &ProcessSpan,
@@ -324,6 +344,28 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
     const START: u64 = 1_700_000_000 * SECOND;
+
+    #[test]
+    fn processes_are_judged_in_parts_by_their_points() {
+        let span = |seconds: u64, beats| ProcessSpan {
+            id: ProcessId { boot_id: "a".into(), key: ProcessKey { pid: Pid(1), started: 1 } },
+            identity: identity(1, "x"),
+            first_ns: START,
+            last_ns: START + seconds * SECOND,
+            beats,
+        };
+        let window = START..START + POINTS_MAX as u64 * SECOND;
+        let (long, short) = (span(u64::from(u32::MAX), 1 << 40), span(3, 4));
+        let check = |spans: &[&ProcessSpan], wanted: &[usize]| {
+            let found: Vec<usize> = by_points(spans, &window).iter().map(|part| part.len()).collect();
+            assert_eq!(found, wanted);
+        };
+        check(&[], &[]);
+        check(&[&long, &short], &[2]);
+        check(&vec![&short; POINTS_AT_ONCE / 4 + 1], &[POINTS_AT_ONCE / 4, 1]);
+        let fit = POINTS_AT_ONCE / POINTS_MAX;
+        check(&vec![&long; fit * 2 + 1], &[fit, fit, 1]);
+    }
 
     fn identity(pid: u32, command: &str) -> Arc<Identity> {
         Arc::new(Identity {

@@ -144,16 +144,23 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("week") => week(&place, number(1) as u32, number(2)),
         Some("beats") => beats(&place, number(1) as u32, number(2), number(3)),
+        Some("make") => record(&PathBuf::from(&arguments[4]), number(1) as u32, number(2), number(3), unsynced()),
         Some("read") => read(&PathBuf::from(&arguments[1])),
-        _ => panic!("week PROCESSES MILLISECONDS, beats PROCESSES MILLISECONDS BEATS, or read DIRECTORY"),
+        _ => panic!(
+            "week PROCESSES MILLISECONDS, beats PROCESSES MILLISECONDS BEATS, make PROCESSES MILLISECONDS BEATS DIRECTORY, or read DIRECTORY"
+        ),
     }
     let _ = fs::remove_dir_all(&place);
+}
+
+fn unsynced() -> Options {
+    Options { sync_every: 0, ..Options::default() }
 }
 
 /// Records a week as fast as it can, and reads it.
 fn week(place: &Path, processes: u32, every_ms: u64) {
     let beats = 7 * 86_400_000 / every_ms;
-    record(place, processes, every_ms, beats, Options { sync_every: 0, ..Options::default() });
+    record(place, processes, every_ms, beats, unsynced());
     // A process of its own, so that its peak of memory is that of reading alone.
     let program = std::env::current_exe().unwrap();
     #[expect(clippy::disallowed_methods, reason = "a tool for developers")]

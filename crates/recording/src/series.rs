@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use model::{FigureKey, ProcessMetric, Reading, Source, Why};
+use model::{FigureKey, Identity, ProcessMetric, Reading, Source, Why};
 
 use crate::cell::Cell;
+use crate::damage::Damage;
 use crate::recording::{ProcessId, Recording, identities, presence, to_ns};
 use crate::versions::v1::column::{Column, Cursor};
+use crate::versions::v1::sealed::Sealed;
 use crate::versions::v1::{SOURCE_ROW, column_of};
 
 /// The values of a metric in a span of time.
@@ -75,8 +77,9 @@ struct Growing {
 }
 
 impl Growing {
-    fn add(&mut self, span: u64, at_ns: u64, value: u64) {
-        let new = Point { from_ns: at_ns, to_ns: at_ns, min: value, max: value, last: value, beats: 1 };
+    /// A value that was the same at so many beats of a span.
+    fn add(&mut self, span: u64, (from_ns, to_ns): (u64, u64), value: u64, beats: u32) {
+        let new = Point { from_ns, to_ns, min: value, max: value, last: value, beats };
         match self.points.last_mut() {
             Some((last, point)) if *last == span => join(point, new),
             _ => self.points.push((span, new)),
@@ -107,14 +110,29 @@ fn join(point: &mut Point, other: Point) {
     point.beats = point.beats.saturating_add(other.beats);
 }
 
-/// The beats of a segment with their time and span; those outside of the window have none.
+/// The beats of a segment with their time, and stretches of them that lie in one span; those outside of the window have none.
+///
+/// By stretches and not by beats: most figures stand still, and a week has a hundred beats in each span.
 struct Axis {
-    beats: Vec<(u64, Option<u64>)>,
+    beats: Vec<u64>,
+    stretches: Vec<(Range<u32>, Option<u64>)>,
 }
 
 impl Axis {
     fn new(times: &[(u64, u64)], spans: &Spans) -> Self {
-        Self { beats: times.iter().map(|(wall, _)| (to_ns(*wall), spans.of(to_ns(*wall)))).collect() }
+        let beats: Vec<u64> = times.iter().map(|(wall, _)| to_ns(*wall)).collect();
+        let mut stretches: Vec<(Range<u32>, Option<u64>)> = Vec::new();
+        let mut before = 0;
+        for (beat, at_ns) in (0..).zip(&beats) {
+            let span = spans.of(*at_ns);
+            match stretches.last_mut() {
+                // Where the clock goes back another stretch begins, so that the first beat of one is its earliest.
+                Some((stretch, last)) if *last == span && *at_ns >= before => stretch.end = beat + 1,
+                _ => stretches.push((beat..beat + 1, span)),
+            }
+            before = *at_ns;
+        }
+        Self { beats, stretches }
     }
 
     fn length(&self) -> u32 {
@@ -144,12 +162,70 @@ impl Axis {
 
     fn add_run(&self, run: Range<u32>, cell: Cell, series: &mut Growing) {
         let Some(reading) = cell.reading().filter(|_| !run.is_empty()) else { return };
-        let beats = self.beats.get(run.start as usize..run.end as usize).unwrap_or_default();
-        for (at_ns, span) in beats {
+        let first = self.stretches.partition_point(|(stretch, _)| stretch.end <= run.start);
+        let met = self.stretches.iter().skip(first).take_while(|(stretch, _)| stretch.start < run.end);
+        for (stretch, span) in met {
+            let part = stretch.start.max(run.start)..stretch.end.min(run.end);
+            let (Some(from), Some(to)) = (self.at(part.start), self.at(part.end - 1)) else { return };
             match (span, reading) {
-                (Some(span), Reading::Known(value)) => series.add(*span, *at_ns, value),
-                (Some(_), Reading::Missing(_)) => series.missing += 1,
+                (Some(span), Reading::Known(value)) => series.add(*span, (from, to), value, part.end - part.start),
+                (Some(_), Reading::Missing(_)) => series.missing += u64::from(part.end - part.start),
                 (None, _) => {}
+            }
+        }
+    }
+
+    fn at(&self, beat: u32) -> Option<u64> {
+        self.beats.get(beat as usize).copied()
+    }
+}
+
+/// The series of all processes that were met, one for each metric; none of those that are not asked for.
+type AllGrowing = BTreeMap<ProcessId, Option<Vec<Growing>>>;
+
+fn series_of<'a>(growing: &'a mut AllGrowing, id: &ProcessId, position: usize) -> Option<&'a mut Growing> {
+    growing.get_mut(id)?.as_mut()?.get_mut(position)
+}
+
+/// The processes of a segment that are asked for, and when they were there.
+struct Rows {
+    axis: Axis,
+    present: BTreeMap<u32, Vec<Range<u32>>>,
+    ids: BTreeMap<u32, ProcessId>,
+}
+
+impl Rows {
+    fn read(
+        sealed: &Sealed,
+        damage: &mut Damage,
+        spans: &Spans,
+        mut is_wanted: impl FnMut(&ProcessId) -> bool,
+    ) -> Self {
+        let (boot_id, times) = sealed.times(damage);
+        let axis = Axis::new(&times, spans);
+        let present = presence(sealed, axis.length(), damage);
+        let id = |identity: Arc<Identity>| ProcessId { boot_id: Arc::clone(&boot_id), key: identity.key };
+        let ids = identities(sealed, damage).into_iter().map(|(row, identity)| (row, id(identity)));
+        let ids = ids.filter(|(_, id)| is_wanted(id)).collect();
+        Self { axis, present, ids }
+    }
+
+    /// Adds one column to the series of each process, where it has this position among them.
+    fn add(&self, parts: &[Column], position: usize, growing: &mut AllGrowing) {
+        let mut unrecorded = self.ids.clone();
+        for column in parts {
+            for cursor in column.cursors() {
+                let Some(series) = self.ids.get(&cursor.row).and_then(|id| series_of(growing, id, position)) else {
+                    continue;
+                };
+                unrecorded.remove(&cursor.row);
+                self.axis.add(column, cursor.clone(), runs_of(&self.present, cursor.row), series);
+            }
+        }
+        // Of these the metric was never read: they were there, and it was missing.
+        for (row, id) in &unrecorded {
+            if let Some(series) = series_of(growing, id, position) {
+                self.axis.add_unrecorded(runs_of(&self.present, *row), series);
             }
         }
     }
@@ -163,45 +239,39 @@ impl Recording {
         metric: ProcessMetric,
         window: Range<u64>,
         points_max: usize,
-        mut select: impl FnMut(&ProcessId) -> bool,
+        select: impl FnMut(&ProcessId) -> bool,
     ) -> Vec<Series<ProcessId>> {
+        let all = self.several_series(&[metric], window, points_max, select);
+        all.into_iter().flat_map(|(_, series)| series).filter(|it| !it.points.is_empty() || it.missing > 0).collect()
+    }
+
+    /// Several metrics at once, in the order in which they are asked for; what belongs to all of them is read only once.
+    pub fn several_series(
+        &self,
+        metrics: &[ProcessMetric],
+        window: Range<u64>,
+        points_max: usize,
+        mut select: impl FnMut(&ProcessId) -> bool,
+    ) -> Vec<(ProcessId, Vec<Series<ProcessId>>)> {
         let spans = Spans::new(self, &window, points_max);
-        let mut growing: BTreeMap<ProcessId, Option<Growing>> = BTreeMap::new();
+        let mut growing = AllGrowing::new();
         for segment in self.segments.iter().filter(|segment| segment.is_in(&window)) {
             self.read(segment, |sealed, damage| {
-                let (boot_id, times) = sealed.times(damage);
-                let axis = Axis::new(&times, &spans);
-                let present = presence(sealed, axis.length(), damage);
-                let ids: BTreeMap<u32, ProcessId> = identities(sealed, damage)
-                    .into_iter()
-                    .map(|(row, identity)| (row, ProcessId { boot_id: Arc::clone(&boot_id), key: identity.key }))
-                    .collect();
-                let mut wanted = |id: &ProcessId| {
-                    let series = growing.entry(id.clone()).or_insert_with(|| select(id).then(Growing::default));
-                    series.is_some()
-                };
-                let ids: BTreeMap<u32, ProcessId> = ids.into_iter().filter(|(_, id)| wanted(id)).collect();
-                let mut unrecorded = ids.clone();
-                for column in &sealed.column(metric as u8, damage) {
-                    for cursor in column.cursors() {
-                        let Some(series) = ids.get(&cursor.row).and_then(|id| growing.get_mut(id)?.as_mut()) else {
-                            continue;
-                        };
-                        unrecorded.remove(&cursor.row);
-                        let runs = runs_of(&present, cursor.row);
-                        axis.add(column, cursor, runs, series);
-                    }
-                }
-                // Of these the metric was never read: they were there, and it was missing.
-                for (row, id) in unrecorded {
-                    if let Some(series) = growing.get_mut(&id).and_then(Option::as_mut) {
-                        axis.add_unrecorded(runs_of(&present, row), series);
-                    }
+                let rows = Rows::read(sealed, damage, &spans, |id| {
+                    let none = || metrics.iter().map(|_| Growing::default()).collect();
+                    growing.entry(id.clone()).or_insert_with(|| select(id).then(none)).is_some()
+                });
+                for (position, metric) in metrics.iter().enumerate() {
+                    let parts = sealed.column(*metric as u8, damage);
+                    rows.add(&parts, position, &mut growing);
                 }
             });
         }
-        let known = growing.into_iter().filter_map(|(id, growing)| Some(growing?.finish(id)));
-        known.filter(|series| !series.points.is_empty() || series.missing > 0).collect()
+        let finish = |id: ProcessId, all: Vec<Growing>| {
+            let series = all.into_iter().map(|growing| growing.finish(id.clone())).collect();
+            (id, series)
+        };
+        growing.into_iter().filter_map(|(id, all)| Some(finish(id, all?))).collect()
     }
 
     /// All figures of a source in a window of wall time, each with at most so many points, in order of their key.
