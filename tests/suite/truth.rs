@@ -111,6 +111,20 @@ fn a_program_that_never_allocates_is_blind_and_not_free_of_leaks() {
 }
 
 #[test]
+fn memory_that_grows_past_the_hooks_is_blind_and_not_free_of_leaks() {
+    let target = Target::start("c/unhooked.c", "");
+    let run = attach(target.pid(), "--expire 0.2 --for 4");
+    run.assert_code(2);
+    let summary = run.summary();
+    assert_eq!(summary["outcome"], "blind", "{}", run.describe());
+    assert!(summary["coverage"]["allocations"].as_u64() > Some(0), "the hooks do fire: {:#}", summary["coverage"]);
+    assert!(summary["coverage"]["private_growth_bytes"].as_u64() > Some(8 << 20), "{:#}", summary["coverage"]);
+    let notes = summary["notes"].to_string();
+    assert!(notes.contains("it comes from elsewhere"), "{notes}");
+    target.stop().assert_unharmed();
+}
+
+#[test]
 fn a_full_cache_is_not_a_leak() {
     let target = Target::start("c/cache.c", "--mb 4 --rate 4096");
     let run = attach(target.pid(), "--expire 0.3 --for 5");

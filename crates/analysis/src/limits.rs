@@ -78,6 +78,10 @@ pub(crate) const DOUBT_TROUGHS: f64 = 1.0;
 pub(crate) const ALERTS_MAX: usize = 4_096;
 /// Parents of zombies that are remembered for the evidence.
 pub(crate) const ZOMBIE_PARENTS_MAX: usize = 256;
+/// Private memory that grows by less than this during an attach proves nothing: stacks and tables do.
+pub(crate) const UNSEEN_MIN: u64 = 8 << 20;
+/// Growth of so many times of what the hooks saw being handed out comes from elsewhere.
+pub(crate) const UNSEEN_TIMES: u64 = 2;
 /// Points of the recent rate.
 pub(crate) const RECENT_POINTS: usize = 10;
 

@@ -155,6 +155,8 @@ pub struct Snapshot {
     pub losses: Losses,
     /// Memory of the target that the session occupies (tables and agent).
     pub memory_in_target: Bytes,
+    /// Private memory of the target, in RAM and in swap, as the kernel counts it; none where it does not say.
+    pub private_memory: Option<Bytes>,
 }
 
 impl Snapshot {

@@ -14,7 +14,7 @@
 //! - *late free*: the free of a block that had already expired.
 //! - *beat*: all that is sampled and noticed at one moment, see [`Beat`]; *figure*: one number of it.
 //! - *lost*: an event that could not be recorded; always counted, never silent.
-//! - *blind*: the hooks never fired, so that nothing can be said about leaks.
+//! - *blind*: the hooks never fired, or memory grew that they did not see, so that nothing can be said about leaks.
 
 mod blocks;
 mod events;

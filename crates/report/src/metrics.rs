@@ -257,6 +257,8 @@ metrics! {
     FREES_OF_OLDER = "frees_of_older", "OF OLDER", Count, "the hooks",
         "Frees of blocks that are older than the attach.";
     CALLING_THREADS = "calling_threads", "THREADS", Count, "the hooks", "Threads that called the allocator.";
+    PRIVATE_GROWTH = "private_growth_bytes", "PRIVATE GROWTH", Bytes, "/proc/PID/status RssAnon + VmSwap",
+        "Growth of the target's private memory since the attach: the witness for what the hooks see.";
     // What was not recorded, by cause. These are written even when they are zero.
     BLOCKS_UNRECORDED = "blocks_unrecorded", "UNRECORDED", Count, "the hooks",
         "Blocks not recorded, since a table was full.";

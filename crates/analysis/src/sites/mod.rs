@@ -5,6 +5,7 @@
 mod judge;
 mod past;
 mod watch;
+mod witness;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use model::{Reading, SiteCounts, StackId, Tally};
 use crate::Rate;
 
 pub use watch::SiteWatch;
+pub use witness::Unseen;
 
 /// How sites are judged.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +120,7 @@ pub enum Outcome {
     Leak,
     /// Enough was seen, and no site leaks.
     NothingFound,
-    /// The hooks never fired.
+    /// The hooks never fired, or did not see what grew.
     Blind,
     /// What was seen is not enough to say either.
     CouldNotJudge,

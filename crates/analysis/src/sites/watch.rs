@@ -6,10 +6,11 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use model::{Coverage, Reading, SiteCounts, Snapshot, StackId, Why};
+use model::{Bytes, Coverage, Reading, SiteCounts, Snapshot, StackId, Why};
 
 use super::judge::{Circumstances, judge};
 use super::past::{Past, ever_expired};
+use super::witness::{Unseen, Witness};
 use super::{Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict};
 use crate::limits::{JUDGED_EXPIRIES, SITE_HISTORIES_MAX, UNRECORDED_SHARE};
 use crate::trend::Trend;
@@ -23,6 +24,7 @@ pub struct SiteWatch {
     pasts_max: usize,
     /// When the program was last seen to allocate or free.
     active_at: Duration,
+    witness: Witness,
 }
 
 impl SiteWatch {
@@ -34,6 +36,7 @@ impl SiteWatch {
             pasts: HashMap::new(),
             pasts_max: SITE_HISTORIES_MAX,
             active_at: Duration::ZERO,
+            witness: Witness::default(),
         }
     }
 
@@ -51,6 +54,7 @@ impl SiteWatch {
             }
         }
         debug_assert!(self.pasts.len() <= self.pasts_max, "histories stay within their bound");
+        self.witness.add(snapshot.private_memory);
         self.last.clone_from(snapshot);
         events
     }
@@ -95,7 +99,7 @@ impl SiteWatch {
         if verdicts.contains(&SiteVerdict::Leaking) {
             return Outcome::Leak;
         }
-        if self.last.is_blind() {
+        if self.last.is_blind() || self.unseen().is_some() {
             return Outcome::Blind;
         }
         let long_enough = self.last.at >= self.options.expire.saturating_mul(JUDGED_EXPIRIES);
@@ -107,6 +111,17 @@ impl SiteWatch {
         } else {
             Outcome::CouldNotJudge
         }
+    }
+
+    /// By how much the private memory of the process grew since the attach, as the kernel counts it.
+    pub fn private_growth(&self) -> Reading<Bytes> {
+        self.witness.grown()
+    }
+
+    /// Growth that the hooks cannot have seen.
+    pub fn unseen(&self) -> Option<Unseen> {
+        let handed_out = self.last.sites.iter().fold(Bytes(0), |sum, site| sum.plus(site.allocated.bytes));
+        self.witness.unseen(handed_out)
     }
 
     fn site(&self, counts: &SiteCounts) -> Site {

@@ -119,6 +119,10 @@ impl Session {
         let unreadable = |error: io::Error| SessionError::Unreadable(error.to_string());
         let mut snapshot =
             read::snapshot(&self.shared, self.page.control(), &self.ticks, expire).map_err(unreadable)?;
+        // After an exec the memory is another program's.
+        if self.target() == TargetState::Running {
+            snapshot.private_memory = self.target.private_memory();
+        }
         snapshot.losses.entries_corrupt = snapshot.losses.entries_corrupt.saturating_add(self.overwritten);
         Ok(snapshot)
     }

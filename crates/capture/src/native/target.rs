@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use model::{Pid, ProcessKey};
+use model::{Bytes, Pid, ProcessKey};
 
 use super::error::AttachError;
 
@@ -83,6 +83,13 @@ impl Target {
     /// Writes memory, whatever its protection. Callers keep what stood there and can put it back.
     pub(crate) fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.memory.write_all_at(bytes, at)
+    }
+
+    /// Private memory, in RAM and in swap; none where the kernel does not say.
+    pub(crate) fn private_memory(&self) -> Option<Bytes> {
+        let text = fs::read(self.path("status")).ok()?;
+        let memory = formats::status::parse(&text).memory;
+        memory.private().known()
     }
 
     /// Whether the process still is the one that was opened (it may run another program).

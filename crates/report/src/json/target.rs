@@ -78,6 +78,7 @@ fn coverage(view: &SitesView) -> Value {
         .figure(&metrics::FREES, view.coverage.frees)
         .figure(&metrics::FREES_OF_OLDER, view.coverage.frees_of_older)
         .figure(&metrics::CALLING_THREADS, view.coverage.threads)
+        .figure(&metrics::PRIVATE_GROWTH, view.private_growth)
         .value()
 }
 

@@ -231,7 +231,7 @@ pub(super) const fn conclusion(outcome: Outcome) -> &'static str {
         Outcome::CouldNotJudge => {
             "Could not judge: what was seen is not enough to say that something leaks or that nothing does."
         }
-        Outcome::Blind => "Blind: the hooks never fired, so nothing can be said about leaks.",
+        Outcome::Blind => "Blind: the hooks did not see what grows, so nothing can be said about leaks.",
     }
 }
 

@@ -317,7 +317,12 @@ fn result(view: &SitesView) -> String {
         ),
         Outcome::NothingFound => format!("nothing found{so_far}: no site leaks"),
         Outcome::CouldNotJudge => "could not judge: what was seen is not enough".to_owned(),
-        Outcome::Blind => "blind: the hooks never fired, so nothing can be said about leaks".to_owned(),
+        Outcome::Blind if view.coverage.allocations == 0 && view.coverage.frees == 0 => {
+            "blind: the hooks never fired, so nothing can be said about leaks".to_owned()
+        }
+        Outcome::Blind => {
+            "blind: memory grows that the hooks do not see, so nothing can be said about leaks".to_owned()
+        }
     }
 }
 

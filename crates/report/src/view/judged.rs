@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use analysis::{
-    Growth, GrowthTracker, GrowthVerdict, MemoryKind, Site, SiteEvent, SiteVerdict, SiteWatch, TrackerLosses,
+    Growth, GrowthTracker, GrowthVerdict, MemoryKind, Site, SiteEvent, SiteVerdict, SiteWatch, TrackerLosses, Unseen,
 };
 use model::{Bytes, Frame, MachineSample, Snapshot, StackId};
 
@@ -138,11 +138,12 @@ impl SitesView {
             coverage: snapshot.coverage,
             losses: snapshot.losses,
             memory_in_target: snapshot.memory_in_target,
+            private_growth: watch.private_growth(),
             totals: watch.totals(),
             sites_left_out: (all - sites.len()) as u64,
             sites,
             outcome: watch.outcome().into(),
-            notes: Vec::new(),
+            notes: watch.unseen().map(unseen_note).into_iter().collect(),
         }
     }
 }
@@ -208,6 +209,15 @@ fn severity_of_growth(growth: &Growth) -> Severity {
         | GrowthVerdict::Shrinking
         | GrowthVerdict::Steady => Severity::Fine,
     }
+}
+
+/// Why nothing is said of leaks although the hooks fire.
+fn unseen_note(unseen: Unseen) -> String {
+    format!(
+        "private memory grew by {}, while the hooked functions handed out {}: it comes from elsewhere (an allocator that is not \
+         hooked, system calls, or older blocks that are only touched now)",
+        unseen.grew, unseen.handed_out
+    )
 }
 
 /// The word for a verdict and how much attention it deserves.

@@ -34,7 +34,7 @@ pub enum Outcome {
     /// What was seen is not enough to say either.
     #[default]
     CouldNotJudge,
-    /// The hooks never fired: nothing can be said about leaks at all.
+    /// The hooks never fired, or did not see what grew: nothing can be said about leaks at all.
     Blind,
 }
 

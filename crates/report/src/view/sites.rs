@@ -23,6 +23,8 @@ pub struct SitesView {
     pub losses: Losses,
     /// Memory of the target that the session occupies.
     pub memory_in_target: Bytes,
+    /// By how much the target's private memory grew, as the kernel counts it.
+    pub private_growth: Reading<Bytes>,
     /// Sums over all sites, listed or not.
     pub totals: SiteTotals,
     /// The sites that are listed, worst first.

@@ -362,6 +362,7 @@ pub(crate) fn sites() -> SitesView {
         coverage: Coverage { allocations: 120_000, frees: 118_800, frees_of_older: 12, threads: 4 },
         losses: Losses { blocks_unrecorded: 41, stacks_cut: 3, stacks_broken: 0, entries_corrupt: 1 },
         memory_in_target: Bytes(8 * MIB),
+        private_growth: Reading::Known(Bytes(66 * MIB)),
         totals: SiteTotals {
             sites: 64,
             leaking: 1,

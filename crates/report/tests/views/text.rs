@@ -111,12 +111,14 @@ fn the_summary_lists_every_figure() {
 fn blind_is_never_no_leak() {
     let mut view = samples::sites();
     view.sites.clear();
-    for (outcome, says) in [
-        (Outcome::Blind, "blind: the hooks never fired, so nothing can be said about leaks"),
-        (Outcome::CouldNotJudge, "could not judge: what was seen is not enough"),
-        (Outcome::NothingFound, "nothing found so far: no site leaks"),
+    let seen = view.coverage;
+    for (coverage, outcome, says) in [
+        (Coverage::default(), Outcome::Blind, "blind: the hooks never fired, so nothing can be said about leaks"),
+        (seen, Outcome::Blind, "blind: memory grows that the hooks do not see, so nothing can be said about leaks"),
+        (seen, Outcome::CouldNotJudge, "could not judge: what was seen is not enough"),
+        (seen, Outcome::NothingFound, "nothing found so far: no site leaks"),
     ] {
-        view.outcome = outcome;
+        (view.coverage, view.outcome) = (coverage, outcome);
         let text = written(|out| USUAL.sites(&view, out));
         let result = text.lines().find_map(|line| line.strip_prefix("Result     "));
         assert_eq!(result, Some(says));
