@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 
+use model::Coverage;
 use report::{CheckState, EventView, HuntView, Outcome, Severity, SheetView, Text};
 
 use super::{golden, samples};
