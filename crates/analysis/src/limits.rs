@@ -88,3 +88,7 @@ pub(crate) const RECENT_POINTS: usize = 10;
 const _: () = assert!(JUDGED_MAX <= POINTS_MAX, "a trend cannot use more points than are kept");
 const _: () = assert!(POINTS_MIN <= SITE_POINTS_MAX, "a site must be able to have a trend");
 const _: () = assert!(POINTS_MAX.is_multiple_of(2) && SITE_POINTS_MAX.is_multiple_of(2), "thinning merges pairs");
+
+/// Shortest and longest time between two events of the same kind and site whose count has not doubled.
+pub(crate) const TOLD_PAUSE_MIN: Duration = Duration::from_secs(1);
+pub(crate) const TOLD_PAUSE_MAX: Duration = Duration::from_secs(600);

@@ -14,7 +14,7 @@ pub use fault::FAULT_POINTS;
 pub use host::{
     BeatOptions, BeatSampler, Filter, HostError, HostLosses, HostSampler, inspect_machine, inspect_process,
 };
-pub use names::{ModuleMap, NameOptions, Namer};
+pub use names::{ModuleMap, NameOptions, Namer, SourceFiles, SourceText};
 pub use native::{
     AttachError, AttachOptions, Carriers, Detached, Facts, Removed, Session, SessionError, TargetState, attach,
     find_remains, remove_remains,

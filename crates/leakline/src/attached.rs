@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use analysis::{SiteEvent, SiteOptions, SiteWatch};
-use capture::{AttachOptions, Facts, TargetState};
+use capture::{AttachOptions, Facts, SourceFiles, TargetState};
 use model::{Pid, Reading, Snapshot, StackId, Why};
 use report::{EventView, Outcome, SitesView, TargetView};
 
+use crate::excerpts;
 use crate::failure::{Failure, both};
 use crate::flags::{Functions, Sites};
 use crate::limits::{ATTACH_BEAT, ATTACH_BEAT_MIN};
@@ -53,6 +54,7 @@ pub(crate) struct Attached {
     wanted: Wanted,
     target: TargetView,
     last: Snapshot,
+    sources: SourceFiles,
 }
 
 impl Wanted {
@@ -113,7 +115,8 @@ impl Attached {
         let watch = SiteWatch::new(SiteOptions { expire: wanted.expire, stop_after: wanted.stop_after });
         let target = target_view(session.facts(), wanted.expire);
         let names = Names::start(pid, &wanted.sites);
-        Ok(Self { session, names, watch, wanted, target, last: Snapshot::default() })
+        let sources = SourceFiles::of(pid);
+        Ok(Self { session, names, watch, wanted, target, last: Snapshot::default(), sources })
     }
 
     /// The process and the attach.
@@ -154,12 +157,14 @@ impl Attached {
 
     /// All that is shown of it now; asks for the names that are missing.
     pub(crate) fn view(&mut self) -> SitesView {
-        let Self { session, names, watch, wanted, target, last } = self;
+        let Self { session, names, watch, wanted, target, last, sources } = self;
         let bounds = (wanted.sites.top, wanted.sites.min_bytes);
-        SitesView::new(target.clone(), last, watch, bounds, |stack| {
+        let mut view = SitesView::new(target.clone(), last, watch, bounds, |stack| {
             names.ask(session, stack);
             names.frames(stack).any()
-        })
+        });
+        excerpts::add(&mut view, sources);
+        view
     }
 
     /// Detaches, waits for names that are still being looked up (until the next signal), and gives the summary.
@@ -167,7 +172,7 @@ impl Attached {
         // The last figures before the detach bring stacks that only a living session can still read.
         let mut notes: Vec<String> = self.beat().err().iter().map(End::reason).collect();
         drop(self.view());
-        let Self { session, mut names, mut watch, wanted, mut target, last } = self;
+        let Self { session, mut names, mut watch, wanted, mut target, last, mut sources } = self;
         notes.extend(session.facts().unhooked.iter().map(|what| format!("not hooked: {what}")));
         let detached = session.detach();
         // Of a target that vanished there may be no later figures than those that we have.
@@ -186,6 +191,7 @@ impl Attached {
             view.outcome = both(view.outcome, Outcome::CouldNotJudge);
         }
         view.notes.extend(notes);
+        excerpts::add(&mut view, &mut sources);
         Ok(view)
     }
 }

@@ -10,6 +10,7 @@ mod background;
 mod boot;
 mod detach;
 mod doctor;
+mod excerpts;
 mod failure;
 mod flags;
 mod follow;

@@ -126,6 +126,11 @@ impl Text {
         machine::process_facts(view)
     }
 
+    /// The source text around the line of a frame, each line with whether it is the line of the call.
+    pub fn source(&self, site: &SiteView, frame: usize) -> Vec<(bool, String)> {
+        sites::source_lines(site, frame)
+    }
+
     /// One frame as a line.
     pub fn frame(&self, index: usize, frame: &Frame) -> String {
         sites::frame(index, frame)

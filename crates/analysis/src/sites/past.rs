@@ -7,7 +7,9 @@ use std::time::Duration;
 use model::{Reading, SiteCounts, Tally, Why};
 
 use super::SiteEvent;
-use crate::limits::{LATE_FREES_MIN, LATE_SHARE_MIN, NEW_MAXIMUM_SHARE, POINTS_MIN, SITE_POINTS_MAX};
+use crate::limits::{
+    LATE_FREES_MIN, LATE_SHARE_MIN, NEW_MAXIMUM_SHARE, POINTS_MIN, SITE_POINTS_MAX, TOLD_PAUSE_MAX, TOLD_PAUSE_MIN,
+};
 use crate::series::{Height, Point, Series};
 use crate::trend::{Trend, trend};
 
@@ -23,8 +25,8 @@ struct Level {
 pub(super) struct Past {
     levels: Series<Level>,
     /// Blocks that ever expired, and late frees, as they were told last.
-    told_expired: Option<u64>,
-    told_late: u64,
+    told_expired: Option<Told>,
+    told_late: Option<Told>,
     stop_told: bool,
     /// Whether it makes no more events.
     pub(super) demoted: bool,
@@ -33,6 +35,28 @@ pub(super) struct Past {
     pub(super) allocated_at: Duration,
     /// When a late free of it was first seen.
     pub(super) first_late: Option<Duration>,
+}
+
+/// What was told last of a count that grows.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    count: u64,
+    at: Duration,
+    /// When it was told for the first time.
+    first: Duration,
+}
+
+impl Told {
+    const fn first(count: u64, at: Duration) -> Self {
+        Self { count, at, first: at }
+    }
+
+    /// Whether it should be told again: there is twice as much, or twice the time has gone by. A leak of hours is then some dozen
+    /// lines, and the first of them still come at once.
+    fn is_due(&self, count: u64, at: Duration) -> bool {
+        let pause = self.at.saturating_sub(self.first).clamp(TOLD_PAUSE_MIN, TOLD_PAUSE_MAX);
+        count > self.count && (count >= 2 * self.count || at.saturating_sub(self.at) >= pause)
+    }
 }
 
 impl Height for Level {
@@ -46,7 +70,7 @@ impl Past {
         Self {
             levels: Series::new(SITE_POINTS_MAX),
             told_expired: None,
-            told_late: 0,
+            told_late: None,
             stop_told: false,
             demoted: false,
             allocations: 0,
@@ -100,11 +124,14 @@ impl Past {
 
     fn tell_expiry(&mut self, at: Duration, counts: &SiteCounts, events: &mut Vec<SiteEvent>) {
         let (stack, expired, ever) = (counts.stack, counts.expired, ever_expired(counts).count);
-        let told = self.told_expired.replace(ever.max(self.told_expired.unwrap_or(0)));
-        match told {
-            None => events.push(SiteEvent::FirstExpiry { at, stack, expired }),
-            Some(told) if ever > told && !self.demoted => {
-                events.push(SiteEvent::Again { at, stack, more: ever - told, expired });
+        match &mut self.told_expired {
+            None => {
+                self.told_expired = Some(Told::first(ever, at));
+                events.push(SiteEvent::FirstExpiry { at, stack, expired });
+            }
+            Some(told) if told.is_due(ever, at) && !self.demoted => {
+                events.push(SiteEvent::Again { at, stack, more: ever - told.count, expired });
+                (told.count, told.at) = (ever, at);
             }
             Some(_) => {}
         }
@@ -112,13 +139,18 @@ impl Past {
 
     fn tell_late(&mut self, at: Duration, counts: &SiteCounts, events: &mut Vec<SiteEvent>) {
         let (stack, late) = (counts.stack, counts.freed_late);
-        if self.demoted || late.count <= self.told_late {
+        let demotes = late.count >= LATE_FREES_MIN && frees_most(counts);
+        let is_due = self.told_late.map_or(late.count > 0, |told| told.is_due(late.count, at) || demotes);
+        if self.demoted || !is_due {
             return;
         }
-        let longest = Reading::from_option(counts.freed_late_longest, Why::NotRecorded);
-        events.push(SiteEvent::FreedLate { at, stack, count: late.count - self.told_late, longest });
-        self.told_late = late.count;
-        if late.count >= LATE_FREES_MIN && frees_most(counts) {
+        let told = self.told_late.get_or_insert(Told::first(0, at));
+        if late.count > told.count {
+            let longest = Reading::from_option(counts.freed_late_longest, Why::NotRecorded);
+            events.push(SiteEvent::FreedLate { at, stack, count: late.count - told.count, longest });
+            (told.count, told.at) = (late.count, at);
+        }
+        if demotes {
             self.demoted = true;
             events.push(SiteEvent::Demoted { at, stack, freed_late: late, ever_expired: ever_expired(counts) });
         }
@@ -189,5 +221,36 @@ mod tests {
         for (expired, late, expected) in cases {
             assert_eq!(frees_most(&counts(expired, late)), expected, "{late} of {}", expired + late);
         }
+    }
+
+    /// Counts that grow by one in each half second: at which seconds something is told of them.
+    #[test]
+    fn what_keeps_coming_is_told_at_ever_longer_intervals() {
+        let mut past = Past::new();
+        let mut told = Vec::new();
+        for half in 0..7200 {
+            let (at, mut events) = (Duration::from_millis(500 * half), Vec::new());
+            past.add(at, &counts(half + 1, 0), None, &mut events);
+            told.extend(events.iter().map(|_| at.as_secs_f64()));
+        }
+        assert!(told.starts_with(&[0.0, 0.5, 1.5, 3.0, 6.0, 12.0]), "{told:?}");
+        assert!(told.len() < 24, "an hour of two expiries a second in {} lines", told.len());
+        let longest = told.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+        assert!(longest <= TOLD_PAUSE_MAX.as_secs_f64() + 1.0, "it is never silent for long: {longest}");
+    }
+
+    #[test]
+    fn a_burst_is_told_at_once_and_nothing_is_left_out_of_the_sum() {
+        let mut past = Past::new();
+        let mut sum = 0;
+        for (milliseconds, expired) in [(0, 10), (100, 11), (200, 300), (300, 301), (5000, 302)] {
+            let mut events = Vec::new();
+            past.add(Duration::from_millis(milliseconds), &counts(expired, 0), None, &mut events);
+            for event in events {
+                let SiteEvent::Again { more, .. } = event else { continue };
+                sum += more;
+            }
+        }
+        assert_eq!(sum, 292);
     }
 }

@@ -32,6 +32,15 @@ pub(super) const VDSO_BYTES_MAX: u64 = 1 << 20;
 /// Remarks that are kept for the user.
 pub(super) const REMARKS_MAX: usize = 64;
 
+/// Size of a source file that is read.
+pub(super) const SOURCE_BYTES_MAX: u64 = 4 << 20;
+
+/// Source files that are kept at one time; then all are let go of.
+pub(super) const SOURCE_FILES_MAX: usize = 64;
+
+/// Characters of a source line that are shown.
+pub(super) const SOURCE_LINE_MAX: usize = 160;
+
 /// Stack of the naming thread: demanglers recurse.
 pub(super) const THREAD_STACK_BYTES: usize = 8 << 20;
 

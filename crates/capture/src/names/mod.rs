@@ -9,6 +9,7 @@ mod files;
 mod limits;
 mod modules;
 mod scope;
+mod source;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use model::{Address, Frame, FrameTrust, Pid, StackId};
 
 pub use modules::ModuleMap;
+pub use source::{SourceFiles, SourceText};
 
 use files::TargetFiles;
 use limits::{JOBS_MAX, REMARKS_MAX, THREAD_STACK_BYTES};

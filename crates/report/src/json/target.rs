@@ -8,7 +8,7 @@ use model::{Frame, FrameTrust, Reading, SourceLine, StackId};
 use serde_json::Value;
 
 use super::object::{Object, lifetimes, missing, rate};
-use crate::{EventView, SiteTotals, SiteView, SitesView, TargetView, metrics};
+use crate::{EventView, Excerpt, SiteTotals, SiteView, SitesView, TargetView, metrics};
 
 /// The summary of an attach, or one of the processes that `hunt` attached to.
 pub(super) fn sites(object: Object, view: &SitesView) -> Object {
@@ -32,7 +32,7 @@ pub(super) fn event(object: Object, event: &EventView) -> Object {
         EventView::Attached(view) => object.text("event", "attached").part("target", target(view)),
         EventView::FirstExpiry { at, stack, expired, frames } => of_stack(object, "first_expiry", *at, *stack)
             .figure(&metrics::MAY_LEAK, *expired)
-            .list("frames", frames, frame),
+            .list("frames", frames, |one| frame(one, None)),
         EventView::Again { at, stack, more, expired } => {
             of_stack(object, "again", *at, *stack).figure(&metrics::MORE, *more).figure(&metrics::MAY_LEAK, *expired)
         }
@@ -127,7 +127,10 @@ fn site(view: &SiteView) -> Value {
         .part("lifetimes_of_freed", lifetimes(counts.lifetimes));
     or_missing(object, &metrics::OLDEST_LIVE, counts.oldest_live, "nothing is live")
         .part("growth", rate(&view.growth))
-        .list("frames", &view.frames, frame)
+        .part(
+            "frames",
+            view.frames.iter().enumerate().map(|(index, one)| frame(one, excerpt_of(view, index))).collect(),
+        )
         .value()
 }
 
@@ -139,15 +142,20 @@ fn or_missing(object: Object, metric: &metrics::Metric, value: Option<Duration>,
     }
 }
 
+/// The source text around the line of a frame.
+fn excerpt_of(view: &SiteView, index: usize) -> Option<&Excerpt> {
+    view.excerpts.iter().find(|excerpt| excerpt.frame == index)
+}
+
 /// One frame. The address is a text, since JSON numbers lose digits above 2^53 in many readers.
-fn frame(frame: &Frame) -> Value {
+fn frame(frame: &Frame, excerpt: Option<&Excerpt>) -> Value {
     let object = Object::new().text("address", &frame.address.to_string());
     let object = match &frame.function {
         Reading::Known(function) => object.text("function", &function.name).figure(&metrics::OFFSET, function.offset),
         Reading::Missing(why) => object.missing("function", &why.to_string()),
     };
     let source = match &frame.line {
-        Reading::Known(line) => source(line),
+        Reading::Known(line) => source(line, excerpt),
         Reading::Missing(why) => missing(&why.to_string()),
     };
     let object = match &frame.module {
@@ -157,13 +165,17 @@ fn frame(frame: &Frame) -> Value {
     object.part("source", source).truth("inlined", frame.inlined).text("found_by", found_by(frame.trust)).value()
 }
 
-/// A line; the column is left out where the compiler recorded none.
-fn source(line: &SourceLine) -> Value {
-    let object = Object::new().text("file", &line.file).figure(&metrics::LINE, line.line);
-    match line.column {
-        Some(column) => object.figure(&metrics::COLUMN, column).value(),
-        None => object.value(),
+/// A line; the column is left out where the compiler recorded none, the text where the source is not there.
+fn source(line: &SourceLine, excerpt: Option<&Excerpt>) -> Value {
+    let mut object = Object::new().text("file", &line.file).figure(&metrics::LINE, line.line);
+    if let Some(column) = line.column {
+        object = object.figure(&metrics::COLUMN, column);
     }
+    if let Some(excerpt) = excerpt {
+        let text = Object::new().figure(&metrics::LINE, excerpt.first).texts("lines", &excerpt.lines);
+        object = object.part("text", text.truth("newer_than_program", excerpt.newer).value());
+    }
+    object.value()
 }
 
 /// How much a frame can be trusted.

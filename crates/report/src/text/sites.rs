@@ -212,7 +212,37 @@ fn write_site(text: Text, site: &SiteView, out: &mut dyn Write) -> io::Result<()
     for fact in site_facts(site) {
         writeln!(out, "  {fact}")?;
     }
-    write_frames(&site.frames, out)
+    if site.frames.is_empty() {
+        return write_frames(&site.frames, out);
+    }
+    for (index, one) in site.frames.iter().enumerate() {
+        writeln!(out, "    {}", frame(index, one))?;
+        for (is_call, line) in source_lines(site, index) {
+            let paint = if is_call { Paint::Doubtful } else { Paint::Plain };
+            writeln!(out, "  {}", text.painted(paint, &line))?;
+        }
+    }
+    Ok(())
+}
+
+/// The source text around the line of a frame, where there is any, each line with whether it is the line of the call.
+pub(super) fn source_lines(site: &SiteView, index: usize) -> Vec<(bool, String)> {
+    let of_call = site.frames.get(index).and_then(|frame| frame.line.as_known()).map(|line| line.line);
+    let mut lines = Vec::new();
+    for excerpt in site.excerpts.iter().filter(|excerpt| excerpt.frame == index) {
+        for (line, number) in excerpt.lines.iter().zip(excerpt.first..) {
+            let is_call = of_call == Some(number);
+            let mark = if is_call { '>' } else { ' ' };
+            lines.push((is_call, format!("      {mark} {number:>5} │ {}", safe(&line.replace('\t', "    ")))));
+        }
+        if excerpt.newer {
+            lines.push((
+                false,
+                "              (the source is newer than the program: its lines may have moved)".to_owned(),
+            ));
+        }
+    }
+    lines
 }
 
 /// The frames are never cut to the width: a cut line number is a wrong one.

@@ -98,6 +98,8 @@ pub struct Excerpt {
     pub first: u32,
     /// The lines, control characters escaped.
     pub lines: Vec<String>,
+    /// Whether the file was written after the program, so that its lines may have moved.
+    pub newer: bool,
 }
 
 /// What happens while a process is attached, one line each.

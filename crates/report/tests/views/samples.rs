@@ -403,6 +403,7 @@ pub(crate) fn leaking_site() -> SiteView {
             frame: 0,
             first: 11,
             lines: vec!["{".to_owned(), "    char *order = malloc(64);".to_owned(), "    return order;".to_owned()],
+            newer: false,
         }],
     }
 }

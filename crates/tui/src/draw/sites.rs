@@ -3,7 +3,7 @@
 //! Owns: the layout. Must not know: how sites are counted or judged.
 
 use model::{Losses, StackId};
-use report::{Excerpt, Outcome, SiteView, SitesView, Text};
+use report::{Outcome, SiteView, SitesView, Text};
 
 use super::canvas::{Canvas, Tone};
 use crate::screen::Screen;
@@ -107,46 +107,15 @@ fn stack_lines(text: Text, site: &SiteView) -> Vec<(Tone, String)> {
     }
     for (index, frame) in site.frames.iter().enumerate() {
         lines.push((Tone::Plain, text.frame(index, frame)));
-        let line = frame.line.as_known().map(|source| source.line);
-        let excerpts = site.excerpts.iter().filter(|excerpt| excerpt.frame == index);
-        lines.extend(excerpts.flat_map(|excerpt| source_lines(excerpt, line)));
+        let tone = |is_call| if is_call { Tone::Doubtful } else { Tone::Faint };
+        lines.extend(text.source(site, index).into_iter().map(|(is_call, line)| (tone(is_call), line)));
     }
     lines
-}
-
-/// The text around a line, with a mark at the line of the call.
-fn source_lines(excerpt: &Excerpt, of_call: Option<u32>) -> impl Iterator<Item = (Tone, String)> {
-    excerpt.lines.iter().zip(excerpt.first..).map(move |(line, number)| {
-        let is_call = of_call == Some(number);
-        let (mark, tone) = if is_call { ('>', Tone::Doubtful) } else { (' ', Tone::Faint) };
-        (tone, format!("      {mark} {number:>5} │ {}", line.replace('\t', "    ")))
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The marks and numbers of an excerpt, `>` at the line of the call.
-    #[track_caller]
-    fn check(first: u32, lines: &[&str], of_call: Option<u32>, expected: &[&str]) {
-        let excerpt = Excerpt { frame: 0, first, lines: lines.iter().map(|line| (*line).to_owned()).collect() };
-        let written: Vec<String> = source_lines(&excerpt, of_call).map(|(_, line)| line).collect();
-        assert_eq!(written, expected);
-    }
-
-    #[test]
-    fn the_line_of_the_call_is_marked() {
-        check(9, &["a", "b"], Some(10), &["            9 │ a", "      >    10 │ b"]);
-        check(9, &["a", "b"], None, &["            9 │ a", "           10 │ b"]);
-        check(9, &["a"], Some(8), &["            9 │ a"]);
-        check(1, &[], Some(1), &[]);
-    }
-
-    #[test]
-    fn tabs_have_a_width() {
-        check(1, &["\tx"], Some(1), &["      >     1 │     x"]);
-    }
 
     #[test]
     fn blind_and_leaking_stand_out() {

@@ -1,7 +1,7 @@
 //! Tests of single sentences about sites. The whole texts are compared in `tests/views`.
 
 use super::*;
-use crate::samples;
+use crate::{Excerpt, samples};
 use model::{Address, Bytes, Function, Losses, ModuleName, SourceLine, Tally, Why};
 use std::sync::Arc;
 
@@ -128,4 +128,28 @@ fn the_cost_of_the_detach_is_told_once_it_is_known() {
     assert!(!cost(&view).contains("detach"), "{}", cost(&view));
     view.target.detach_stop = Reading::Known(Duration::from_millis(2));
     assert!(cost(&view).contains("1.20 ms at the attach and 2.00 ms at the detach"), "{}", cost(&view));
+}
+
+/// The lines of an excerpt around a frame whose call is in this line.
+#[track_caller]
+fn check_source(first: u32, lines: &[&str], of_call: u32, newer: bool, expected: &[(bool, &str)]) {
+    let mut view = samples::sites().sites[0].clone();
+    let mut frame = view.frames[0].clone();
+    frame.line = Reading::Known(SourceLine { file: "a.c".into(), line: of_call, column: None });
+    view.frames = Arc::new([frame]);
+    let lines = lines.iter().map(|line| (*line).to_owned()).collect();
+    view.excerpts = vec![Excerpt { frame: 0, first, lines, newer }];
+    let found = source_lines(&view, 0);
+    let found: Vec<_> = found.iter().map(|(is_call, line)| (*is_call, line.as_str())).collect();
+    assert_eq!(found, expected);
+    assert!(source_lines(&view, 1).is_empty());
+}
+
+#[test]
+fn the_line_of_the_call_is_marked() {
+    check_source(9, &["a", "b"], 10, false, &[(false, "            9 │ a"), (true, "      >    10 │ b")]);
+    check_source(9, &["a"], 8, false, &[(false, "            9 │ a")]);
+    check_source(1, &["\tx\x1b[2J"], 1, false, &[(true, "      >     1 │     x\\u{1b}[2J")]);
+    let newer = "              (the source is newer than the program: its lines may have moved)";
+    check_source(1, &[], 1, true, &[(false, newer)]);
 }
