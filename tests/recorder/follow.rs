@@ -71,6 +71,13 @@ fn a_service_is_installed_into_an_image_and_its_unit_is_sound() {
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
         Err(_) => cannot_run("the unit is verified", "there is no systemd-analyze"),
     }
+    // How much the service could do if somebody took it over: 0 is nothing, 10 is everything; above 5 is called medium.
+    let security =
+        Command::new("systemd-analyze").args(["security", "--offline=yes", "--threshold=40"]).arg(&unit).output();
+    match security {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+        Err(_) => cannot_run("the unit exposes little", "there is no systemd-analyze"),
+    }
     leakline(&format!("boot uninstall --root {root}")).assert_code(0);
     assert!(!unit.exists());
     leakline(&format!("boot uninstall --root {root}")).assert_refused(&["not installed"]);
@@ -93,7 +100,7 @@ fn what_the_service_runs_is_a_recorder_whose_boots_are_compared() {
     let run = leakline(&format!("boot status {place} --baseline 0.5"));
     run.assert_code(2);
     assert!(run.lines.iter().any(|line| line.starts_with("recorder   not at work")), "{}", run.describe());
-    for word in ["boot  ", "  used", "  slab"] {
+    for word in ["boot  ", "  used", "  slab", "  tables", "  stacks"] {
         assert!(run.lines.iter().any(|line| line.starts_with(word)), "{word}: {:#?}", run.lines);
     }
 }

@@ -6,9 +6,12 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Signal;
+
 use super::Folder;
-use crate::command::{Run, leakline};
-use crate::process::{cannot_run, holds_soon};
+use crate::command::{Run, Running, leakline, program};
+use crate::process::{cannot_run, holds_soon, signal};
+use crate::targets::Target;
 
 const SSHD: &str = "/usr/sbin/sshd";
 
@@ -35,7 +38,7 @@ impl Server {
             assert!(made.is_ok_and(|status| status.success()), "a key can be made");
         }
         let server = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPasswordAuthentication no\n\
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPasswordAuthentication yes\n\
              KbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\nPidFile none\nPermitRootLogin yes\n",
             folder.place("host"),
             folder.place("user.pub"),
@@ -48,7 +51,13 @@ impl Server {
                 folder.place("known"),
             )
         };
-        let client = [host("far", port, "user"), host("locked", port, "stranger"), host("dead", 1, "user")].concat();
+        let client = [
+            host("far", port, "user"),
+            host("locked", port, "stranger"),
+            host("dead", 1, "user"),
+            host("open-to-passwords", port, "stranger"),
+        ]
+        .concat();
         fs::write(folder.path().join("sshd_config"), server).expect("it has room");
         fs::write(folder.path().join("ssh_config"), client).expect("it has room");
         let child = Command::new(SSHD)
@@ -63,10 +72,48 @@ impl Server {
     }
 
     fn remote(&self, arguments: &str) -> Run {
+        leakline(&self.line(arguments))
+    }
+
+    /// The arguments of `remote` for this server.
+    fn line(&self, arguments: &str) -> String {
         let (config, there, here) =
             (self.folder.place("ssh_config"), self.folder.place("there"), self.folder.place("here"));
-        leakline(&format!("remote --ssh-config {config} --remote-dir {there} --data-dir {here} {arguments}"))
+        format!("remote --ssh-config {config} --remote-dir {there} --data-dir {here} {arguments}")
     }
+
+    /// The same on a terminal of 100 columns.
+    fn on_a_terminal(&self, arguments: &str) -> Running {
+        let line = format!("stty cols 100 rows 30; '{}' {}", program().display(), self.line(arguments));
+        // Its keyboard is a pipe that never ends: the end of input would be a key, too.
+        let mut script = Command::new("sh");
+        script.args(["-c", r#"mkfifo "$KEYS"; exec script -qec "$LINE" /dev/null <>"$KEYS""#]);
+        script.env("KEYS", self.folder.place(&format!("keys-{}", line.len()))).env("LINE", line).env("TERM", "xterm");
+        Running::start_command(script, "remote on a terminal")
+    }
+
+    /// Ends all connections at once, as a host that dies does; gives their number.
+    fn break_connections(&self) -> usize {
+        let children = children_of(self.child.id());
+        let sessions: Vec<u32> = children.iter().flat_map(|pid| children_of(*pid)).collect();
+        // The program itself is a child of a session, and would not notice the end of its host.
+        for pid in &children {
+            signal(*pid, Signal::KILL);
+        }
+        for pid in sessions.iter().filter(|pid| command_of(**pid).starts_with("sshd")) {
+            signal(*pid, Signal::KILL);
+        }
+        children.len()
+    }
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let tasks = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    tasks.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn command_of(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
 }
 
 impl Drop for Server {
@@ -128,4 +175,94 @@ fn hosts_that_cannot_be_reached_are_named() {
     }
     server.remote("start").assert_refused(&["no host is named"]);
     server.remote("--hosts-file /no/such start").assert_refused(&["/no/such"]);
+}
+
+#[test]
+fn the_live_view_of_a_process_there_is_shown_here() {
+    let Some(server) = Server::start("remote-live") else { return };
+    let leaky = Target::start("c/leaky.c", "--rate 1000");
+    let pid = leaky.pid();
+    let run = server.on_a_terminal(&format!("far attach {pid} --expire 1 --for 6")).wait();
+    // What some seconds of a busy machine are enough to judge differs; that it was looked at does not.
+    assert!(matches!(run.code, Some(0..=2)), "the code is that of the other end: {}", run.describe());
+    let text = run.lines.join("\n");
+    assert!(text.contains("\x1b[?1049h"), "the screen is drawn here: {}", run.describe());
+    assert!(text.contains(&pid.to_string()), "{}", run.describe());
+    assert!(text.contains("leak_here"), "the site is named: {}", run.describe());
+    let run = server.on_a_terminal(&format!("far hunt --for 8 --every 0.5 --attach never --pid {pid}")).wait();
+    assert!(run.lines.iter().any(|line| line.contains("leaky")), "{}", run.describe());
+    leaky.stop().assert_unharmed();
+}
+
+#[test]
+fn a_connection_that_breaks_is_said_and_the_target_goes_on() {
+    let Some(server) = Server::start("remote-broken") else { return };
+    let leaky = Target::start("c/leaky.c", "--rate 1000");
+    let mut running = Running::start(&server.line(&format!("far attach {} --json --expire 1 --for 60", leaky.pid())));
+    running.wait_attached();
+    assert!(server.break_connections() > 0, "there is a connection");
+    let run = running.wait();
+    run.assert_code(2);
+    assert!(run.errors.contains("far"), "the host is named: {}", run.describe());
+    leaky.stop().assert_unharmed();
+    // The same in the middle of a recording: what is there goes on, and is fetched afterwards.
+    server.remote("far start --every 0.2").assert_code(0);
+    server.break_connections();
+    assert!(holds_soon(|| server.remote("far download").code == Some(0)));
+    let here = server.folder.place("here");
+    assert!(holds_soon(|| {
+        server.remote("far download");
+        leakline(&format!("status --json far --data-dir {here}"))
+            .lines
+            .iter()
+            .any(|line| !line.contains(r#""samples":0,"#))
+    }));
+}
+
+#[test]
+fn several_hosts_of_a_file_are_asked_at_once() {
+    let Some(server) = Server::start("remote-several") else { return };
+    let hosts = server.folder.place("hosts");
+    fs::write(&hosts, "# ours\nfar  # the first\n\nfar\ndead\n").expect("it has room");
+    let run = server.remote(&format!("--hosts-file {hosts} start --every 0.2"));
+    run.assert_code(2);
+    assert!(run.lines.iter().any(|line| line.starts_with("far: recording into")), "{}", run.describe());
+    assert!(run.errors.contains("error: dead: "), "{}", run.describe());
+    let run = server.remote(&format!("--hosts-file {hosts} peek"));
+    assert!(run.lines.iter().any(|line| line.starts_with("far: ")), "each line is named: {}", run.describe());
+    assert_eq!(run.errors.matches("dead").count(), 1, "{}", run.describe());
+    fs::write(&hosts, "far\n-oProxyCommand=reboot\n").expect("it has room");
+    server.remote(&format!("--hosts-file {hosts} peek")).assert_refused(&["line 2"]);
+}
+
+#[test]
+fn a_full_disk_there_is_said_and_nothing_half_written_stays() {
+    let Some(server) = Server::start("remote-full") else { return };
+    let there = server.folder.place("there");
+    fs::create_dir_all(&there).expect("it can be made");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs", &there]).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        return cannot_run("a full disk at the far end", "a tmpfs cannot be mounted here (needs root)");
+    }
+    let run = server.remote("far start");
+    let left = fs::read_dir(&there).expect("it is there").count();
+    let _ = Command::new("umount").arg(&there).status();
+    run.assert_refused(&["far: leakline cannot be copied there", "no space left", "needs room"]);
+    assert_eq!(left, 0, "what was half copied is removed");
+}
+
+#[test]
+fn a_host_that_asks_for_a_password_is_not_waited_for() {
+    let Some(server) = Server::start("remote-password") else { return };
+    // ssh asks where it may; the program that would be asked for the answer must never run.
+    let asked = server.folder.place("asked");
+    let helper = server.folder.place("askpass");
+    fs::write(&helper, format!("#!/bin/sh\ntouch {asked}\necho secret\n")).expect("it has room");
+    assert!(Command::new("chmod").args(["700", &helper]).status().is_ok_and(|status| status.success()));
+    let mut command = Command::new(program());
+    command.args(server.line("open-to-passwords start").split(' '));
+    command.env("SSH_ASKPASS", &helper).env("SSH_ASKPASS_REQUIRE", "force").env("DISPLAY", ":0");
+    let run = Running::start_command(command, "remote with a password").wait();
+    run.assert_refused(&["permission denied", "password", "ssh-copy-id open-to-passwords"]);
+    assert!(!server.folder.path().join("asked").exists(), "nobody was asked");
 }

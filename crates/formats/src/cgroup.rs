@@ -85,7 +85,14 @@ fn container_of_segment<'a>(before: &[u8], segment: &'a [u8]) -> Option<&'a [u8]
     if bare.len() == FULL && bare.iter().all(u8::is_ascii_hexdigit) {
         return bare.get(..SHORT);
     }
-    named(before, segment)
+    of_fargate(before, bare).or_else(|| named(before, segment))
+}
+
+/// ECS on Fargate: `ecs/TASK/TASK-NUMBER`, where the task has 32 hexadecimal digits; elsewhere ECS writes the full id of docker.
+fn of_fargate<'a>(task: &[u8], segment: &'a [u8]) -> Option<&'a [u8]> {
+    let number = segment.strip_prefix(task)?.strip_prefix(b"-")?;
+    let is_task = task.len() == FULL / 2 && task.iter().all(u8::is_ascii_hexdigit);
+    (is_task && !number.is_empty() && number.iter().all(u8::is_ascii_digit)).then_some(segment)
 }
 
 /// LXC: `lxc/NAME`, `lxc.payload/NAME`, `lxc.payload.NAME`. systemd-nspawn: `machine.slice/machine-NAME.scope` or
@@ -154,9 +161,52 @@ mod tests {
             "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-ID.scope",
             "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1_2.slice/crio-ID.scope",
             "/system.slice/containerd.service/kubepods-burstable-pod1_2.slice:cri-containerd:ID",
+            // podman with cgroupfs, nerdctl, ECS on its own machines, docker compose under another parent.
+            "/libpod_parent/libpod-ID",
+            "/system.slice/nerdctl-ID.scope",
+            "/default/ID",
+            "/ecs/0410eff2f15c456d9e95b8a4e1a9c6b2/ID",
+            "/ecs/my-task/0410eff2-f15c-456d-9e95-b8a4e1a9c6b2/ID",
+            "/web.slice/docker-ID.scope/system.slice/nginx.service",
+            // Kubernetes: with cgroupfs and with systemd, of kind and k3s (in a container of docker), behind the root of a namespace.
+            "/kubepods/besteffort/pod3f1d2c1e-0000-4000-8000-000000000000/ID",
+            "/kubepods/pod3f1d2c1e-0000-4000-8000-000000000000/ID",
+            "/kubepods.slice/kubepods-pod3f1d2c1e_0000_4000_8000_000000000000.slice/docker-ID.scope",
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/crio-ID.scope/container",
+            "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod1_2.slice/cri-containerd-ID.scope",
+            "/docker/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/kubelet/kubepods/besteffort/pod1/ID",
+            "/k8s.io/ID",
+            "/../../pod3f1d2c1e-0000-4000-8000-000000000000/ID",
+            "/../cri-containerd-ID.scope",
             "/docker/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/docker/ID",
         ] {
             check_container(path, Some("0123456789ab"));
+        }
+    }
+
+    #[test]
+    fn a_task_of_fargate_is_named_whole() {
+        let task = "0410eff2f15c456d9e95b8a4e1a9c6b2";
+        let name = format!("{task}-3705346413");
+        check_container(&format!("/ecs/{task}/{name}"), Some(&name));
+        check_container(&format!("/ecs/{task}"), None);
+        check_container(&format!("/ecs/{task}/{task}-"), None);
+        check_container("/ecs/a/a-1", None);
+    }
+
+    /// As the kernel writes them, of machines with both versions and with one.
+    #[test]
+    fn whole_files_of_containers_are_understood() {
+        let full = |text: &str| text.replace("ID", ID);
+        for text in [
+            "12:pids:/docker/ID\n11:hugetlb:/docker/ID\n5:memory:/docker/ID\n1:name=systemd:/docker/ID\n0::/\n",
+            "9:memory:/kubepods/burstable/pod1/ID\n3:cpu,cpuacct:/kubepods/burstable/pod1/ID\n0::/system.slice/kubelet.service\n",
+            "0::/system.slice/docker-ID.scope\n",
+            "0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice/cri-containerd-ID.scope\n",
+        ] {
+            let text = full(text);
+            let group = parse(text.as_bytes()).known().expect("there is a group");
+            assert_eq!(container(group.path), Some(&b"0123456789ab"[..]), "{text}");
         }
     }
 
@@ -179,6 +229,9 @@ mod tests {
             "/machine.slice/libpod-conmon-ID.scope",
             "/process_api/a5c9f9a1c47a992531e3b915f1b46e77",
             "/docker/0123456789abcdef",
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/crio-conmon-ID.scope",
+            "/lxc.monitor.web",
+            "/kubepods/burstable/pod3f1d2c1e-0000-4000-8000-000000000000",
             "/lxc/",
         ] {
             check_container(path, None);

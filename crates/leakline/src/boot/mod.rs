@@ -51,11 +51,11 @@ fn status(flags: &BootStatus, output: &mut Output) -> Result<Outcome, Failure> {
         if is_at_work { "at work" } else { "not at work" },
         model::escaped(directory.display().to_string().as_bytes()),
     );
-    let mut before: Option<Session> = None;
+    let mut before: Vec<Session> = Vec::new();
     for window in sessions(&recording) {
         let session = Session::read(&recording, window, flags.baseline);
-        text.push_str(&session.text(before.as_ref()));
-        before = Some(session);
+        text.push_str(&session.text(&before));
+        before.push(session);
     }
     output.write_bytes(text.as_bytes())?;
     Ok(if is_at_work { Outcome::NothingFound } else { Outcome::CouldNotJudge })
@@ -75,13 +75,21 @@ fn sessions(recording: &Recording) -> Vec<Range<u64>> {
     sessions
 }
 
+/// What of the machine is told of a boot: memory in use, then what the kernel keeps for itself.
+const FIGURES: [(&str, &str); 5] = [
+    ("used", "MemTotal"),
+    ("slab", "Slab"),
+    ("tables", "PageTables"),
+    ("stacks", "KernelStack"),
+    ("vmalloc", "VmallocUsed"),
+];
+
 /// One boot.
 #[derive(Clone, Debug)]
 struct Session {
     window: Range<u64>,
-    /// Memory in use and memory of the kernel's own objects.
-    used: Option<Course>,
-    slab: Option<Course>,
+    /// The course of each of [`FIGURES`]; none where it was not recorded.
+    courses: Vec<Option<Course>>,
     alerts: usize,
     oom_kills: usize,
 }
@@ -103,31 +111,35 @@ impl Session {
             let found = series.into_iter().find(|series| *series.of.name == *name);
             found.map(|series| series.points.iter().map(|point| (point.to_ns, point.last)).collect::<Vec<_>>())
         };
-        let used = figures("MemTotal").zip(figures("MemAvailable")).map(|(total, available)| {
-            let both = total.iter().zip(&available);
-            both.map(|((at_ns, total), (_, available))| (*at_ns, total.saturating_sub(*available))).collect::<Vec<_>>()
-        });
+        let used = |total: Vec<(u64, u64)>| {
+            let both = total.into_iter().zip(figures("MemAvailable")?);
+            Some(both.map(|((at_ns, total), (_, available))| (at_ns, total.saturating_sub(available))).collect())
+        };
+        let course = |(name, figure): &(&str, &str)| {
+            let points = figures(figure);
+            let points: Option<Vec<(u64, u64)>> = if *name == "used" { points.and_then(used) } else { points };
+            points.and_then(|points| Course::of(&points, baseline))
+        };
         let count = |is: fn(&Event) -> bool| recording.events(window.clone()).filter(|(_, event)| is(event)).count();
         Self {
-            used: used.and_then(|points| Course::of(&points, baseline)),
-            slab: figures("Slab").and_then(|points| Course::of(&points, baseline)),
+            courses: FIGURES.iter().map(course).collect(),
             alerts: count(|event| matches!(event, Event::AlertRaised { .. })),
             oom_kills: count(|event| matches!(event, Event::OomKill { .. })),
             window,
         }
     }
 
-    fn text(&self, before: Option<&Self>) -> String {
+    /// With what each figure was in the boots before.
+    fn text(&self, before: &[Self]) -> String {
         let length = Span(Duration::from_nanos(self.window.end - self.window.start));
         let at = WallTime(self.window.start).rfc3339();
         let mut text =
             format!("boot       {at}, recorded for {length}, {} alerts, {} OOM kills\n", self.alerts, self.oom_kills);
-        let earlier = |course: fn(&Self) -> Option<Course>| before.and_then(course);
-        for (name, course, before) in
-            [("used", self.used, earlier(|it| it.used)), ("slab", self.slab, earlier(|it| it.slab))]
-        {
+        for (position, ((name, _), course)) in FIGURES.iter().zip(&self.courses).enumerate() {
             if let Some(course) = course {
-                let _ = writeln!(text, "  {name:<9}{}", course.text(before));
+                let earlier: Vec<u64> =
+                    before.iter().filter_map(|boot| Some((*boot.courses.get(position)?)?.baseline)).collect();
+                let _ = writeln!(text, "  {name:<9}{}", course.text(&earlier));
             }
         }
         text
@@ -148,17 +160,26 @@ impl Course {
         (hours >= 0.1).then(|| ((self.last as f64 - self.baseline as f64) / hours) as i64)
     }
 
-    fn text(self, before: Option<Self>) -> String {
+    /// `earlier` are the baselines of the boots before, oldest first.
+    fn text(self, earlier: &[u64]) -> String {
         let rate = self
             .per_hour()
             .map_or_else(|| "too short to tell its growth".to_owned(), |rate| format!("{} an hour", signed(rate)));
-        let compared = before.map(|before| {
-            let difference =
-                i64::try_from(self.baseline).unwrap_or(i64::MAX) - i64::try_from(before.baseline).unwrap_or(i64::MAX);
-            format!("; baseline {} against the boot before", signed(difference))
-        });
         let [first, baseline, last] = [self.first, self.baseline, self.last].map(Bytes);
-        format!("{first} at first, {baseline} at the baseline, {last} at last; {rate}{}", compared.unwrap_or_default())
+        let mut text = format!("{first} at first, {baseline} at the baseline, {last} at last; {rate}");
+        let difference = |other: u64| {
+            signed(i64::try_from(self.baseline).unwrap_or(i64::MAX) - i64::try_from(other).unwrap_or(i64::MAX))
+        };
+        if let Some(before) = earlier.last() {
+            let _ = write!(text, "; baseline {} against the boot before", difference(*before));
+        }
+        if earlier.len() > 1 {
+            let mut sorted = earlier.to_vec();
+            sorted.sort_unstable();
+            let median = sorted[sorted.len() / 2];
+            let _ = write!(text, ", {} against the median of {} earlier boots", difference(median), sorted.len());
+        }
+        text
     }
 }
 
@@ -174,25 +195,36 @@ mod tests {
 
     /// Values in MiB, one a minute, with a baseline after two minutes.
     #[track_caller]
-    fn check(values: &[u64], before: Option<&[u64]>, wanted: &str) {
+    fn check(values: &[u64], earlier: &[u64], wanted: &str) {
         let course = |values: &[u64]| {
             let points: Vec<_> = (1..).zip(values).map(|(minute, value)| (minute * MINUTE, value << 20)).collect();
             Course::of(&points, Duration::from_secs(120)).expect("there is a value")
         };
-        assert_eq!(course(values).text(before.map(course)), wanted);
+        let earlier: Vec<u64> = earlier.iter().map(|baseline| baseline << 20).collect();
+        assert_eq!(course(values).text(&earlier), wanted);
     }
 
     #[test]
     fn growth_counts_from_the_baseline() {
         check(
             &[100, 300, 500, 510, 520, 530, 540, 550, 560, 570],
-            None,
+            &[],
             "100.0 MiB at first, 500.0 MiB at the baseline, 570.0 MiB at last; +600.0 MiB an hour",
         );
         check(
             &[100, 300, 500, 400, 400, 400, 400, 400, 400],
-            Some(&[1, 1, 600]),
+            &[600],
             "100.0 MiB at first, 500.0 MiB at the baseline, 400.0 MiB at last; -1000.0 MiB an hour; baseline -100.0 MiB against the boot before",
+        );
+    }
+
+    #[test]
+    fn a_boot_is_compared_with_all_before_it() {
+        check(
+            &[500],
+            &[300, 900, 400, 450],
+            "500.0 MiB at first, 500.0 MiB at the baseline, 500.0 MiB at last; too short to tell its growth; \
+             baseline +50.0 MiB against the boot before, +50.0 MiB against the median of 4 earlier boots",
         );
     }
 
@@ -200,7 +232,7 @@ mod tests {
     fn a_short_boot_has_no_growth() {
         check(
             &[100],
-            None,
+            &[],
             "100.0 MiB at first, 100.0 MiB at the baseline, 100.0 MiB at last; too short to tell its growth",
         );
         assert_eq!(Course::of(&[], Duration::ZERO), None);

@@ -86,7 +86,8 @@ impl Ssh {
         // A host that dies in the middle is noticed within half a minute.
         ssh.args(["-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
         if terminal {
-            ssh.arg("-t");
+            // That a connection ended is no news at the end of a live view.
+            ssh.args(["-t", "-o", "LogLevel=ERROR"]);
         } else {
             // Nobody could answer a question for several hosts at once.
             ssh.args(["-T", "-o", "BatchMode=yes"]);
