@@ -136,3 +136,27 @@ fn a_full_disk_is_said_and_outlived() {
     assert!(run.errors.contains("goes on and tries again"), "{}", run.describe());
     assert!(found["last_run"]["samples_lost"].as_u64() > Some(0) && found["damaged_blocks"] == 0, "{found:#}");
 }
+
+#[test]
+fn a_recorder_that_stood_still_says_so_and_goes_on() {
+    let folder = Folder::new("stopped");
+    let place = folder.place("r");
+    let running = Running::start(&format!("record -o {place} --every 0.2"));
+    wait_samples(&place, 3);
+    let before = status(&place)["samples"].as_u64().expect("a number");
+    // Fifteen beats are missed, which is more than a quarter of any twelve.
+    signal(running.pid(), Signal::STOP);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    signal(running.pid(), Signal::CONT);
+    wait_samples(&place, before + 3);
+    signal(running.pid(), Signal::TERM);
+    let run = running.wait();
+    run.assert_code(0);
+    assert!(run.errors.contains("cannot keep its beat"), "{}", run.describe());
+    let report = leakline(&format!("report --json {place}")).summary();
+    let events = report["events"].as_array().expect("a list");
+    assert!(events.iter().any(|event| event["kind"] == "beat_not_kept"), "{events:#?}");
+    let long =
+        |gap: &serde_json::Value| gap["reason"].as_str().is_some_and(|reason| reason.contains("no sample was taken"));
+    assert!(report["gaps"].as_array().is_some_and(|gaps| gaps.iter().any(long)), "{:#}", report["gaps"]);
+}
