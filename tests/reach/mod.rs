@@ -5,6 +5,7 @@
 
 mod allocators;
 mod hard;
+mod holding;
 mod kinds;
 mod pools;
 

@@ -21,6 +21,13 @@ pub(crate) struct Appearance {
     status: Vec<String>,
 }
 
+impl Appearance {
+    /// The same for a program that opens and closes files all the time.
+    pub(crate) fn without_files(&self) -> Self {
+        Self { code: self.code.clone(), files: BTreeMap::new(), status: self.status.clone() }
+    }
+}
+
 /// Sends a signal.
 #[track_caller]
 pub(crate) fn signal(pid: u32, signal: Signal) {

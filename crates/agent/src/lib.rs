@@ -11,20 +11,39 @@
 #![expect(unsafe_code, reason = "runs in a foreign process on memory that only addresses lead to")]
 
 mod arch;
+mod calls;
+mod descriptors;
 mod heap;
 mod hooks;
 mod record;
+mod regions;
 mod shared;
 mod stack;
 mod unwind;
+mod wide;
 
 #[cfg(test)]
 mod tests;
 
+pub use calls::Answer;
+pub use descriptors::{
+    leakline_closes, leakline_closes_directory, leakline_closes_file, leakline_closes_from, leakline_closes_range,
+    leakline_controls, leakline_duplicates, leakline_opened, leakline_opens, leakline_opens_file,
+    leakline_opens_signals, leakline_opens_two, leakline_opens_two_fourth, leakline_spawns, leakline_vforks,
+};
 pub use hooks::{
     leakline_calloc, leakline_delete, leakline_delete_second, leakline_delete_third, leakline_free, leakline_malloc,
     leakline_memalign, leakline_new_aligned, leakline_posix_memalign, leakline_product_of_last, leakline_realloc,
     leakline_realloc_second, leakline_reallocarray, leakline_size_third, leakline_valloc,
+};
+pub use regions::{
+    leakline_attaches, leakline_breaks, leakline_creates_thread, leakline_detaches, leakline_detaches_thread,
+    leakline_joins_thread, leakline_maps, leakline_remaps, leakline_tries_to_join_thread, leakline_unmaps,
+};
+pub use wide::{
+    leakline_wide_in_place, leakline_wide_product, leakline_wide_product_second, leakline_wide_resize,
+    leakline_wide_resize_product, leakline_wide_resize_product_second, leakline_wide_resize_second,
+    leakline_wide_size_second,
 };
 
 /// Nothing here panics; the linker drops this, and a test of the image checks that it did.

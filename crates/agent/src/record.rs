@@ -49,6 +49,8 @@ pub(crate) struct Record {
     pub(crate) generation: AtomicU32,
     /// Next free word of the arena.
     pub(crate) arena_next: AtomicU32,
+    /// Not zero from a `vfork` on, until it is certain that this is not its child.
+    pub(crate) vforked: AtomicU32,
     /// Frames of the unwinding that is under way.
     pub(crate) frames: [AtomicU64; FRAMES_MAX],
     /// Addresses and values of the words it read.
@@ -77,6 +79,12 @@ impl Thread {
     /// The calling thread, unless nobody listens or this call comes from inside another hooked one.
     #[inline]
     pub(crate) fn current(sp: u64) -> Option<Self> {
+        Self::calling().filter(|thread| !thread.is_inside(sp))
+    }
+
+    /// The calling thread, unless nobody listens.
+    #[inline]
+    pub(crate) fn calling() -> Option<Self> {
         let shared = Shared::listening()?;
         let pointer = arch::thread_pointer();
         let slots: &[ThreadSlot] = shared.slice(regions::THREADS.at, THREAD_SLOTS);
@@ -88,11 +96,14 @@ impl Thread {
             return None;
         }
         let record: &Record = shared.at(regions::RECORDS.at + u64::from(number) * regions::RECORD_BYTES);
-        let guard = record.guard.load(Relaxed);
-        if guard != 0 && record.is_nested(guard, sp) {
-            return None;
-        }
         Some(Self { shared, record, number })
+    }
+
+    /// Whether a call at `sp` comes from inside another hooked one.
+    #[inline]
+    pub(crate) fn is_inside(self, sp: u64) -> bool {
+        let guard = self.record.guard.load(Relaxed);
+        guard != 0 && self.record.is_nested(guard, sp)
     }
 
     /// From here until [`Self::leave`] further calls of this thread are nested.

@@ -68,6 +68,7 @@ impl Plain for AtomicU64 {}
 impl Plain for Control {}
 impl Plain for Record {}
 impl Plain for [AtomicU64; 2] {}
+impl Plain for wire::Event {}
 impl Plain for wire::SiteCounters {}
 impl Plain for wire::StackRecord {}
 impl Plain for wire::ThreadSlot {}

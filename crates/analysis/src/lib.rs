@@ -15,5 +15,5 @@ mod trend;
 pub use alerts::{Alert, AlertOptions, AlertState, AlertWatch, Level, Rule, Subject};
 pub use balance::{Balance, BalancePart, balance};
 pub use growth::{Exhaustion, Growth, GrowthOptions, GrowthTracker, GrowthVerdict, MemoryKind, TrackerLosses};
-pub use sites::{Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict, SiteWatch, Unseen};
+pub use sites::{KindTotals, Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict, SiteWatch, Unseen};
 pub use trend::Rate;

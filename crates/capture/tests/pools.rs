@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use capture::{AttachError, AttachOptions, attach};
-use model::Pid;
+use model::{Kinds, Pid};
 
 const ALLOC: [&str; 3] =
     ["fn=pool_alloc,size=arg2", "fn=object_new,size=arg1*arg2", "fn=object_grow,ptr=arg1,size=arg2"];
@@ -71,7 +71,7 @@ impl Pools {
 fn options(alloc: &[&str], free: &[&str]) -> AttachOptions {
     let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
     let expire = Duration::from_secs(1);
-    AttachOptions { expire, depth: 32, stacks_max: 1000, alloc: owned(alloc), free: owned(free) }
+    AttachOptions { expire, depth: 32, stacks_max: 1000, kinds: Kinds::ALL, alloc: owned(alloc), free: owned(free) }
 }
 
 #[test]

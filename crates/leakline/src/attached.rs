@@ -105,9 +105,9 @@ impl Watched for Attached {
 impl Attached {
     /// Hooks the allocator of a process.
     pub(crate) fn start(pid: Pid, wanted: Wanted) -> Result<Self, Failure> {
-        let Sites { depth, max_sites, .. } = wanted.sites;
+        let Sites { depth, max_sites, kinds, .. } = wanted.sites;
         let Functions { alloc, free } = wanted.sites.functions.clone();
-        let options = AttachOptions { expire: wanted.expire, depth, stacks_max: max_sites, alloc, free };
+        let options = AttachOptions { expire: wanted.expire, depth, stacks_max: max_sites, kinds, alloc, free };
         let session = capture::attach(pid, &options).map_err(|error| {
             let hint = error.hint();
             Failure::with_hint(error, hint)

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use model::{Bytes, Pid};
+use model::{Bytes, Kinds, Pid};
 
 use crate::failure::Failure;
 use crate::settings::{self, Environment, Settings};
@@ -223,6 +223,9 @@ pub(crate) struct Sites {
     #[arg(long, value_name = "N", default_value = "16384", value_parser = values::sites)]
     #[expect(clippy::struct_field_names, reason = "the field is named as its option")]
     pub(crate) max_sites: u32,
+    /// What to watch, joined by commas: heap (blocks of allocators), mmap (mappings, thread stacks, the break), fd (descriptors), or all
+    #[arg(long, value_name = "KINDS", default_value = "all", value_parser = values::kinds)]
+    pub(crate) kinds: Kinds,
     /// Look for debug information here first; may be given several times
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) debug_dir: Vec<PathBuf>,

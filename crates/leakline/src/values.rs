@@ -6,7 +6,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use model::{Bytes, Pid};
+use model::{Bytes, Kinds, Pid};
 
 use crate::limits::{
     BEAT_MIN, DEPTH_MAX, DURATION_MAX, EXPIRE_MIN, PID_MAX, ROOM_MIN, ROWS_MAX, SITES_MAX, SUSPECTS_MAX,
@@ -138,6 +138,15 @@ pub(crate) fn sites(text: &str) -> Result<u32, String> {
     whole(text, SITES_MAX)
 }
 
+/// What to watch: words joined by commas.
+pub(crate) fn kinds(text: &str) -> Result<Kinds, String> {
+    let words = text.split(',').map(str::trim);
+    words.clone().try_fold(Kinds::NONE, Kinds::with).ok_or_else(|| {
+        let found = words.clone().find(|word| Kinds::NONE.with(word).is_none()).unwrap_or_default();
+        format!("`{found}` is not one of {}, all", Kinds::WORDS.join(", "))
+    })
+}
+
 /// A number of rows.
 pub(crate) fn rows(text: &str) -> Result<usize, String> {
     whole(text, ROWS_MAX)
@@ -234,6 +243,20 @@ mod tests {
             };
             assert!(found.starts_with(wanted), "{text}: wanted {wanted}, found {found}");
         }
+    }
+
+    #[test]
+    fn kinds_are_words_joined_by_commas() {
+        check(
+            kinds,
+            "
+            all -> Kinds { heap: true, mappings: true, descriptors: true }
+            heap, fd -> Kinds { heap: true, mappings: false, descriptors: true }
+            mmap -> Kinds { heap: false, mappings: true, descriptors: false }
+            heap,files -> error: `files` is not one of heap, mmap, fd, all
+            '' -> error: `` is not one of
+            ",
+        );
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! Blocks of an allocator, counted by the stack that allocated them.
 //!
-//! Owns: tallies, lifetimes, losses and the snapshot of an attached target.
+//! Owns: tallies (also of mappings and descriptors), lifetimes, losses and the snapshot of an attached target.
 //! Must not know: how they were counted, or which site is to blame.
 
 use std::time::Duration;
 
-use crate::Bytes;
+use crate::{Bytes, Kind, Kinds};
 
-/// Names one distinct stack within one session.
+/// Names one distinct stack and kind within one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StackId(pub u32);
 
 /// A number of blocks and their bytes, as requested from the allocator: counted, or estimated from a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tally {
+    /// What is counted; where it is not the heap, read "mappings", "stacks" or "descriptors" for "blocks".
+    pub kind: Kind,
     /// How many blocks.
     pub count: u64,
     /// Their requested sizes, summed.
@@ -38,7 +40,17 @@ const INTERVAL: f64 = 1.96;
 impl Tally {
     /// A tally of which every block was counted.
     pub const fn exact(count: u64, bytes: Bytes) -> Self {
-        Self { count, bytes, variance: Variance { blocks: 0, bytes: 0 } }
+        Self { kind: Kind::Heap, count, bytes, variance: Variance { blocks: 0, bytes: 0 } }
+    }
+
+    /// A tally of nothing yet, of a kind.
+    pub const fn of(kind: Kind) -> Self {
+        Self { kind, ..Self::exact(0, Bytes(0)) }
+    }
+
+    /// What makes one tally larger than another: bytes, or the number of things that have no size.
+    pub const fn weight(&self) -> u64 {
+        if self.kind.has_size() { self.bytes.0 } else { self.count }
     }
 
     /// Both together; sums end at the greatest number.
@@ -48,7 +60,8 @@ impl Tally {
             blocks: self.variance.blocks.saturating_add(other.variance.blocks),
             bytes: self.variance.bytes.saturating_add(other.variance.bytes),
         };
-        Self { count: self.count.saturating_add(other.count), bytes: self.bytes.plus(other.bytes), variance }
+        let (count, bytes) = (self.count.saturating_add(other.count), self.bytes.plus(other.bytes));
+        Self { kind: self.kind, count, bytes, variance }
     }
 
     /// Whether some of it is estimated.
@@ -93,6 +106,15 @@ impl Lifetimes {
     pub const RESOLUTION: Duration = Duration::from_millis(4);
 }
 
+/// What some of a site's descriptors or mappings lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// As the kernel names it, for example `socket` or the path of a file.
+    pub name: String,
+    /// How many.
+    pub count: u64,
+}
+
 /// Everything counted for one site since the attach. All figures only ever cover blocks allocated after the attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteCounts {
@@ -114,6 +136,15 @@ pub struct SiteCounts {
     pub lifetimes: Option<Lifetimes>,
     /// Age of the oldest live block; none where nothing is live.
     pub oldest_live: Option<Duration>,
+    /// What its live mappings or descriptors lead to, as far as it was looked at, the most frequent first.
+    pub contents: Vec<Content>,
+}
+
+impl SiteCounts {
+    /// What it holds.
+    pub const fn kind(&self) -> Kind {
+        self.allocated.kind
+    }
 }
 
 /// What could not be recorded, by cause. All zero on a healthy run.
@@ -127,6 +158,12 @@ pub struct Losses {
     pub stacks_broken: u64,
     /// Entries of the shared memory that made no sense and were left out.
     pub entries_corrupt: u64,
+    /// Calls for mappings, threads and descriptors that were overwritten before they were read.
+    pub events_missed: u64,
+    /// Mappings and descriptors that were not recorded because a table was full.
+    pub regions_unrecorded: u64,
+    /// Open descriptors that no call was seen for.
+    pub descriptors_unseen: u64,
 }
 
 /// How much the hooks saw.
@@ -140,6 +177,27 @@ pub struct Coverage {
     pub frees_of_older: u64,
     /// Threads that called the allocator.
     pub threads: u32,
+    /// What was watched.
+    pub kinds: Kinds,
+    /// Calls of the program that mapped memory.
+    pub maps: u64,
+    /// Calls of the program that unmapped memory.
+    pub unmaps: u64,
+    /// Threads made.
+    pub threads_made: u64,
+    /// Calls that opened descriptors.
+    pub opens: u64,
+    /// Calls that closed descriptors.
+    pub closes: u64,
+}
+
+impl Coverage {
+    /// All calls that were seen.
+    pub const fn calls(&self) -> u64 {
+        let heap = self.allocations.saturating_add(self.frees);
+        let mappings = self.maps.saturating_add(self.unmaps).saturating_add(self.threads_made);
+        heap.saturating_add(mappings).saturating_add(self.opens).saturating_add(self.closes)
+    }
 }
 
 /// All that is known of an attached target at one moment.
@@ -149,7 +207,7 @@ pub struct Snapshot {
     pub at: Duration,
     /// Every site that ever allocated, in order of their stack id.
     pub sites: Vec<SiteCounts>,
-    /// What the hooks saw; `allocations == 0 && frees == 0` is *blind*.
+    /// What the hooks saw; see [`Snapshot::is_blind`].
     pub coverage: Coverage,
     /// What was not recorded.
     pub losses: Losses,
@@ -160,9 +218,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether no hook ever fired, so that "no leak" must not be said.
+    /// Whether no hook ever fired, so that "no leak" must not be said. A program that runs allocates, while it may well do without
+    /// mappings and descriptors: where the heap is watched, its calls are the proof.
     pub const fn is_blind(&self) -> bool {
-        self.coverage.allocations == 0 && self.coverage.frees == 0
+        let heap_is_silent = self.coverage.allocations == 0 && self.coverage.frees == 0;
+        if self.coverage.kinds.heap { heap_is_silent } else { self.coverage.calls() == 0 }
     }
 }
 

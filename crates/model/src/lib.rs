@@ -9,7 +9,7 @@
 //! - *reading*: a figure or the reason why it is missing, see [`Reading`]; a missing figure is never zero.
 //! - *block*: what one call of an allocator function returned and nobody freed yet.
 //! - *stack*: the return addresses from the caller of the allocator outwards; *frame*: one of them with its names.
-//! - *site*: all blocks that were allocated by one stack.
+//! - *site*: all blocks that were allocated by one stack, or all mappings or descriptors of one kind, see [`Kind`].
 //! - *live*: allocated after the attach and not freed; *expired*: live for longer than the threshold.
 //! - *late free*: the free of a block that had already expired.
 //! - *beat*: all that is sampled and noticed at one moment, see [`Beat`]; *figure*: one number of it.
@@ -20,15 +20,17 @@ mod blocks;
 mod events;
 mod frames;
 pub mod inspection;
+mod kinds;
 mod process;
 mod reading;
 mod system;
 mod text;
 mod units;
 
-pub use blocks::{Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally, Variance};
+pub use blocks::{Content, Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally, Variance};
 pub use events::{Beat, Event, Exit, Moment, Severity};
 pub use frames::{Frame, FrameTrust, Function, ModuleName, SourceLine};
+pub use kinds::{Kind, Kinds};
 pub use process::{Identity, MachineSample, MemorySample, ProcessKey, ProcessSample};
 pub use reading::{Reading, Why};
 pub use system::{

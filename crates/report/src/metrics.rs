@@ -9,6 +9,8 @@ pub enum Unit {
     Bytes,
     /// Bytes per hour; the JSON key ends in `_per_hour_bytes`.
     BytesPerHour,
+    /// A number of things per hour; the JSON key ends in `per_hour`.
+    CountPerHour,
     /// Seconds with a fraction; the JSON key ends in `_seconds`.
     Seconds,
     /// A number of things.
@@ -297,6 +299,28 @@ metrics! {
     LIFETIME_MAX = "lifetime_max_seconds", "MAX", Seconds, "the hooks", "Longest lifetime of a freed block.";
     OLDEST_LIVE = "oldest_live_seconds", "OLDEST", Seconds, "the hooks",
         "Greatest age of a block that is not freed.";
+    SITE_KIND = "holds", "KIND", Text, "the hooks",
+        "What a site holds: heap, mappings of several kinds, thread stacks, the break, descriptors.";
+    CONTENT = "leads_to", "LEADS TO", Text, "/proc/PID/fd, /proc/PID/maps",
+        "What descriptors or mappings of a site lead to.";
+    CONTENT_COUNT = "live_of_it", "LIVE", Count, "the hooks", "How many of the site's live ones lead there.";
+    GROWTH_COUNT = "per_hour", "GROWTH/H", CountPerHour, "Theil–Sen slope over the session",
+        "Growth per hour of what has no size, as a number.";
+    GROWTH_COUNT_LOW = "low_per_hour", "LOW", CountPerHour, "Theil–Sen slope over the session",
+        "Lower end of the interval of that growth.";
+    GROWTH_COUNT_HIGH = "high_per_hour", "HIGH", CountPerHour, "Theil–Sen slope over the session",
+        "Upper end of the interval of that growth.";
+    MAPS = "maps", "MAPPED", Count, "the hooks", "Calls of the program that mapped memory.";
+    UNMAPS = "unmaps", "UNMAPPED", Count, "the hooks", "Calls of the program that unmapped memory.";
+    THREADS_MADE = "threads_made", "THREADS MADE", Count, "the hooks", "Calls that made a thread.";
+    OPENS = "descriptors_opened", "OPENED", Count, "the hooks", "Calls that opened a descriptor.";
+    CLOSES = "descriptors_closed", "CLOSED", Count, "the hooks", "Calls that closed a descriptor.";
+    EVENTS_MISSED = "calls_missed", "MISSED", Count, "the hooks",
+        "Calls for mappings or descriptors that were overwritten before they were read.";
+    REGIONS_UNRECORDED = "regions_unrecorded", "NOT RECORDED", Count, "the hooks",
+        "Mappings and descriptors that were not recorded because a table was full.";
+    DESCRIPTORS_UNSEEN = "descriptors_unseen", "UNSEEN", Count, "/proc/PID/fd",
+        "Open descriptors that no call was seen for.";
     SITE = "site", "ALLOCATED BY", Text, "debug information", "The innermost frame whose line is known.";
     // Events and frames.
     MORE = "more", "MORE", Count, "the hooks", "Blocks since the last event of this stack.";
@@ -316,6 +340,7 @@ impl Metric {
         match self.unit {
             Unit::Bytes => "_bytes",
             Unit::BytesPerHour => "per_hour_bytes",
+            Unit::CountPerHour => "per_hour",
             Unit::Seconds => "_seconds",
             Unit::Count | Unit::Blocks | Unit::Share | Unit::Identifier | Unit::Text => "",
         }

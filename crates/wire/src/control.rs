@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 pub const MAGIC: u64 = 0x656e_696c_6b61_656c;
 
 /// Grows whenever the layout changes; leakline only cleans up, never reads, a file of another version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The bits of [`Control::state`] that hold a thread number. All zero: nobody listens and hooks pass calls through.
 ///
@@ -57,6 +57,8 @@ pub struct Control {
     pub modules: AtomicU32,
     /// Further mappings of code, each as start and length.
     pub more_code: [[AtomicU64; 2]; CODE_AREAS_MORE],
+    /// The target's process number as the target itself sees it.
+    pub process: AtomicU32,
     /// The time, now and then.
     pub clock: Clock,
     /// Where the shadow has room.
@@ -65,6 +67,8 @@ pub struct Control {
     pub stacks: StackCursors,
     /// Where the threads have room.
     pub threads: ThreadCursors,
+    /// Where the next event goes.
+    pub events: EventCursor,
 }
 
 /// The time stamp counter as leakline's keeper last read it, every few milliseconds.
@@ -108,6 +112,14 @@ pub struct ThreadCursors {
     pub refused: AtomicU64,
     /// A code address that lay in no known module; leakline looks for new modules when it changes.
     pub unknown_code: AtomicU64,
+}
+
+/// Where the ring of events goes on.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct EventCursor {
+    /// Events until now.
+    pub next: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Control>() <= 4096, "the control page is one page");

@@ -2,6 +2,7 @@
 //!
 //! Owns: offsets, sizes and limits. Must not know: what the entries mean.
 
+use crate::event::{EVENTS, Event};
 use crate::tables::{Module, Patch, Robust, SiteCounters, StackRecord, ThreadSlot};
 
 /// Threads that can have a record; further ones pass through and are counted.
@@ -49,8 +50,8 @@ impl Layout {
 /// The regions, in order.
 pub mod regions {
     use super::{
-        ADDRESS_BITS, CHUNK_SPAN_SHIFT, COUNTERS_BYTES, FRAMES_MAX, Layout, MODULES_MAX, Module, PAGE, PATCHES_MAX,
-        Patch, Robust, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX, ThreadSlot,
+        ADDRESS_BITS, CHUNK_SPAN_SHIFT, COUNTERS_BYTES, EVENTS, Event, FRAMES_MAX, Layout, MODULES_MAX, Module, PAGE,
+        PATCHES_MAX, Patch, Robust, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX, ThreadSlot,
     };
 
     /// [`crate::Control`].
@@ -75,8 +76,10 @@ pub mod regions {
     pub const STACKS: Layout = Layout::after(STACK_INDEX, (STACKS_MAX * size_of::<StackRecord>()) as u64);
     /// Frames of stacks: `u64` words.
     pub const FRAMES: Layout = Layout::after(STACKS, (STACKS_MAX * FRAMES_MAX * 8) as u64);
+    /// [`Event`]s, in a ring.
+    pub const EVENT_RING: Layout = Layout::after(FRAMES, (EVENTS * size_of::<Event>()) as u64);
     /// `u32` chunk numbers by `address >> CHUNK_SPAN_SHIFT`, zero where there is no chunk.
-    pub const DIRECTORY: Layout = Layout::after(FRAMES, (4 << (ADDRESS_BITS - CHUNK_SPAN_SHIFT)) as u64);
+    pub const DIRECTORY: Layout = Layout::after(EVENT_RING, (4 << (ADDRESS_BITS - CHUNK_SPAN_SHIFT)) as u64);
     /// Chunks of [`crate::Block`]s; the last region, since its length is chosen at the attach.
     pub const SHADOW_AT: u64 = DIRECTORY.end().next_multiple_of(1 << 21);
 
@@ -122,6 +125,7 @@ mod tests {
             regions::STACK_INDEX,
             regions::STACKS,
             regions::FRAMES,
+            regions::EVENT_RING,
             regions::DIRECTORY,
         ];
         for pair in all.windows(2) {

@@ -19,20 +19,24 @@
 //! | records | agent | what one thread owns: guard, figures, caches |
 //! | counters | agent | one [`SiteCounters`] per thread and stack |
 //! | stack index, stacks, frames | agent | every distinct stack once |
+//! | events | agent | a ring of rare calls: mappings, descriptors, threads |
 //! | directory, shadow | agent | one [`Block`] per granule of the target's heap |
 
 #![no_std]
 
 mod block;
 mod control;
+mod event;
 mod layout;
 mod rule;
 mod tables;
 
 pub use block::{BLOCK_SIZE_MAX, Block};
 pub use control::{
-    CODE_AREAS_MORE, Clock, Control, MAGIC, STATE_TID_MASK, ShadowCursor, StackCursors, ThreadCursors, VERSION,
+    CODE_AREAS_MORE, Clock, Control, EventCursor, MAGIC, STATE_TID_MASK, ShadowCursor, StackCursors, ThreadCursors,
+    VERSION,
 };
+pub use event::{Call, EVENTS, Event};
 pub use layout::{
     CHUNK_SPAN_SHIFT, COUNTERS_BYTES, FRAMES_MAX, Layout, MODULES_MAX, PATCHES_MAX, STACK_INDEX_SLOTS, STACKS_MAX,
     THREAD_SLOTS, THREADS_MAX, chunk_shift, file_len, regions,

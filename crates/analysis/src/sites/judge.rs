@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use model::SiteCounts;
+use model::{Kind, SiteCounts};
 
 use super::SiteVerdict;
 use super::past::{Past, ever_expired, frees_most};
@@ -35,23 +35,32 @@ pub(super) fn judge(counts: &SiteCounts, past: Option<&Past>, now: Circumstances
         return (SiteVerdict::Bounded, vec![reason]);
     }
     if counts.expired.count < LEAK_BLOCKS_MIN {
-        let reason = format!("only {} of its blocks expired: no pattern yet", counts.expired.count);
+        let things = counts.kind().things();
+        let reason = format!("only {} of its {things} expired: no pattern yet", counts.expired.count);
         return (SiteVerdict::TooYoung, vec![reason]);
     }
     (SiteVerdict::Leaking, leaking(counts, past, now))
 }
 
 fn healthy(counts: &SiteCounts, now: Circumstances) -> String {
+    let (things, (_, freed)) = (counts.kind().things(), counts.kind().ending());
     match counts.live.count {
-        0 => "all of its blocks were freed in time".to_owned(),
-        live => format!("none of its {live} live blocks is older than {}", span(now.expire)),
+        0 => format!("all of its {things} were {freed} in time"),
+        live if counts.kind() == Kind::ThreadStack => {
+            format!(
+                "none of its {live} live {things} is of a thread that ended more than {} after it began",
+                span(now.expire)
+            )
+        }
+        live => format!("none of its {live} live {things} is older than {}", span(now.expire)),
     }
 }
 
 /// It frees most of what expires. What it keeps is only growth once blocks of the longest life seen have had time to be freed twice over.
 fn frees_late(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> (SiteVerdict, Vec<String>) {
     let ever = ever_expired(counts).count;
-    let freed = format!("{} of the {ever} blocks that expired were freed afterwards", counts.freed_late.count);
+    let (things, (_, freed)) = (counts.kind().things(), counts.kind().ending());
+    let freed = format!("{} of the {ever} {things} that expired were {freed} afterwards", counts.freed_late.count);
     let longest = counts.freed_late_longest.unwrap_or_default();
     let settled = past.is_some_and(|past| {
         past.first_late.is_some_and(|first| now.at.saturating_sub(first) >= longest.saturating_mul(2))
@@ -64,7 +73,7 @@ fn frees_late(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> (
         let rising = "for: what it keeps goes on growing, long after blocks of the longest life were freed".to_owned();
         return (SiteVerdict::Leaking, vec![rising, format!("against: {freed}")]);
     }
-    let advice = format!("its blocks live longer than {}; a longer threshold would not count them", span(now.expire));
+    let advice = format!("its {things} live longer than {}; a longer threshold would not count them", span(now.expire));
     (SiteVerdict::LateFreeing, vec![freed, advice])
 }
 
@@ -76,7 +85,7 @@ fn bounded(past: &Past, now: Circumstances) -> Option<String> {
     }
     if past.allocated_at >= third {
         return Some(
-            "it goes on allocating, but no more of its blocks expire and stay: its memory levelled off".to_owned(),
+            "it goes on allocating, but no more of what it makes expires and stays: it levelled off".to_owned(),
         );
     }
     let quiet = now.active_at.saturating_sub(past.allocated_at);
@@ -86,16 +95,16 @@ fn bounded(past: &Past, now: Circumstances) -> Option<String> {
 
 fn leaking(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> Vec<String> {
     let expired = counts.expired;
-    let mut reasons = vec![format!(
-        "for: {} of its blocks ({}) are older than {} and not freed",
-        expired.count,
-        expired.bytes,
-        span(now.expire)
-    )];
+    let (things, (gives_back, freed)) = (counts.kind().things(), counts.kind().ending());
+    let size = if counts.kind().has_size() { format!(" ({})", expired.bytes) } else { String::new() };
+    let old = format!("are older than {} and not {freed}", span(now.expire));
+    let old = if counts.kind() == Kind::ThreadStack { "are of threads that ended and were not joined" } else { &old };
+    let mut reasons = vec![format!("for: {} of its {things}{size} {old}", expired.count)];
     if counts.freed.count > counts.live.count {
-        reasons.push(format!("for: it frees most of its blocks ({}), but not these", counts.freed.count));
+        reasons.push(format!("for: it {gives_back} most of its {things} ({}), but not these", counts.freed.count));
     } else if counts.freed.count == 0 {
-        reasons.push("for: it never freed a block".to_owned());
+        let one = if counts.kind() == Kind::Heap { "a block" } else { "one" };
+        reasons.push(format!("for: it never {freed} {one}"));
     }
     if past.is_some_and(Past::still_rising) {
         reasons.push("for: more of them keep coming".to_owned());
@@ -104,7 +113,7 @@ fn leaking(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> Vec<
         reasons.push("against: the program stood still since, so that it had no chance to free them".to_owned());
     }
     if counts.freed_late.count > 0 {
-        reasons.push(format!("against: {} expired blocks were freed afterwards", counts.freed_late.count));
+        reasons.push(format!("against: {} expired {things} were {freed} afterwards", counts.freed_late.count));
     }
     reasons
 }

@@ -9,7 +9,7 @@ mod witness;
 
 use std::time::Duration;
 
-use model::{Reading, SiteCounts, StackId, Tally};
+use model::{Kind, Reading, SiteCounts, StackId, Tally};
 
 use crate::Rate;
 
@@ -47,7 +47,7 @@ pub struct Site {
     pub counts: SiteCounts,
     /// Blocks that ever expired, whether they were freed afterwards or not.
     pub ever_expired: Tally,
-    /// Growth of its live bytes.
+    /// Growth of its live bytes, or of the number of what has no size.
     pub growth: Reading<Rate>,
     /// The judgement.
     pub verdict: SiteVerdict,
@@ -86,6 +86,8 @@ pub enum SiteEvent {
         at: Duration,
         /// The stack.
         stack: StackId,
+        /// What they are.
+        kind: Kind,
         /// How many since the last event of this kind.
         count: u64,
         /// How long the longest-lived of all late-freed blocks of this stack had lived.
@@ -133,6 +135,15 @@ pub struct SiteTotals {
     pub sites: u64,
     /// Sites judged to leak.
     pub leaking: u64,
+    /// Sums of each kind, in the order of [`Kind::ALL`].
+    pub kinds: [KindTotals; Kind::ALL.len()],
+    /// Sites without a history of their own, since there were too many; they are judged by their counts alone.
+    pub histories_dropped: u64,
+}
+
+/// Sums over all sites of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindTotals {
     /// Expired and live at the leaking sites: what may leak.
     pub may_leak: Tally,
     /// Expired and live at all sites.
@@ -145,6 +156,43 @@ pub struct SiteTotals {
     pub freed: Tally,
     /// Live.
     pub live: Tally,
-    /// Sites without a history of their own, since there were too many; they are judged by their counts alone.
-    pub histories_dropped: u64,
 }
+
+impl SiteTotals {
+    /// The sums of one kind.
+    pub const fn kind(&self, kind: Kind) -> &KindTotals {
+        &self.kinds[kind as usize]
+    }
+
+    /// The sums of one kind, to be changed.
+    pub const fn kind_mut(&mut self, kind: Kind) -> &mut KindTotals {
+        &mut self.kinds[kind as usize]
+    }
+}
+
+impl KindTotals {
+    /// Adds a site; the kind of the sums is that of their sites.
+    fn add(&mut self, counts: &SiteCounts, leaking: bool) {
+        let Self { may_leak, expired, freed_late, allocated, freed, live } = self;
+        let none = Tally::of(counts.kind());
+        let sums = [
+            (may_leak, if leaking { counts.expired } else { none }),
+            (expired, counts.expired),
+            (freed_late, counts.freed_late),
+            (allocated, counts.allocated),
+            (freed, counts.freed),
+            (live, counts.live),
+        ];
+        for (sum, more) in sums {
+            *sum = more.plus(*sum);
+        }
+    }
+}
+
+const _: () = {
+    let mut i = 0;
+    while i < Kind::ALL.len() {
+        assert!(Kind::ALL[i] as usize == i, "sums are found by the number of their kind");
+        i += 1;
+    }
+};

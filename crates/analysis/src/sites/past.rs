@@ -13,7 +13,7 @@ use crate::limits::{
 use crate::series::{Height, Point, Series};
 use crate::trend::{Trend, trend};
 
-/// Bytes of a site at one moment.
+/// Bytes of a site at one moment, or the number of its descriptors.
 #[derive(Clone, Copy, Debug)]
 struct Level {
     expired: u64,
@@ -87,7 +87,7 @@ impl Past {
         stop_after: Option<u64>,
         events: &mut Vec<SiteEvent>,
     ) {
-        self.levels.push(at, Level { expired: counts.expired.bytes.0, live: counts.live.bytes.0 });
+        self.levels.push(at, Level { expired: counts.expired.weight(), live: counts.live.weight() });
         if counts.allocated.count != self.allocations {
             self.allocations = counts.allocated.count;
             self.allocated_at = at;
@@ -147,7 +147,7 @@ impl Past {
         let told = self.told_late.get_or_insert(Told::first(0, at));
         if late.count > told.count {
             let longest = Reading::from_option(counts.freed_late_longest, Why::NotRecorded);
-            events.push(SiteEvent::FreedLate { at, stack, count: late.count - told.count, longest });
+            events.push(SiteEvent::FreedLate { at, stack, kind: late.kind, count: late.count - told.count, longest });
             (told.count, told.at) = (late.count, at);
         }
         if demotes {
@@ -192,6 +192,7 @@ mod tests {
             freed_late_longest: None,
             lifetimes: None,
             oldest_live: None,
+            contents: Vec::new(),
         }
     }
 

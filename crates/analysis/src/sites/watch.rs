@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use model::{Bytes, Coverage, Reading, SiteCounts, Snapshot, StackId, Why};
+use model::{Bytes, Reading, SiteCounts, Snapshot, StackId, Why};
 
 use super::judge::{Circumstances, judge};
 use super::past::{Past, ever_expired};
@@ -43,7 +43,7 @@ impl SiteWatch {
     /// Takes the next snapshot and tells what happened since the one before.
     pub fn add(&mut self, snapshot: &Snapshot) -> Vec<SiteEvent> {
         let mut events = Vec::new();
-        if calls(snapshot.coverage) != calls(self.last.coverage) {
+        if snapshot.coverage.calls() != self.last.coverage.calls() {
             self.active_at = snapshot.at;
         }
         for counts in snapshot.sites.iter().filter(|counts| ever_expired(counts).count > 0) {
@@ -60,12 +60,14 @@ impl SiteWatch {
     }
 
     /// All sites of the last snapshot, worst first: those that leak, then what is unclear, bounded, freed late, and the
-    /// healthy; each by expired bytes, then by live bytes.
+    /// healthy; each by expired bytes, then by live bytes; what has no size comes after what has, by its number.
     pub fn ranking(&self) -> Vec<Site> {
         let mut ranking: Vec<Site> = self.last.sites.iter().map(|counts| self.site(counts)).collect();
         ranking.sort_by_cached_key(|site| {
             let counts = &site.counts;
-            (place(site), Reverse(counts.expired.bytes), Reverse(counts.live.bytes), counts.stack)
+            let (expired, live) = (counts.expired, counts.live);
+            let bytes = (Reverse(expired.bytes), Reverse(live.bytes));
+            (place(site), bytes, Reverse(expired.count), Reverse(live.count), counts.stack)
         });
         ranking
     }
@@ -77,14 +79,7 @@ impl SiteWatch {
             let leaking = self.judged(counts).0 == SiteVerdict::Leaking;
             totals.sites += 1;
             totals.leaking += u64::from(leaking);
-            if leaking {
-                totals.may_leak = totals.may_leak.plus(counts.expired);
-            }
-            totals.expired = totals.expired.plus(counts.expired);
-            totals.freed_late = totals.freed_late.plus(counts.freed_late);
-            totals.allocated = totals.allocated.plus(counts.allocated);
-            totals.freed = totals.freed.plus(counts.freed);
-            totals.live = totals.live.plus(counts.live);
+            totals.kind_mut(counts.kind()).add(counts, leaking);
             let known = ever_expired(counts).count == 0 || self.pasts.contains_key(&counts.stack);
             totals.histories_dropped += u64::from(!known);
         }
@@ -106,7 +101,7 @@ impl SiteWatch {
         let losses = self.last.losses;
         let whole = losses.blocks_unrecorded <= coverage.allocations / UNRECORDED_SHARE && losses.entries_corrupt == 0;
         let clear = !verdicts.contains(&SiteVerdict::TooYoung);
-        if long_enough && whole && clear && coverage.allocations > 0 {
+        if long_enough && whole && clear && coverage.calls() > 0 {
             Outcome::NothingFound
         } else {
             Outcome::CouldNotJudge
@@ -120,6 +115,10 @@ impl SiteWatch {
 
     /// Growth that the hooks cannot have seen.
     pub fn unseen(&self) -> Option<Unseen> {
+        // Who asked for descriptors alone does not ask where memory comes from.
+        if !self.last.coverage.kinds.heap {
+            return None;
+        }
         let handed_out = self.last.sites.iter().fold(Bytes(0), |sum, site| sum.plus(site.allocated.bytes));
         self.witness.unseen(handed_out)
     }
@@ -142,10 +141,6 @@ impl SiteWatch {
         let now = Circumstances { at: self.last.at, active_at: self.active_at, expire: self.options.expire };
         judge(counts, self.pasts.get(&counts.stack), now)
     }
-}
-
-const fn calls(coverage: Coverage) -> (u64, u64) {
-    (coverage.allocations, coverage.frees)
 }
 
 /// A demoted site goes behind the others of which anything expired, unless what it keeps grows on.

@@ -5,6 +5,7 @@
 //! Allocators export the functions of the C library under their own prefix as well, and programs that carry an allocator
 //! inside (Rust's `tikv-jemallocator`, `mimalloc`) have it under the prefix only. So one list of functions serves all.
 
+use super::arch::Caller;
 use super::image::Hook;
 
 /// How a hook is entered.
@@ -20,6 +21,10 @@ pub(crate) enum Form {
         /// Names of what it may call instead.
         quiet: &'static [&'static str],
     },
+    /// The hook gets all arguments and decides who makes the call.
+    Whole(Hook),
+    /// A place inside a function, behind its system call.
+    Behind(Hook, Caller),
 }
 
 /// A name that is hooked.
@@ -59,12 +64,17 @@ const STANDARD: [(&str, Hook); 13] = [
     ("pvalloc", Hook::Valloc),
 ];
 
-/// jemalloc's second interface. `xallocx` only resizes in place; its block keeps the size that it was made with.
-const JEMALLOC: [(&str, Hook); 4] =
-    [("mallocx", Hook::Malloc), ("rallocx", Hook::Realloc), ("dallocx", Hook::Delete), ("sdallocx", Hook::Delete)];
+/// jemalloc's second interface.
+const JEMALLOC: [(&str, Hook); 5] = [
+    ("mallocx", Hook::Malloc),
+    ("rallocx", Hook::Realloc),
+    ("xallocx", Hook::WideInPlace),
+    ("dallocx", Hook::Delete),
+    ("sdallocx", Hook::Delete),
+];
 
-/// What mimalloc has beyond the standard, without prefix. Functions with four arguments are left out: the stub has three.
-const MIMALLOC: [(&str, Hook); 30] = [
+/// What mimalloc has beyond the standard, without prefix.
+const MIMALLOC: [(&str, Hook); 47] = [
     ("malloc_small", Hook::Malloc),
     ("zalloc", Hook::Malloc),
     ("zalloc_small", Hook::Malloc),
@@ -95,6 +105,23 @@ const MIMALLOC: [(&str, Hook); 30] = [
     ("heap_realloc", Hook::ReallocSecond),
     ("heap_rezalloc", Hook::ReallocSecond),
     ("heap_reallocf", Hook::ReallocSecond),
+    ("calloc_aligned_at", Hook::WideProduct),
+    ("realloc_aligned_at", Hook::WideResize),
+    ("rezalloc_aligned_at", Hook::WideResize),
+    ("recalloc_aligned", Hook::WideResizeProduct),
+    ("recalloc_aligned_at", Hook::WideResizeProduct),
+    ("heap_malloc_aligned_at", Hook::WideSizeSecond),
+    ("heap_zalloc_aligned_at", Hook::WideSizeSecond),
+    ("heap_calloc_aligned", Hook::WideProductSecond),
+    ("heap_calloc_aligned_at", Hook::WideProductSecond),
+    ("heap_realloc_aligned", Hook::WideResizeSecond),
+    ("heap_realloc_aligned_at", Hook::WideResizeSecond),
+    ("heap_rezalloc_aligned", Hook::WideResizeSecond),
+    ("heap_rezalloc_aligned_at", Hook::WideResizeSecond),
+    ("heap_reallocn", Hook::WideResizeProductSecond),
+    ("heap_recalloc", Hook::WideResizeProductSecond),
+    ("heap_recalloc_aligned", Hook::WideResizeProductSecond),
+    ("heap_recalloc_aligned_at", Hook::WideResizeProductSecond),
 ];
 
 /// tcmalloc's names for the operators that do not throw.
@@ -241,18 +268,29 @@ pub(crate) fn known(name: &str, allocator: Option<&str>) -> Option<Known> {
         return Some(Known { family: Family::Operator, form: Form::Plain(hook) });
     }
     if let Some(hook) = look_up(&STANDARD, name).or_else(|| look_up(&JEMALLOC, name)) {
-        return Some(Known { family: Family::Standard, form: Form::Plain(hook) });
+        return Some(Known { family: Family::Standard, form: form_of(hook) });
     }
     PREFIXES.iter().find_map(|prefix| {
         let rest = name.strip_prefix(prefix)?;
         let hook = family_of(prefix).iter().find_map(|list| look_up(list, rest))?;
-        Some(Known { family: Family::Prefixed(prefix), form: Form::Plain(hook) })
+        Some(Known { family: Family::Prefixed(prefix), form: form_of(hook) })
     })
+}
+
+fn form_of(hook: Hook) -> Form {
+    if hook.is_wide() { Form::Whole(hook) } else { Form::Plain(hook) }
 }
 
 /// The allocator that has these names.
 pub(crate) fn allocator_of(names: &[&str]) -> Option<&'static str> {
     MARKS.iter().find(|(mark, _)| names.contains(mark)).map(|(_, allocator)| *allocator)
+}
+
+/// The C library that has these names, whatever other allocator is linked into the same file.
+pub(crate) fn c_library_of(names: &[&str]) -> Option<&'static str> {
+    let is_c_library = |allocator: &str| matches!(allocator, GLIBC | MUSL);
+    let found = MARKS.iter().find(|(mark, allocator)| is_c_library(allocator) && names.contains(mark));
+    found.map(|(_, allocator)| *allocator)
 }
 
 /// The lists of one prefix.
@@ -279,6 +317,8 @@ mod tests {
         let found = known(name, allocator).map_or("none".into(), |known| match known.form {
             Form::Plain(hook) => format!("{:?} {hook:?}", known.family),
             Form::Throwing { hook, quiet } => format!("{:?} {hook:?} by {}", known.family, quiet[0]),
+            Form::Whole(hook) => format!("{:?} whole {hook:?}", known.family),
+            Form::Behind(hook, _) => panic!("{hook:?} is no allocator function"),
         });
         assert_eq!(found, expected);
     }
@@ -292,6 +332,8 @@ mod tests {
         check("mi_malloc_aligned", "Prefixed(\"mi_\") Malloc");
         check("mi_aligned_alloc", "Prefixed(\"mi_\") Memalign");
         check("mi_heap_calloc", "Prefixed(\"mi_\") ProductOfLast");
+        check("mi_realloc_aligned_at", "Prefixed(\"mi_\") whole WideResize");
+        check("xallocx", "Standard whole WideInPlace");
         check("tc_delete_sized", "Prefixed(\"tc_\") Delete");
         check("_Znwm", "Operator Malloc by malloc");
         check("mi_new_aligned", "Prefixed(\"mi_\") NewAligned by aligned_alloc");
@@ -336,5 +378,7 @@ mod tests {
         assert_eq!(allocator_of(&["malloc", "mallctl"]), Some("jemalloc"));
         assert_eq!(allocator_of(&["malloc", "gnu_get_libc_version", "mi_malloc"]), Some("mimalloc"));
         assert_eq!(allocator_of(&["malloc", "free"]), None);
+        assert_eq!(c_library_of(&["malloc", "gnu_get_libc_version", "mi_malloc"]), Some("glibc"));
+        assert_eq!(c_library_of(&["malloc", "mi_malloc"]), None);
     }
 }

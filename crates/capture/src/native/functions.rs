@@ -10,12 +10,14 @@ use std::path::Path;
 
 use formats::maps::Mapping;
 use memchr::memmem;
+use model::Kinds;
 use stacks::module::{FunctionSymbol, LoadSegment, ModuleLayout, load_bias, module_layout, symbols};
 use stacks::symbols::{DebugReferences, Nearest};
 
+use super::calls::{self, Calls};
 use super::code::open_file;
 use super::custom::Custom;
-use super::families::{self, Family, Form, GLIBC, MUSL, allocator_of, known};
+use super::families::{self, Family, Form, GLIBC, MUSL, allocator_of, c_library_of, known};
 use super::image::Hook;
 use super::target::Target;
 use crate::sys::map::MappedFile;
@@ -44,8 +46,10 @@ pub(crate) struct Site {
     pub(crate) names: Vec<String>,
     pub(crate) form: Form,
     /// Its address in the target.
+    pub(crate) entry: u64,
+    /// Where it is hooked: at its entry, or further inside.
     pub(crate) at: u64,
-    /// Its code as it is in the target now.
+    /// Its code from there on, as it is in the target now.
     pub(crate) code: Vec<u8>,
     /// Number of the module that it is in.
     pub(crate) module: usize,
@@ -59,7 +63,7 @@ impl Site {
 
     pub(crate) fn hook(&self) -> Hook {
         match self.form {
-            Form::Plain(hook) | Form::Throwing { hook, .. } => hook,
+            Form::Plain(hook) | Form::Throwing { hook, .. } | Form::Whole(hook) | Form::Behind(hook, _) => hook,
         }
     }
 }
@@ -75,6 +79,8 @@ pub(crate) struct Allocator {
     pub(crate) looked_at: Vec<String>,
     /// What is there but has no name to hook it by.
     pub(crate) nameless: Vec<String>,
+    /// Functions of C libraries that map memory or open descriptors.
+    pub(crate) calls: Calls,
 }
 
 /// One module with an allocator.
@@ -90,7 +96,7 @@ struct Module {
 }
 
 /// Finds the allocator functions in everything that is mapped.
-pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>], custom: &[Custom]) -> Allocator {
+pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>], custom: &[Custom], kinds: Kinds) -> Allocator {
     let mut found = Allocator::default();
     let mut modules: Vec<Module> = Vec::new();
     let mut seen = Vec::new();
@@ -107,6 +113,9 @@ pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>], custom: &[Custom])
             continue;
         };
         let Some(named) = Named::of(target, mapping, &file, custom) else { continue };
+        if let Some(library) = named.c_library(&path) {
+            found.calls.add(target, &named, &file, library, kinds);
+        }
         if named.program {
             found.looked_at.extend(named.lacks_names(&path));
             found.nameless.extend(named.nameless_allocator(&file, &path));
@@ -164,12 +173,12 @@ fn is_dynamic_linker(mapping: &Mapping<'_>) -> bool {
 
 /// A module with the symbols that matter.
 #[derive(Debug)]
-struct Named {
-    layout: ModuleLayout,
+pub(crate) struct Named {
+    pub(crate) layout: ModuleLayout,
     bias: u64,
-    symbols: Vec<FunctionSymbol>,
+    pub(crate) symbols: Vec<FunctionSymbol>,
     program: bool,
-    static_program: bool,
+    pub(crate) static_program: bool,
 }
 
 impl Named {
@@ -177,7 +186,10 @@ impl Named {
         let layout = module_layout(elf).ok()?;
         let bias = load_bias(&layout, mapping.addresses.start, mapping.offset, mapping.permissions.execute)?;
         let known = families::names();
-        let asked: Vec<&str> = known.iter().map(String::as_str).chain(custom.iter().map(Custom::name)).collect();
+        let mut asked: Vec<&str> = known.iter().map(String::as_str).chain(custom.iter().map(Custom::name)).collect();
+        for name in calls::names() {
+            asked.push(name);
+        }
         let mut symbols = symbols(elf, &asked).ok()?;
         symbols.retain(|symbol| !symbol.ifunc);
         let program = is_program(target, mapping);
@@ -255,7 +267,7 @@ impl Named {
         Some(Module { sites, allocator, path, standard, program: self.program, custom: is_custom })
     }
 
-    fn site(&self, target: &Target, symbol: &FunctionSymbol, form: Form, module: usize) -> Option<Site> {
+    pub(crate) fn site(&self, target: &Target, symbol: &FunctionSymbol, form: Form, module: usize) -> Option<Site> {
         let at = self.bias.wrapping_add(symbol.vaddr);
         if !self.layout.is_code(symbol.vaddr) {
             return None;
@@ -264,7 +276,14 @@ impl Named {
         // A short function needs the padding behind it as well.
         let size = if size < PADDING_BYTES { size + PADDING_BYTES } else { size };
         let code = target.read_exactly(at, size as usize).ok()?;
-        Some(Site { names: vec![symbol.name.clone()], form, at, code, module })
+        Some(Site { names: vec![symbol.name.clone()], form, entry: at, at, code, module })
+    }
+
+    /// Which C library this is, or is linked into this, if one is. Older ones keep a part of their functions in a file of its own.
+    fn c_library(&self, path: &str) -> Option<&'static str> {
+        let is_part = path.rsplit('/').next().is_some_and(|name| name.starts_with("libpthread"));
+        let names: Vec<&str> = self.symbols.iter().map(|symbol| symbol.name.as_str()).collect();
+        c_library_of(&names).or(is_part.then_some(GLIBC))
     }
 
     /// Why a static program shows no allocator.

@@ -36,6 +36,72 @@ pub(crate) enum Hook {
     ProductOfLast,
     /// Resizes its second argument to the third.
     ReallocSecond,
+    /// Maps memory.
+    Maps,
+    /// Unmaps memory.
+    Unmaps,
+    /// Moves or resizes a mapping.
+    Remaps,
+    /// Sets the break.
+    Breaks,
+    /// Attaches a System V segment.
+    Attaches,
+    /// Detaches a System V segment.
+    Detaches,
+    /// Makes a thread.
+    CreatesThread,
+    /// Waits for the end of a thread.
+    JoinsThread,
+    /// Joins a thread if it has ended.
+    TriesToJoinThread,
+    /// Detaches a thread.
+    DetachesThread,
+    /// Returns a descriptor.
+    Opens,
+    /// Has a descriptor, inside the function that returns it.
+    Opened,
+    /// Makes its second argument a descriptor.
+    Duplicates,
+    /// `fcntl`.
+    Controls,
+    /// `signalfd`.
+    OpensSignals,
+    /// Writes two descriptors to where its first argument points.
+    OpensTwo,
+    /// Writes two descriptors to where its fourth argument points.
+    OpensTwoFourth,
+    /// Returns a `FILE` of musl.
+    OpensFile,
+    /// Closes its first argument.
+    Closes,
+    /// Closes a `FILE` of musl.
+    ClosesFile,
+    /// Closes a `DIR` of musl.
+    ClosesDirectory,
+    /// Closes descriptors from the first to the second argument.
+    ClosesRange,
+    /// Closes descriptors from the first argument on.
+    ClosesFrom,
+    /// Makes a child in the same memory.
+    Vforks,
+    /// Makes a child that runs another program.
+    Spawns,
+    /// The size is the product of the first two of more than three arguments.
+    WideProduct,
+    /// The size is the second of more than three arguments.
+    WideSizeSecond,
+    /// The size is the product of the second and third of more than three arguments.
+    WideProductSecond,
+    /// Resizes the first of more than three arguments to the second.
+    WideResize,
+    /// Resizes the first of more than three arguments to the product of the next two.
+    WideResizeProduct,
+    /// Resizes the second of more than three arguments to the third.
+    WideResizeSecond,
+    /// Resizes the second of more than three arguments to the product of the next two.
+    WideResizeProductSecond,
+    /// Resizes the first argument in place, as far as it can.
+    WideInPlace,
 }
 
 impl Hook {
@@ -54,7 +120,41 @@ impl Hook {
     }
 }
 
-const HOOKS: [(Hook, &str); 15] = [
+impl Hook {
+    /// Whether the function has more than three arguments.
+    pub(crate) fn is_wide(self) -> bool {
+        matches!(
+            self,
+            Self::WideProduct
+                | Self::WideSizeSecond
+                | Self::WideProductSecond
+                | Self::WideResize
+                | Self::WideResizeProduct
+                | Self::WideResizeSecond
+                | Self::WideResizeProductSecond
+                | Self::WideInPlace
+        )
+    }
+
+    /// Whether the function does little else than one system call.
+    pub(crate) fn is_system_call(self) -> bool {
+        matches!(
+            self,
+            Self::Maps
+                | Self::Unmaps
+                | Self::Remaps
+                | Self::Breaks
+                | Self::Opens
+                | Self::Opened
+                | Self::Duplicates
+                | Self::Closes
+                | Self::OpensTwo
+                | Self::OpensTwoFourth
+        )
+    }
+}
+
+const HOOKS: [(Hook, &str); 48] = [
     (Hook::Malloc, "leakline_malloc"),
     (Hook::Free, "leakline_free"),
     (Hook::Calloc, "leakline_calloc"),
@@ -70,6 +170,39 @@ const HOOKS: [(Hook, &str); 15] = [
     (Hook::SizeThird, "leakline_size_third"),
     (Hook::ProductOfLast, "leakline_product_of_last"),
     (Hook::ReallocSecond, "leakline_realloc_second"),
+    (Hook::Maps, "leakline_maps"),
+    (Hook::Unmaps, "leakline_unmaps"),
+    (Hook::Remaps, "leakline_remaps"),
+    (Hook::Breaks, "leakline_breaks"),
+    (Hook::Attaches, "leakline_attaches"),
+    (Hook::Detaches, "leakline_detaches"),
+    (Hook::CreatesThread, "leakline_creates_thread"),
+    (Hook::JoinsThread, "leakline_joins_thread"),
+    (Hook::TriesToJoinThread, "leakline_tries_to_join_thread"),
+    (Hook::DetachesThread, "leakline_detaches_thread"),
+    (Hook::Opens, "leakline_opens"),
+    (Hook::Opened, "leakline_opened"),
+    (Hook::Duplicates, "leakline_duplicates"),
+    (Hook::Controls, "leakline_controls"),
+    (Hook::OpensSignals, "leakline_opens_signals"),
+    (Hook::OpensTwo, "leakline_opens_two"),
+    (Hook::OpensTwoFourth, "leakline_opens_two_fourth"),
+    (Hook::OpensFile, "leakline_opens_file"),
+    (Hook::Closes, "leakline_closes"),
+    (Hook::ClosesFile, "leakline_closes_file"),
+    (Hook::ClosesDirectory, "leakline_closes_directory"),
+    (Hook::ClosesRange, "leakline_closes_range"),
+    (Hook::ClosesFrom, "leakline_closes_from"),
+    (Hook::Vforks, "leakline_vforks"),
+    (Hook::Spawns, "leakline_spawns"),
+    (Hook::WideProduct, "leakline_wide_product"),
+    (Hook::WideSizeSecond, "leakline_wide_size_second"),
+    (Hook::WideProductSecond, "leakline_wide_product_second"),
+    (Hook::WideResize, "leakline_wide_resize"),
+    (Hook::WideResizeProduct, "leakline_wide_resize_product"),
+    (Hook::WideResizeSecond, "leakline_wide_resize_second"),
+    (Hook::WideResizeProductSecond, "leakline_wide_resize_product_second"),
+    (Hook::WideInPlace, "leakline_wide_in_place"),
 ];
 
 /// The agent, ready to be written anywhere.

@@ -8,13 +8,16 @@
 
 mod arch;
 mod arm;
+mod calls;
 mod code;
+mod collector;
 mod custom;
 mod error;
 mod families;
 mod file;
 mod functions;
 mod image;
+mod ledger;
 mod load;
 mod own_stack;
 mod place;
@@ -30,7 +33,7 @@ mod ticks;
 
 use std::time::Duration;
 
-use model::{Pid, ProcessKey, Snapshot};
+use model::{Kinds, Pid, ProcessKey, Snapshot};
 
 pub use error::{AttachError, SessionError};
 pub use remains::{Carriers, Removed};
@@ -45,6 +48,8 @@ pub struct AttachOptions {
     pub depth: u16,
     /// Greatest number of distinct stacks; blocks of further ones are counted as unrecorded.
     pub stacks_max: u32,
+    /// What is watched.
+    pub kinds: Kinds,
     /// Allocator functions of the program's own, for example `fn=pool_alloc,size=arg2`.
     pub alloc: Vec<String>,
     /// Functions that free what those allocated, for example `fn=pool_free,ptr=arg2`.

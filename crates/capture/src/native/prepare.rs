@@ -5,6 +5,7 @@
 use std::io;
 
 use formats::maps::{self, Mapping};
+use model::Kinds;
 
 use wire::{CODE_AREAS_MORE, PATCHES_MAX};
 
@@ -36,18 +37,19 @@ pub(crate) struct Plan {
     pub(crate) code: CodeTables,
     pub(crate) granule_shift: u32,
     pub(crate) chunks: u32,
+    pub(crate) is_musl: bool,
     pub(crate) main_stack: (u64, u64),
 }
 
 impl Plan {
     /// Looks at everything that is mapped and decides what goes where.
-    pub(crate) fn make(target: &Target, text: &[u8], custom: &[Custom]) -> Result<Self, AttachError> {
+    pub(crate) fn make(target: &Target, text: &[u8], custom: &[Custom], kinds: Kinds) -> Result<Self, AttachError> {
         let pid = target.pid();
         let mappings: Vec<Mapping<'_>> = maps::parse(text).collect();
         let step = |step: &'static str| move |found: String| AttachError::Step { pid, step, found };
         let image = Image::load().map_err(|error| step("load the agent")(error.to_string()))?;
-        let Allocator { mut sites, described, granule_shift, looked_at, nameless } =
-            functions::find(target, &mappings, custom);
+        let Allocator { mut sites, described, granule_shift, looked_at, mut nameless, calls } =
+            functions::find(target, &mappings, custom, kinds);
         let missing = |found: String| AttachError::NoAllocator { pid, found };
         if let Some(custom) =
             custom.iter().find(|custom| !sites.iter().any(|site| site.names.iter().any(|name| name == custom.name())))
@@ -56,11 +58,20 @@ impl Plan {
             let nearest = functions::nearest(target, &mappings, &function);
             return Err(AttachError::NoSuchFunction { pid, function, nearest });
         }
-        if !sites.iter().any(|site| !site.hook().releases()) {
+        if !kinds.heap {
+            sites.clear();
+            nameless.clear();
+        } else if !sites.iter().any(|site| !site.hook().releases()) {
             return Err(missing(looked_at.into_iter().chain(nameless).collect::<Vec<_>>().join("; ")));
         }
         let gadgets = gadgets(target, &mappings)
             .ok_or_else(|| step("find instructions for system calls")("its code has no `syscall; ret`".into()))?;
+        // The allocator's come first, should there be too many.
+        sites.extend(calls.sites);
+        nameless.extend(calls.unhooked);
+        if sites.is_empty() {
+            return Err(missing("it has no C library whose functions could be hooked".into()));
+        }
         let refused = sites.split_off(sites.len().min(PATCHES_MAX));
         let functions: Vec<u64> = sites.iter().map(|site| site.at).collect();
         let Areas { areas, places } = place::areas(&mappings, &functions, image.len(), SITE_BYTES as u64)
@@ -90,6 +101,7 @@ impl Plan {
             code,
             granule_shift,
             chunks: CHUNKS,
+            is_musl: calls.is_musl,
             main_stack: main_stack(&mappings),
         })
     }
@@ -139,7 +151,7 @@ struct Callable {
 
 fn hook_all(sites: &[Site], places: &[(usize, u64)], code_at: u64, image: &Image) -> Hooked {
     let mut hooked = Hooked::default();
-    let is_plain = |site: &Site| matches!(site.form, Form::Plain(_));
+    let is_plain = |site: &Site| !matches!(site.form, Form::Throwing { .. });
     // Functions that throw need the others of their module.
     for round in [true, false] {
         for (site, (_, site_at)) in sites.iter().zip(places).filter(|(site, _)| is_plain(site) == round) {
@@ -157,7 +169,12 @@ fn hook_all(sites: &[Site], places: &[(usize, u64)], code_at: u64, image: &Image
 
 /// How the hook of a function is called; none where it throws and there is nothing to call in its place.
 fn stub_of(site: &Site, callable: &[Callable]) -> Option<Stub> {
-    let Form::Throwing { quiet, .. } = site.form else { return Some(Stub::Plain) };
+    let quiet = match site.form {
+        Form::Plain(_) => return Some(Stub::Plain),
+        Form::Whole(_) => return Some(Stub::Whole),
+        Form::Behind(_, caller) => return Some(Stub::Behind(caller)),
+        Form::Throwing { quiet, .. } => quiet,
+    };
     let named = |wanted: &&str| {
         let is_wanted = |one: &&Callable| one.module == site.module && one.names.iter().any(|name| name == wanted);
         callable.iter().find(is_wanted)

@@ -205,6 +205,7 @@ fn site(id: u32, sum: &Sum, now: u64, ticks: &Ticks) -> SiteCounts {
         freed_late_longest: late_longest,
         lifetimes,
         oldest_live: sum.oldest.map(|birth| ticks.duration(now.saturating_sub(birth))),
+        contents: Vec::new(),
     }
 }
 

@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use formats::maps;
-use model::{Address, FrameTrust, Pid, Snapshot, StackId};
+use model::{Address, FrameTrust, Kinds, Pid, Snapshot, StackId};
 use wire::{Control, MAGIC, STACKS_MAX, VERSION, regions};
 
 use super::arm::{self, Changed};
 use super::code::CodeTables;
+use super::collector::Collector;
 use super::custom::Custom;
 use super::error::{AttachError, SessionError};
 use super::file::SharedFile;
@@ -43,6 +44,9 @@ pub struct Session {
     shared: SharedFile,
     page: Arc<ControlPage>,
     keeper: Keeper,
+    kinds: Kinds,
+    /// Where anything but the heap is watched.
+    collector: Option<Collector>,
     code: CodeTables,
     /// `/proc/PID/maps` as it was last read.
     maps: Arc<[u8]>,
@@ -68,13 +72,16 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
     let target = Target::open(pid)?;
     remains::remove(&target)?;
     let failed = |step: &'static str| move |error: io::Error| AttachError::Step { pid, step, found: error.to_string() };
-    let (text, mut plan, loaded) = plan_and_load(&target, &custom)?;
+    let (text, mut plan, loaded) = plan_and_load(&target, &custom, options.kinds)?;
     fault::point("agent-loaded");
     let Loaded { shared_at, file, stopped } = loaded;
     let shared = SharedFile::new(file);
     let page = Arc::new(ControlPage::map(shared.file()).map_err(failed("map the shared memory"))?);
     let keeper = Keeper::start(page.clone()).map_err(failed("start the keeper"))?;
     let code = std::mem::take(&mut plan.code);
+    let collects = options.kinds.mappings || options.kinds.descriptors;
+    let collector = collects.then(|| Collector::start(page.clone(), &shared, &target, options.kinds, plan.is_musl));
+    let collector = collector.transpose().map_err(failed("start the collector"))?;
     let threads = target.threads().map_or(0, |threads| threads.len() as u32);
     let mut session = Session {
         facts: facts(&target, &plan, threads, stopped),
@@ -93,6 +100,8 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
         shared,
         page,
         keeper,
+        kinds: options.kinds,
+        collector,
         code,
         shared_at,
     };
@@ -124,11 +133,16 @@ impl Session {
             snapshot.private_memory = self.target.private_memory();
         }
         snapshot.losses.entries_corrupt = snapshot.losses.entries_corrupt.saturating_add(self.overwritten);
+        snapshot.coverage.kinds = self.kinds;
+        if let Some(collector) = &self.collector {
+            collector.add_to(&mut snapshot, &self.ticks, expire, !self.attached);
+        }
         Ok(snapshot)
     }
 
     /// The return addresses of one stack, innermost first.
     pub fn stack(&mut self, id: StackId) -> Option<Vec<(Address, FrameTrust)>> {
+        let id = self.collector.as_ref().and_then(|collector| collector.stack_of(id)).unwrap_or(id);
         read::stack(&self.shared, self.page.control(), id)
     }
 
@@ -177,6 +191,7 @@ impl Session {
         control.stacks_max.store(options.stacks_max.saturating_add(1).min(STACKS_MAX as u32), Relaxed);
         control.chunks_max.store(plan.chunks, Relaxed);
         control.granule_shift.store(plan.granule_shift, Relaxed);
+        control.process.store(self.target.process_inside(), Relaxed);
         control.main_stack_low.store(plan.main_stack.0, Relaxed);
         control.main_stack_high.store(plan.main_stack.1, Relaxed);
         control.code_at.store(plan.wanted.code_at, Relaxed);
@@ -319,12 +334,12 @@ fn custom_functions(options: &AttachOptions) -> Result<Vec<Custom>, String> {
 }
 
 /// Plans and makes the mappings; plans anew where the target put something else into their place meanwhile.
-fn plan_and_load(target: &Target, custom: &[Custom]) -> Result<(Vec<u8>, Plan, Loaded), AttachError> {
+fn plan_and_load(target: &Target, custom: &[Custom], kinds: Kinds) -> Result<(Vec<u8>, Plan, Loaded), AttachError> {
     const TRIES: u32 = 8;
     let mut tried = 1;
     loop {
         let text = target.maps()?;
-        let plan = Plan::make(target, &text, custom)?;
+        let plan = Plan::make(target, &text, custom, kinds)?;
         match load_agent(target, &plan) {
             Ok(loaded) => return Ok((text, plan, loaded)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tried < TRIES => tried += 1,

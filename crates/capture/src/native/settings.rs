@@ -13,7 +13,7 @@ enum Field<'a> {
     Long(&'a AtomicU64),
 }
 
-const FIELDS: usize = 12;
+const FIELDS: usize = 13;
 
 /// The settings as they were written.
 #[derive(Debug, Default)]
@@ -49,6 +49,7 @@ fn fields(control: &Control) -> [Field<'_>; FIELDS] {
         Long(&control.code_len),
         Long(&control.shared_at),
         Long(&control.shared_len),
+        Short(&control.process),
     ]
 }
 

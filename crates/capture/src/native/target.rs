@@ -38,8 +38,25 @@ impl Target {
         Ok(Self { key: ProcessKey { pid, started }, memory })
     }
 
+    /// The same process, for another thread.
+    pub(crate) fn again(&self) -> io::Result<Self> {
+        Ok(Self { key: self.key, memory: self.memory.try_clone()? })
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         self.key.pid
+    }
+
+    /// Its process number as it sees it itself, in the innermost namespace.
+    pub(crate) fn process_inside(&self) -> u32 {
+        let status = fs::read_to_string(self.path("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        line.and_then(|line| line.split_whitespace().next_back()?.parse().ok()).unwrap_or(self.key.pid.0)
+    }
+
+    /// Field 47: where the break began; zero, and so none, where that may not be read.
+    pub(crate) fn break_start(&self) -> Option<u64> {
+        stat(self.pid())?.get(44)?.parse().ok().filter(|start| *start != 0)
     }
 
     /// A file of the process below `/proc`.

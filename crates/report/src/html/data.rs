@@ -63,7 +63,7 @@ const fn unit(unit: Unit) -> &'static str {
         Unit::Bytes | Unit::BytesPerHour => "bytes",
         Unit::Share => "share",
         Unit::Seconds => "seconds",
-        Unit::Count | Unit::Blocks | Unit::Identifier | Unit::Text => "count",
+        Unit::Count | Unit::CountPerHour | Unit::Blocks | Unit::Identifier | Unit::Text => "count",
     }
 }
 

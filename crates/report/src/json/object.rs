@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use model::{Bytes, Lifetimes, Reading, Tally};
+use model::{Bytes, Kind, Lifetimes, Reading, Tally};
 use serde_json::{Map, Value};
 
 use crate::Rate;
@@ -85,6 +85,21 @@ pub(super) fn missing(why: &str) -> Value {
     Object::new().text("missing", why).value()
 }
 
+/// Why descriptors have no bytes.
+const NO_SIZE: &str = "not applicable: descriptors have no size";
+
+/// A growth with both ends of its interval, of what has a size or of what is only counted.
+pub(super) fn growth(kind: Kind, rate: &Reading<Rate>) -> Value {
+    match rate {
+        Reading::Known(rate) if !kind.has_size() => Object::new()
+            .figure(&metrics::GROWTH_COUNT, rate.per_hour)
+            .figure(&metrics::GROWTH_COUNT_LOW, rate.low)
+            .figure(&metrics::GROWTH_COUNT_HIGH, rate.high)
+            .value(),
+        Reading::Known(_) | Reading::Missing(_) => self::rate(rate),
+    }
+}
+
 /// A growth with both ends of its interval.
 pub(super) fn rate(rate: &Reading<Rate>) -> Value {
     match rate {
@@ -125,7 +140,7 @@ macro_rules! plain {
 plain! {
     u32: Count | Identifier;
     u64: Count | Identifier | Bytes;
-    i64: BytesPerHour | Bytes | Count;
+    i64: BytesPerHour | CountPerHour | Bytes | Count;
     f64: Share;
 }
 
@@ -151,7 +166,8 @@ impl Figure for Duration {
 
 impl Figure for Tally {
     fn value(self) -> Value {
-        let object = Object::new().part("blocks", Value::from(self.count)).part("bytes", Value::from(self.bytes.0));
+        let bytes = if self.kind.has_size() { Value::from(self.bytes.0) } else { missing(NO_SIZE) };
+        let object = Object::new().part("blocks", Value::from(self.count)).part("bytes", bytes);
         if !self.is_estimate() {
             return object.value();
         }
@@ -195,6 +211,9 @@ mod tests {
         check(Object::new().figure(&metrics::CONFIDENCE, 0.5), r#"{"confidence":0.5}"#);
         let tally = Tally::exact(2, Bytes(10));
         check(Object::new().figure(&metrics::LIVE, tally), r#"{"live":{"blocks":2,"bytes":10}}"#);
+        let none = Object::new().figure(&metrics::LIVE, Tally { count: 2, ..Tally::of(Kind::Descriptor) });
+        let missing = r#"{"missing":"not applicable: descriptors have no size"}"#;
+        check(none, &format!(r#"{{"live":{{"blocks":2,"bytes":{missing}}}}}"#));
         let estimate = Tally { variance: Variance { blocks: 1, bytes: 25 }, ..tally };
         let written = r#"{"live":{"blocks":2,"bytes":10,"blocks_error":2,"bytes_error":10}}"#;
         check(Object::new().figure(&metrics::LIVE, estimate), written);

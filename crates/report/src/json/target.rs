@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use model::{Frame, FrameTrust, Reading, SourceLine, StackId};
+use model::{Content, Frame, FrameTrust, Kind, Kinds, Reading, SourceLine, StackId};
 use serde_json::Value;
 
-use super::object::{Object, lifetimes, missing, rate};
-use crate::{EventView, Excerpt, SiteTotals, SiteView, SitesView, TargetView, metrics};
+use super::object::{Object, growth, lifetimes, missing};
+use crate::{EventView, Excerpt, KindTotals, SiteTotals, SiteView, SitesView, TargetView, metrics};
 
 /// The summary of an attach, or one of the processes that `hunt` attached to.
 pub(super) fn sites(object: Object, view: &SitesView) -> Object {
@@ -31,12 +31,14 @@ pub(super) fn event(object: Object, event: &EventView) -> Object {
     match event {
         EventView::Attached(view) => object.text("event", "attached").part("target", target(view)),
         EventView::FirstExpiry { at, stack, expired, frames } => of_stack(object, "first_expiry", *at, *stack)
+            .text(metrics::SITE_KIND.key, expired.kind.key())
             .figure(&metrics::MAY_LEAK, *expired)
             .list("frames", frames, |one| frame(one, None)),
         EventView::Again { at, stack, more, expired } => {
             of_stack(object, "again", *at, *stack).figure(&metrics::MORE, *more).figure(&metrics::MAY_LEAK, *expired)
         }
-        EventView::FreedLate { at, stack, count, longest } => of_stack(object, "freed_after_expiry", *at, *stack)
+        EventView::FreedLate { at, stack, kind, count, longest } => of_stack(object, "freed_after_expiry", *at, *stack)
+            .text(metrics::SITE_KIND.key, kind.key())
             .figure(&metrics::MORE, *count)
             .figure(&metrics::FREED_LATE_LONGEST, *longest),
         EventView::Demoted { at, stack, freed_late, ever_expired } => of_stack(object, "demoted", *at, *stack)
@@ -79,7 +81,19 @@ fn coverage(view: &SitesView) -> Value {
         .figure(&metrics::FREES_OF_OLDER, view.coverage.frees_of_older)
         .figure(&metrics::CALLING_THREADS, view.coverage.threads)
         .figure(&metrics::PRIVATE_GROWTH, view.private_growth)
+        .texts("kinds", &kinds_of(view.coverage.kinds))
+        .figure(&metrics::MAPS, view.coverage.maps)
+        .figure(&metrics::UNMAPS, view.coverage.unmaps)
+        .figure(&metrics::THREADS_MADE, view.coverage.threads_made)
+        .figure(&metrics::OPENS, view.coverage.opens)
+        .figure(&metrics::CLOSES, view.coverage.closes)
         .value()
+}
+
+/// The words by which what was watched is chosen.
+fn kinds_of(kinds: Kinds) -> Vec<String> {
+    let chosen = |word: &&&str| kinds.with(word) == Some(kinds);
+    Kinds::WORDS.iter().filter(chosen).map(|word| (*word).to_owned()).collect()
 }
 
 /// Losses stand here even when they are zero: a reader must not have to guess whether they were counted.
@@ -89,22 +103,34 @@ fn losses(view: &SitesView) -> Value {
         .figure(&metrics::STACKS_CUT, view.losses.stacks_cut)
         .figure(&metrics::STACKS_BROKEN, view.losses.stacks_broken)
         .figure(&metrics::ENTRIES_CORRUPT, view.losses.entries_corrupt)
+        .figure(&metrics::EVENTS_MISSED, view.losses.events_missed)
+        .figure(&metrics::REGIONS_UNRECORDED, view.losses.regions_unrecorded)
+        .figure(&metrics::DESCRIPTORS_UNSEEN, view.losses.descriptors_unseen)
         .value()
 }
 
 /// Sums over all sites, also those that the list leaves out.
 fn totals(totals: &SiteTotals) -> Value {
-    Object::new()
+    let object = Object::new()
         .figure(&metrics::SITES, totals.sites)
         .figure(&metrics::SITES_LEAKING, totals.leaking)
+        .figure(&metrics::HISTORIES_DROPPED, totals.histories_dropped);
+    // The heap's own stand here as well: most readers want nothing else.
+    let object = kind_totals(object, totals.kind(Kind::Heap));
+    let seen: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| totals.kind(*kind).allocated.count > 0).collect();
+    let of_kind = |kind: &Kind| kind_totals(Object::new().text(metrics::SITE_KIND.key, kind.key()), totals.kind(*kind));
+    object.list("by_kind", &seen, |kind| of_kind(kind).value()).value()
+}
+
+/// Sums over all sites of one kind.
+fn kind_totals(object: Object, totals: &KindTotals) -> Object {
+    object
         .figure(&metrics::LEAKING, totals.may_leak)
         .figure(&metrics::MAY_LEAK, totals.expired)
         .figure(&metrics::FREED_LATE, totals.freed_late)
         .figure(&metrics::ALLOCATED, totals.allocated)
         .figure(&metrics::FREED, totals.freed)
         .figure(&metrics::LIVE, totals.live)
-        .figure(&metrics::HISTORIES_DROPPED, totals.histories_dropped)
-        .value()
 }
 
 /// One site with every figure and its whole stack.
@@ -113,6 +139,8 @@ fn site(view: &SiteView) -> Value {
     let object = Object::new()
         .figure(&metrics::RANK, view.rank)
         .figure(&metrics::STACK, counts.stack.0)
+        .text(metrics::SITE_KIND.key, counts.kind().key())
+        .list("contents", &counts.contents, content)
         .text(metrics::VERDICT.key, &view.verdict)
         .text("severity", view.severity.key())
         .texts("reasons", &view.reasons)
@@ -126,12 +154,17 @@ fn site(view: &SiteView) -> Value {
         .figure(&metrics::LIVE, counts.live)
         .part("lifetimes_of_freed", lifetimes(counts.lifetimes));
     or_missing(object, &metrics::OLDEST_LIVE, counts.oldest_live, "nothing is live")
-        .part("growth", rate(&view.growth))
+        .part("growth", growth(counts.kind(), &view.growth))
         .part(
             "frames",
             view.frames.iter().enumerate().map(|(index, one)| frame(one, excerpt_of(view, index))).collect(),
         )
         .value()
+}
+
+/// What some of its descriptors or mappings lead to.
+fn content(content: &Content) -> Value {
+    Object::new().text(metrics::CONTENT.key, &content.name).figure(&metrics::CONTENT_COUNT, content.count).value()
 }
 
 /// A duration that only exists where something happened.

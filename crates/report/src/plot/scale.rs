@@ -114,7 +114,7 @@ pub(crate) fn label(value: f64, unit: Unit) -> String {
         }
         Unit::Share => format!("{} %", rounded(value * 100.0)),
         Unit::Seconds => Span(Duration::try_from_secs_f64(value.max(0.0)).unwrap_or(Duration::MAX)).to_string(),
-        Unit::Count | Unit::Blocks | Unit::Identifier | Unit::Text => rounded(value),
+        Unit::Count | Unit::CountPerHour | Unit::Blocks | Unit::Identifier | Unit::Text => rounded(value),
     }
 }
 

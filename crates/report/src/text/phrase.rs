@@ -5,12 +5,15 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use model::{Bytes, Reading, Tally};
+use model::{Bytes, Kind, Reading, Tally};
 
 use crate::{Exhaustion, FindingView, Rate, RecordingView, Span};
 
 /// What stands in a table where a figure is missing. Its reason is in the details.
 pub(crate) const MISSING: &str = "?";
+
+/// What stands in a table where a figure makes no sense.
+pub(crate) const INAPPLICABLE: &str = "-";
 
 /// A number with its thousands set off: `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
@@ -37,10 +40,20 @@ pub(crate) fn counted(number: u64, thing: &str) -> String {
     format!("{} {things}", count(number))
 }
 
-/// `3 blocks (1.50 KiB)`; an estimate with its 95 % interval: `≈ 1,335 ± 80 blocks (5.21 MiB ± 320 KiB)`.
+/// `3 blocks (1.50 KiB)`, or `3 descriptors`, which have no size; an estimate with its 95 % interval:
+/// `≈ 1,335 ± 80 blocks (5.21 MiB ± 320 KiB)`.
 pub(crate) fn tally(tally: Tally) -> String {
+    let kind = tally.kind;
+    let number = if tally.count == 1 {
+        format!("1 {}", kind.thing())
+    } else {
+        format!("{} {}", count(tally.count), kind.things())
+    };
+    if !kind.has_size() {
+        return number;
+    }
     if !tally.is_estimate() {
-        return format!("{} ({})", counted(tally.count, "block"), tally.bytes);
+        return format!("{number} ({})", tally.bytes);
     }
     let (blocks, error) = (count(tally.count), count(tally.count_error()));
     format!("≈ {blocks} ± {error} blocks ({} ± {})", tally.bytes, tally.bytes_error())
@@ -68,6 +81,27 @@ pub(crate) fn per_hour(bytes: i64) -> String {
 /// The ends of the interval: `+1.20 MiB to +1.80 MiB`.
 pub(crate) fn interval(rate: &Rate) -> String {
     format!("{} to {}", per_hour(rate.low), per_hour(rate.high))
+}
+
+/// What has no size grows by numbers: `+40`.
+pub(crate) fn number_per_hour(number: i64) -> String {
+    let sign = if number > 0 { "+" } else { "" };
+    let minus = if number < 0 { "-" } else { "" };
+    format!("{sign}{minus}{}", count(number.unsigned_abs()))
+}
+
+/// The growth of a site of this kind with its interval, as it reads in a sentence.
+pub(crate) fn growth(kind: Kind, rate: &Reading<Rate>) -> String {
+    match rate {
+        Reading::Known(rate) if !kind.has_size() => format!(
+            "{} {} per hour ({} to {})",
+            number_per_hour(rate.per_hour),
+            kind.things(),
+            number_per_hour(rate.low),
+            number_per_hour(rate.high)
+        ),
+        Reading::Known(_) | Reading::Missing(_) => self::rate(rate),
+    }
 }
 
 /// A rate with its interval, as it reads in a sentence.
@@ -182,6 +216,8 @@ mod tests {
         check(counted(2, "process"), "2 processes");
         check(counted(2, "entry"), "2 entries");
         check(tally(Tally::exact(1, Bytes(1536))), "1 block (1.50 KiB)");
+        check(tally(Tally { count: 1200, ..Tally::of(Kind::Descriptor) }), "1,200 descriptors");
+        check(tally(Tally { kind: Kind::Shared, ..Tally::exact(1, Bytes(4096)) }), "1 shared mapping (4.00 KiB)");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use model::{Frame, FrameTrust, Lifetimes, Reading, StackId};
+use model::{Frame, FrameTrust, Kind, Lifetimes, Reading, StackId, Tally};
 
 use super::table::{Column, safe};
 use super::{Paint, Text, phrase};
@@ -20,7 +20,7 @@ pub(super) const COLUMNS: &[Column<SiteView>] = &[
         dispensable: 0,
         cell: |row| {
             let expired = row.counts.expired;
-            format!("{}{}", expired.bytes, phrase::error_share(expired.bytes.0, expired.bytes_error().0))
+            format!("{}{}", bytes(expired), phrase::error_share(expired.bytes.0, expired.bytes_error().0))
         },
     },
     Column {
@@ -36,9 +36,9 @@ pub(super) const COLUMNS: &[Column<SiteView>] = &[
         metric: &metrics::GROWTH,
         least: None,
         dispensable: 3,
-        cell: |row| phrase::cell(row.growth.map(|rate| phrase::per_hour(rate.per_hour))),
+        cell: |row| phrase::cell(row.growth.map(|rate| growth(row.counts.kind(), rate.per_hour))),
     },
-    Column { metric: &metrics::LIVE, least: None, dispensable: 6, cell: |row| row.counts.live.bytes.to_string() },
+    Column { metric: &metrics::LIVE, least: None, dispensable: 6, cell: |row| bytes(row.counts.live) },
     Column {
         metric: &metrics::OLDEST_LIVE,
         least: None,
@@ -52,8 +52,18 @@ pub(super) const COLUMNS: &[Column<SiteView>] = &[
         cell: |row| phrase::count(row.counts.freed_late.count),
     },
     Column { metric: &metrics::VERDICT, least: Some(7), dispensable: 2, cell: |row| row.verdict.clone() },
+    Column { metric: &metrics::SITE_KIND, least: Some(4), dispensable: 1, cell: |row| row.counts.kind().to_string() },
     Column { metric: &metrics::SITE, least: Some(24), dispensable: 0, cell: site_name },
 ];
+
+/// Bytes, or a dash for what has no size.
+fn bytes(tally: Tally) -> String {
+    if tally.kind.has_size() { tally.bytes.to_string() } else { phrase::INAPPLICABLE.to_owned() }
+}
+
+fn growth(kind: Kind, per_hour: i64) -> String {
+    if kind.has_size() { phrase::per_hour(per_hour) } else { phrase::number_per_hour(per_hour) }
+}
 
 /// What is left on the screen after a session: the facts first, then every listed site.
 pub(super) fn summary(text: Text, view: &SitesView, out: &mut dyn Write) -> io::Result<()> {
@@ -109,22 +119,31 @@ pub(super) fn site_facts(view: &SiteView) -> Vec<String> {
     // A session may know that blocks were freed late and not how long they had lived.
     let late = counts.freed_late_longest.filter(|_| counts.freed_late.count > 0);
     let late = late.map_or_else(String::new, |age| format!(", the longest-lived after {}", Span(age)));
+    let kind = counts.kind();
+    let (_, freed) = kind.ending();
+    let ended = if kind == Kind::Heap { "freed blocks lived".to_owned() } else { format!("{freed} ones lived") };
     let lived = counts.lifetimes.map_or_else(
-        || "none was freed".to_owned(),
+        || format!("none was {freed}"),
         |lived| format!("{} min, {} mean, {} max", life(lived.min), life(lived.mean), life(lived.max)),
     );
     let oldest = counts.oldest_live.map_or_else(|| "nothing is live".to_owned(), |age| Span(age).to_string());
-    let mut facts = vec![
+    let mut facts = vec![format!("kind                {kind}")];
+    if !counts.contents.is_empty() {
+        let contents =
+            counts.contents.iter().map(|content| format!("{} ({})", content.name, phrase::count(content.count)));
+        facts.push(format!("leads to            {}", contents.collect::<Vec<_>>().join(", ")));
+    }
+    facts.extend([
         format!("may leak            {}", phrase::tally(counts.expired)),
         format!("expired             {}", phrase::tally(view.ever_expired)),
         format!("freed after expiry  {}{late}", phrase::tally(counts.freed_late)),
         format!("allocated           {}", phrase::tally(counts.allocated)),
         format!("freed               {}", phrase::tally(counts.freed)),
         format!("live                {}", phrase::tally(counts.live)),
-        format!("freed blocks lived  {lived}"),
+        format!("{ended:<20}{lived}"),
         format!("oldest not freed    {oldest}"),
-        format!("growth              {}", phrase::rate(&view.growth)),
-    ];
+        format!("growth              {}", phrase::growth(kind, &view.growth)),
+    ]);
     facts.extend(view.reasons.iter().map(|reason| format!("because             {reason}")));
     facts.iter().map(|fact| safe(fact)).collect()
 }
@@ -151,8 +170,8 @@ fn sentence(event: &EventView) -> Option<(Duration, Paint, String)> {
             Paint::Plain,
             format!("again {}: {} more, {} expired now", stacked(stack), phrase::count(*more), phrase::tally(*expired)),
         ),
-        EventView::FreedLate { at, stack, count, longest } => {
-            (*at, Paint::Good, format!("{}: {}", freed_late(*count, longest), stacked(stack)))
+        EventView::FreedLate { at, stack, kind, count, longest } => {
+            (*at, Paint::Good, format!("{}: {}", freed_late(*kind, *count, longest), stacked(stack)))
         }
         EventView::Demoted { at, stack, freed_late, ever_expired } => (
             *at,
@@ -172,14 +191,16 @@ fn sentence(event: &EventView) -> Option<(Duration, Paint, String)> {
 }
 
 /// One late free reads as a sentence of its own; many are one line, or they would flood the view.
-fn freed_late(count: u64, longest: &Reading<Duration>) -> String {
+fn freed_late(kind: Kind, count: u64, longest: &Reading<Duration>) -> String {
     let after = match longest {
         Reading::Known(longest) => format!("after {}", Span(*longest)),
         Reading::Missing(why) => format!("after an unknown time ({why})"),
     };
     match count {
-        1 => format!("expired block freed {after}"),
-        _ => format!("{} freed, the longest-lived {after}", phrase::counted(count, "expired block")),
+        1 => format!("expired {} {} {after}", kind.thing(), kind.ending().1),
+        _ => {
+            format!("{} expired {} {}, the longest-lived {after}", phrase::count(count), kind.things(), kind.ending().1)
+        }
     }
 }
 
@@ -295,14 +316,32 @@ fn source(frame: &Frame) -> String {
 /// Proof that the hooks fire, without which nothing may be said about leaks.
 fn seen(view: &SitesView) -> String {
     let coverage = &view.coverage;
-    format!(
-        "{} and {} in {}, from {}; {} of blocks older than the attach",
-        phrase::counted(coverage.allocations, "allocation"),
-        phrase::counted(coverage.frees, "free"),
-        Span(view.elapsed),
-        phrase::counted(u64::from(coverage.threads), "thread"),
-        phrase::counted(coverage.frees_of_older, "free"),
-    )
+    let mut seen = Vec::new();
+    if coverage.kinds.heap {
+        seen.push(format!(
+            "{} and {} in {}, from {}; {} of blocks older than the attach",
+            phrase::counted(coverage.allocations, "allocation"),
+            phrase::counted(coverage.frees, "free"),
+            Span(view.elapsed),
+            phrase::counted(u64::from(coverage.threads), "thread"),
+            phrase::counted(coverage.frees_of_older, "free"),
+        ));
+    } else {
+        seen.push(format!(
+            "in {}, from {}",
+            Span(view.elapsed),
+            phrase::counted(u64::from(coverage.threads), "thread")
+        ));
+    }
+    if coverage.kinds.mappings {
+        let [maps, unmaps, threads] = [coverage.maps, coverage.unmaps, coverage.threads_made].map(phrase::count);
+        seen.push(format!("{maps} mapped and {unmaps} unmapped, {threads} threads made"));
+    }
+    if coverage.kinds.descriptors {
+        let [opens, closes] = [coverage.opens, coverage.closes].map(phrase::count);
+        seen.push(format!("{opens} descriptors opened and {closes} closed"));
+    }
+    seen.join("; ")
 }
 
 /// What the session costs the target.
@@ -325,6 +364,9 @@ fn lost(view: &SitesView) -> String {
     // The causes in the order of what they cost: a block that is not recorded may be the leak itself.
     let causes = [
         (losses.blocks_unrecorded, "block", " not recorded (a table was full)"),
+        (losses.regions_unrecorded, "mapping or descriptor", " not recorded (a table was full)"),
+        (losses.events_missed, "call", " for mappings or descriptors missed (too many at once)"),
+        (losses.descriptors_unseen, "descriptor", " opened by calls that were not seen"),
         (losses.stacks_cut, "stack", " cut at the greatest depth"),
         (losses.stacks_broken, "stack", " ended early (no unwind information)"),
         (view.totals.histories_dropped, "history", " of sites dropped (too many sites)"),
@@ -342,7 +384,7 @@ fn result(view: &SitesView) -> String {
     match view.outcome {
         Outcome::LeakFound => format!(
             "leak found{so_far}: {} may leak at {}",
-            phrase::tally(view.totals.may_leak),
+            may_leak(view),
             phrase::counted(view.totals.leaking, "site"),
         ),
         Outcome::NothingFound => format!("nothing found{so_far}: no site leaks"),
@@ -353,6 +395,17 @@ fn result(view: &SitesView) -> String {
         Outcome::Blind => {
             "blind: memory grows that the hooks do not see, so nothing can be said about leaks".to_owned()
         }
+    }
+}
+
+/// What may leak, of each kind that does.
+fn may_leak(view: &SitesView) -> String {
+    let tallies = view.totals.kinds.iter().map(|totals| totals.may_leak).filter(|tally| tally.count > 0);
+    let parts: Vec<String> = tallies.map(phrase::tally).collect();
+    match parts.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, before)) => format!("{} and {last}", before.join(", ")),
+        None => phrase::tally(Tally::of(Kind::Heap)),
     }
 }
 

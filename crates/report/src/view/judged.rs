@@ -128,7 +128,10 @@ impl SitesView {
         // Ranks are given before sites are left out, so that a site keeps its rank whatever is listed.
         let ranking = watch.ranking();
         let all = ranking.len();
-        let enough = ranking.into_iter().zip(1..).filter(|(site, _)| site.counts.expired.bytes >= bytes_min);
+        let enough = ranking.into_iter().zip(1..).filter(|(site, _)| {
+            let expired = site.counts.expired;
+            expired.bytes >= bytes_min || !expired.kind.has_size()
+        });
         let sites: Vec<SiteView> =
             enough.take(top).map(|(site, rank)| SiteView::new(rank, frames(site.counts.stack), site)).collect();
         debug_assert!(sites.len() <= all, "more sites listed than there are");
@@ -175,7 +178,9 @@ impl EventView {
                 Self::FirstExpiry { at, stack, expired, frames: frames(stack) }
             }
             SiteEvent::Again { at, stack, more, expired } => Self::Again { at, stack, more, expired },
-            SiteEvent::FreedLate { at, stack, count, longest } => Self::FreedLate { at, stack, count, longest },
+            SiteEvent::FreedLate { at, stack, kind, count, longest } => {
+                Self::FreedLate { at, stack, kind, count, longest }
+            }
             SiteEvent::Demoted { at, stack, freed_late, ever_expired } => {
                 Self::Demoted { at, stack, freed_late, ever_expired }
             }

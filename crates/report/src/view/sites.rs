@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use analysis::{Rate, SiteTotals};
-use model::{Bytes, Coverage, Frame, Losses, Pid, Reading, SiteCounts, StackId, Tally};
+use model::{Bytes, Coverage, Frame, Kind, Losses, Pid, Reading, SiteCounts, StackId, Tally};
 
 use super::{Outcome, Severity};
 
@@ -135,6 +135,8 @@ pub enum EventView {
         at: Duration,
         /// The stack.
         stack: StackId,
+        /// What they are.
+        kind: Kind,
         /// How many since the last event of this stack.
         count: u64,
         /// How long the longest-lived had lived.

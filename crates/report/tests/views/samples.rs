@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Address, Beat, Bytes, Coverage, Figure, FigureKey, Frame, FrameTrust, Function, Identity, Lifetimes, Losses,
-    MemorySample, ModuleName, Moment, Pid, ProcessFigures, ProcessKey, ProcessMetric, ProcessReading, Reading,
+    Address, Beat, Bytes, Content, Coverage, Figure, FigureKey, Frame, FrameTrust, Function, Identity, Kind, Lifetimes,
+    Losses, MemorySample, ModuleName, Moment, Pid, ProcessFigures, ProcessKey, ProcessMetric, ProcessReading, Reading,
     SiteCounts, Source, SourceLine, SourceSample, StackId, SystemSample, Tally, Why,
 };
 use report::{
     AlertView, BalanceView, Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, FindingView, GapView,
-    HuntView, LastRun, MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, Rate, RecorderView,
-    RecordingView, Series, Severity, SiteTotals, SiteView, SitesView, TargetView, WallTime, metrics,
+    HuntView, KindTotals, LastRun, MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, Rate,
+    RecorderView, RecordingView, Series, Severity, SiteTotals, SiteView, SitesView, TargetView, WallTime, metrics,
 };
 
 mod inspected;
@@ -359,22 +359,75 @@ pub(crate) fn sites() -> SitesView {
     SitesView {
         target: target(),
         elapsed: seconds(61.0),
-        coverage: Coverage { allocations: 120_000, frees: 118_800, frees_of_older: 12, threads: 4 },
-        losses: Losses { blocks_unrecorded: 41, stacks_cut: 3, stacks_broken: 0, entries_corrupt: 1 },
+        coverage: Coverage {
+            allocations: 120_000,
+            frees: 118_800,
+            frees_of_older: 12,
+            threads: 4,
+            maps: 2,
+            opens: 1300,
+            closes: 1260,
+            ..Coverage::default()
+        },
+        losses: Losses { blocks_unrecorded: 41, stacks_cut: 3, entries_corrupt: 1, ..Losses::default() },
         memory_in_target: Bytes(8 * MIB),
         private_growth: Reading::Known(Bytes(66 * MIB)),
-        totals: SiteTotals {
-            sites: 64,
-            leaking: 1,
-            may_leak: tally(1100, 64),
-            expired: tally(1100, 64),
-            freed_late: tally(15, 1000),
-            ..SiteTotals::default()
-        },
-        sites: vec![leaking_site(), demoted_site()],
+        totals: totals(),
+        sites: vec![leaking_site(), demoted_site(), descriptor_site()],
         sites_left_out: 62,
         outcome: Outcome::LeakFound,
         notes: vec!["the agent stays mapped in the target (4 KiB)".to_owned()],
+    }
+}
+
+fn totals() -> SiteTotals {
+    let mut totals = SiteTotals { sites: 65, leaking: 2, ..SiteTotals::default() };
+    let (heap, descriptors) = (tally(1100, 64), descriptors(40));
+    let (late, none) = (tally(15, 1000), Tally::of(Kind::Descriptor));
+    *totals.kind_mut(Kind::Heap) = KindTotals {
+        may_leak: heap,
+        expired: heap,
+        freed_late: late,
+        allocated: tally(120_000, 64),
+        ..KindTotals::default()
+    };
+    *totals.kind_mut(Kind::Descriptor) = KindTotals {
+        may_leak: descriptors,
+        expired: descriptors,
+        freed_late: none,
+        allocated: descriptors,
+        freed: none,
+        live: descriptors,
+    };
+    totals
+}
+
+fn descriptors(count: u64) -> Tally {
+    Tally { count, ..Tally::of(Kind::Descriptor) }
+}
+
+/// Forty sockets that nobody closed.
+pub(crate) fn descriptor_site() -> SiteView {
+    SiteView {
+        rank: 3,
+        counts: SiteCounts {
+            stack: StackId(65_536),
+            allocated: descriptors(41),
+            freed: descriptors(1),
+            live: descriptors(40),
+            expired: descriptors(40),
+            freed_late: descriptors(0),
+            contents: vec![
+                Content { name: "socket".to_owned(), count: 38 },
+                Content { name: "/var/log/orders\u{1b}[2J".to_owned(), count: 2 },
+            ],
+            ..leaking_site().counts
+        },
+        ever_expired: descriptors(40),
+        growth: Reading::Known(Rate { per_hour: 2400, low: 2350, high: 2450 }),
+        reasons: vec!["for: it never closed a descriptor".to_owned()],
+        excerpts: Vec::new(),
+        ..leaking_site()
     }
 }
 
@@ -391,6 +444,7 @@ pub(crate) fn leaking_site() -> SiteView {
             freed_late_longest: None,
             lifetimes: Some(Lifetimes { min: seconds(0.000_001), mean: seconds(0.002), max: seconds(0.4) }),
             oldest_live: Some(seconds(60.2)),
+            contents: Vec::new(),
         },
         ever_expired: tally(1100, 64),
         growth: Reading::Known(Rate { per_hour: 4_531_200, low: 4_500_000, high: 4_600_000 }),
@@ -461,7 +515,13 @@ pub(crate) fn frames() -> Arc<[Frame]> {
 /// One of each event.
 pub(crate) fn events() -> Vec<EventView> {
     let (stack, expired) = (StackId(17), tally(1, 64));
-    let late = |at, count, longest| EventView::FreedLate { at: seconds(at), stack: StackId(3), count, longest };
+    let late = |at, count, longest| EventView::FreedLate {
+        at: seconds(at),
+        stack: StackId(3),
+        kind: Kind::Heap,
+        count,
+        longest,
+    };
     vec![
         EventView::Attached(target()),
         EventView::FirstExpiry { at: seconds(5.01), stack, expired, frames: frames() },

@@ -1,8 +1,8 @@
 //! Tests of single sentences about sites. The whole texts are compared in `tests/views`.
 
 use super::*;
-use crate::{Excerpt, samples};
-use model::{Address, Bytes, Function, Losses, ModuleName, SourceLine, Tally, Why};
+use crate::{Excerpt, SiteTotals, samples};
+use model::{Address, Bytes, Function, Kinds, Losses, ModuleName, SourceLine, Tally, Why};
 use std::sync::Arc;
 
 /// A frame of `function offset line trust`, where `?` is missing.
@@ -80,8 +80,8 @@ fn check_result(state: &str, outcome: Outcome, leaking: u64, expected: &str) {
     let mut view = samples::sites();
     state.clone_into(&mut view.target.state);
     view.outcome = outcome;
-    view.totals.leaking = leaking;
-    view.totals.may_leak = Tally::exact(2, Bytes(64));
+    view.totals = SiteTotals { leaking, ..SiteTotals::default() };
+    view.totals.kind_mut(Kind::Heap).may_leak = Tally::exact(2, Bytes(64));
     assert_eq!(result(&view), expected);
 }
 
@@ -95,12 +95,33 @@ fn a_result_says_whether_it_is_final() {
 }
 
 #[test]
+fn a_result_names_every_kind_that_leaks() {
+    let mut view = samples::sites();
+    view.totals.kind_mut(Kind::Shared).may_leak = Tally { count: 3, ..Tally::of(Kind::Shared) };
+    view.totals.leaking = 4;
+    let expected =
+        "leak found so far: 1,100 blocks (68.8 KiB), 3 shared mappings (0 B) and 40 descriptors may leak at 4 sites";
+    "attached".clone_into(&mut view.target.state);
+    assert_eq!(result(&view), expected);
+}
+
+#[test]
+fn only_what_was_watched_is_said_to_be_seen() {
+    let mut view = samples::sites();
+    view.coverage.kinds = Kinds { descriptors: true, ..Kinds::NONE };
+    assert_eq!(seen(&view), "in 1 min 01 s, from 4 threads; 1,300 descriptors opened and 1,260 closed");
+}
+
+#[test]
 fn late_frees_are_one_line() {
     let after = Reading::Known(Duration::from_secs(90));
-    assert_eq!(freed_late(1, &after), "expired block freed after 1 min 30 s");
-    assert_eq!(freed_late(7, &after), "7 expired blocks freed, the longest-lived after 1 min 30 s");
+    assert_eq!(freed_late(Kind::Heap, 1, &after), "expired block freed after 1 min 30 s");
+    assert_eq!(
+        freed_late(Kind::Descriptor, 7, &after),
+        "7 expired descriptors closed, the longest-lived after 1 min 30 s"
+    );
     let unknown = Reading::Missing(Why::NotRecorded);
-    assert_eq!(freed_late(1, &unknown), "expired block freed after an unknown time (not recorded)");
+    assert_eq!(freed_late(Kind::Heap, 1, &unknown), "expired block freed after an unknown time (not recorded)");
 }
 
 #[track_caller]

@@ -105,6 +105,7 @@ fn site(stack: u32, verdict: SiteVerdict) -> Site {
             freed_late_longest: None,
             lifetimes: None,
             oldest_live: Some(Duration::from_secs(9)),
+            contents: Vec::new(),
         },
         ever_expired: one,
         growth: Reading::Missing(Why::TooShort),

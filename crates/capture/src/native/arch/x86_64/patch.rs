@@ -9,6 +9,8 @@ use iced_x86::{
     Mnemonic, OpKind,
 };
 
+use super::wide::{self, Caller};
+
 /// Room for one site's stub and displaced instructions.
 pub(crate) const SITE_BYTES: usize = 128;
 /// Bytes that can be replaced at most: what the list of patches holds.
@@ -33,6 +35,11 @@ pub(crate) enum Stub {
     /// The hook calls another function, at this address, which does not throw. If that returns null, the displaced function
     /// runs with the first arguments, and with no frame of ours below it: it may throw.
     Throwing(u64),
+    /// The hook gets all six arguments as an array, and either calls the displaced function itself or lets it run with no frame of
+    /// ours below it.
+    Whole,
+    /// The place is inside a function, behind a system call: the hook is told the result, and everything else stays as it is.
+    Behind(Caller),
 }
 
 impl Stub {
@@ -41,10 +48,12 @@ impl Stub {
         match self {
             Self::Plain => DISPLACED_AT,
             Self::Throwing(_) => throwing::DISPLACED_AT,
+            Self::Whole => wide::WHOLE_DISPLACED_AT,
+            Self::Behind(_) => wide::BEHIND_DISPLACED_AT,
         }
     }
 }
-const BITS: u32 = 64;
+pub(super) const BITS: u32 = 64;
 
 /// Why a function cannot be hooked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +133,8 @@ pub(crate) fn relocate(code: &[u8], entry: u64, site_at: u64, hook: u64, stub: S
     let site = match stub {
         Stub::Plain => site_of(&copy, site_at, hook),
         Stub::Throwing(quiet) => throwing_site_of(&copy, hook, quiet),
+        Stub::Whole => wide::whole_site_of(&copy, hook),
+        Stub::Behind(caller) => wide::behind_site_of(caller, &copy, hook),
     };
     if site.len() > SITE_BYTES {
         return Err(PatchError::NotRelocatable("their copy is too long".into()));
