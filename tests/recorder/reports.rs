@@ -3,6 +3,7 @@
 //! Owns: the comparison of forms. Must not know: how one is written.
 
 use std::fs;
+use std::process::Command;
 
 use super::{Folder, wait_samples};
 use crate::command::{Running, leakline};
@@ -53,6 +54,47 @@ fn the_process_that_leaks_is_found_in_every_form() {
     let compared = leakline(&format!("compare {place} --json"));
     compared.assert_code(0);
     assert_eq!(compared.summary()["document"], "compare");
+}
+
+/// What an independent reader says of lines of JSON: each parsed, one figure of each source followed, and the OOM kill and births.
+const READER: &str = r#"
+import json, sys
+samples = [json.loads(line) for line in open(sys.argv[1])]
+assert all(sample["schema"] == 1 and sample["document"] == "sample" for sample in samples)
+times = [sample["unix_seconds"] for sample in samples]
+assert times == sorted(times) and len(set(sample["boot_id"] for sample in samples)) == 1
+mine = [process for sample in samples for process in sample["processes"] if process["pid"] == int(sys.argv[2])]
+assert all(process["rss_bytes"] > 0 and process["command"] == "leaky" for process in mine), mine[0]
+assert all("missing" in process["pss_bytes"] for process in mine), "it is not read, and that is said"
+assert mine[-1]["anon_bytes"] > mine[0]["anon_bytes"] > 0
+assert samples[0]["system"]["meminfo"]["MemTotal"] > samples[0]["system"]["meminfo"]["MemFree"] > 0
+assert any("buddyinfo" in sample["system"] for sample in samples)
+assert samples[0]["events"][0]["kind"] in ("started", "zombie", "oom_kill", "kernel"), samples[0]["events"]
+print(len(samples), len(mine))
+"#;
+
+#[test]
+fn every_sample_is_read_back_as_lines_of_json() {
+    let folder = Folder::new("lines");
+    let place = folder.place("r");
+    let leaky = Target::start("c/leaky.c", "--rate 8192");
+    let pid = leaky.pid();
+    leakline(&format!("record -o {place} --every 0.2 --for 2")).assert_code(0);
+    leaky.stop().assert_unharmed();
+    let samples = super::status(&place)["samples"].as_u64().expect("a number");
+    let run = leakline(&format!("export {place} --json"));
+    run.assert_code(0);
+    assert_eq!(run.lines.len() as u64, samples, "a line for each sample");
+    let file = folder.place("samples.jsonl");
+    leakline(&format!("export {place} --json -o {file} --pid {pid}")).assert_code(0);
+    let python = std::env::var_os("LEAKLINE_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let read = Command::new(python).args(["-c", READER, &file, &pid.to_string()]).output().expect("python runs");
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    assert_eq!(String::from_utf8_lossy(&read.stdout).trim(), format!("{samples} {samples}"));
+    leakline(&format!("export {place} --json --since 2001-01-01 --until 2001-01-02"))
+        .assert_refused(&["nothing was recorded"]);
+    leakline(&format!("export {place} --csv {file}.d --since 1s --until 5s")).assert_refused(&["after --until"]);
+    assert!(!folder.path().join("samples.jsonl.d").exists(), "nothing was begun");
 }
 
 #[test]

@@ -48,6 +48,14 @@ impl Clock {
         at_start + self.elapsed()
     }
 
+    /// As if the machine had been suspended for so long.
+    #[cfg(test)]
+    pub(crate) fn sleep(&mut self, length: Duration) {
+        if let Some((_, at_start)) = &mut self.uptime {
+            *at_start = at_start.saturating_sub(length);
+        }
+    }
+
     /// Time that was spent in suspend since the start, as far as it was noticed.
     pub(crate) const fn suspended(&self) -> Duration {
         self.suspended

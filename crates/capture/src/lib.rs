@@ -12,7 +12,7 @@ pub use clock::Clock;
 pub use doctor::{Condition, ConditionState, Examination, examine_machine, examine_process};
 pub use fault::FAULT_POINTS;
 pub use host::{
-    BeatOptions, BeatSampler, Filter, HostError, HostLosses, HostSampler, inspect_machine, inspect_process,
+    BeatOptions, BeatSampler, Early, Filter, HostError, HostLosses, HostSampler, inspect_machine, inspect_process,
 };
 pub use names::{ModuleMap, NameOptions, Namer, SourceFiles, SourceText};
 pub use native::{

@@ -7,6 +7,7 @@
 pub mod buddyinfo;
 pub mod cgroup;
 pub mod entries;
+pub mod journal;
 pub mod kernel_log;
 pub mod load;
 pub mod maps;

@@ -542,6 +542,8 @@ mod tests {
         check("plot web1 --follow 7", "exit 2: error: the argument");
         check("compare a b --json", r#"before: "a", after: Some("b"), since: None"#);
         check("export /r --parquet p.parquet", r#"parquet: Some("p.parquet")"#);
+        check("export /r --json -o a", r#"json: true, output: Some("a")"#);
+        check("export /r -o a", "exit 2: error: the following required arguments were not provided");
         check(
             "report --since 2026-11-31",
             "exit 2: error: invalid value '2026-11-31' for '--since <TIME>': needed: a date",

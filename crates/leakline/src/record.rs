@@ -7,9 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use analysis::{GrowthOptions, GrowthTracker};
-use capture::{BeatOptions, BeatSampler};
-use model::{Beat, Event as Noticed, Source};
-use recording::Recorder;
+use capture::{BeatOptions, BeatSampler, Early};
+use model::{Beat, Event as Noticed, Reading, Source};
+use recording::{Recorder, Recording};
 use report::{Outcome, WallTime};
 
 use crate::alerts::{Alerts, Told, host_name};
@@ -25,6 +25,15 @@ use crate::state::State;
 
 /// Records until a signal comes or the window is over, or starts another process that does.
 pub(crate) fn run(flags: &Record, settings: &Settings) -> Result<Outcome, Failure> {
+    record(flags, settings, false)
+}
+
+/// The same, with what the kernel said since boot: a service starts later than the first trouble may.
+pub(crate) fn from_boot(flags: &Record, settings: &Settings) -> Result<Outcome, Failure> {
+    record(flags, settings, true)
+}
+
+fn record(flags: &Record, settings: &Settings, from_boot: bool) -> Result<Outcome, Failure> {
     let mut output = Output::new(false);
     let directory = place::to_record(flags.output.as_deref(), flags.place.data_dir.as_deref())?;
     if flags.background && !flags.detached {
@@ -36,7 +45,10 @@ pub(crate) fn run(flags: &Record, settings: &Settings) -> Result<Outcome, Failur
     }
     // The signals are taken over first: one that comes now must not leave a recording unsealed.
     let mut events = Events::new(Schedule::new(flags.every, flags.window))?;
-    let mut run = Run::start(flags, settings, directory)?;
+    let mut run = Run::start(flags, settings, directory, from_boot)?;
+    if let Reading::Missing(why) = run.sampler.hears_kernel() {
+        output.say(&format!("OOM kills and what else the kernel says of memory are not recorded: {why}"));
+    }
     if flags.detached {
         background::detach(&run.directory)?;
     } else {
@@ -71,8 +83,10 @@ struct Run {
 }
 
 impl Run {
-    fn start(flags: &Record, settings: &Settings, directory: PathBuf) -> Result<Self, Failure> {
-        let sampler = BeatSampler::new(BeatOptions::default()).map_err(|error| {
+    fn start(flags: &Record, settings: &Settings, directory: PathBuf, from_boot: bool) -> Result<Self, Failure> {
+        let last_boot = || Recording::open(&directory).ok().and_then(|recording| recording.info().boots.pop());
+        let early = if from_boot { Early::Told { recorded: last_boot() } } else { Early::Left };
+        let sampler = BeatSampler::new(BeatOptions { early, ..BeatOptions::default() }).map_err(|error| {
             let hint = error.hint();
             Failure::with_hint(error, hint)
         })?;
@@ -250,7 +264,7 @@ mod tests {
         else {
             panic!("good usage")
         };
-        let mut run = Run::start(&flags, &Settings::default(), directory.clone()).expect("it can be made");
+        let mut run = Run::start(&flags, &Settings::default(), directory.clone(), false).expect("it can be made");
         check(&mut run, &mut Output::new(false));
         drop(run);
         std::fs::remove_dir_all(directory).expect("it is ours");

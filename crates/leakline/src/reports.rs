@@ -88,11 +88,30 @@ pub(crate) fn compare(flags: &Compare) -> Result<Outcome, Failure> {
 pub(crate) fn export(flags: &Export) -> Result<Outcome, Failure> {
     let mut output = Output::new(false);
     let recording = open(&flags.recording)?;
-    if tables(&recording, &flags.part, &flags.tables, &mut output)? == 0 {
+    // What is not in the recording is said before any file is made.
+    replay::window(&recording, &flags.part)?;
+    let mut written = tables(&recording, &flags.part, &flags.tables, &mut output)?;
+    if flags.json {
+        lines(&recording, flags, &mut output)?;
+        written += 1;
+    }
+    if written == 0 {
         let text = "nothing was asked for";
-        return Err(Failure::with_hint(text, "add --csv DIRECTORY or --parquet FILE".to_owned()));
+        return Err(Failure::with_hint(text, "add --json, --csv DIRECTORY or --parquet FILE".to_owned()));
     }
     Ok(Outcome::NothingFound)
+}
+
+/// The samples as lines of JSON; a reader that goes away ends it.
+fn lines(recording: &Recording, flags: &Export, output: &mut Output) -> Result<(), Failure> {
+    let Some(path) = &flags.output else {
+        let mut out = BufWriter::new(io::stdout().lock());
+        samples(recording, &flags.part, output, |_, beat| Document::Sample(beat).write(&mut out))?;
+        return Ok(out.flush()?);
+    };
+    whole(path, |out| samples(recording, &flags.part, output, |_, beat| Document::Sample(beat).write(out)))?;
+    output.say(&format!("wrote {}", path.display()));
+    Ok(())
 }
 
 /// The recording that is asked for.
@@ -131,7 +150,7 @@ fn tables(recording: &Recording, part: &Part, tables: &Tables, output: &mut Outp
                     ProcessCsv.beat(narrowed, out)
                 })
             });
-            each.map_err(|failure| io::Error::other(format!("{failure:?}")))
+            each.map_err(as_error)
         })?;
         output.say(&format!("wrote {} and {}", system.display(), processes.display()));
         written += 1;
@@ -155,7 +174,7 @@ fn samples(
     output: &mut Output,
     mut take: impl FnMut(&Beat, &Beat) -> io::Result<()>,
 ) -> io::Result<()> {
-    let window = replay::window(recording, part).map_err(|failure| io::Error::other(format!("{failure:?}")))?;
+    let window = replay::window(recording, part).map_err(as_error)?;
     let length = (window.end - window.start).max(1);
     for (number, beat) in recording.beats(window.clone()).enumerate() {
         if number % PROGRESS_EVERY == 0 {
@@ -188,6 +207,14 @@ pub(crate) fn whole(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> 
         let _ = fs::remove_file(new);
         unwritable(path, &error)
     })
+}
+
+/// A failure inside of what writes a file, in its own words.
+fn as_error(failure: Failure) -> io::Error {
+    match failure {
+        Failure::OutputClosed => io::Error::from(io::ErrorKind::BrokenPipe),
+        Failure::Refused { text, .. } => io::Error::other(text),
+    }
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {

@@ -7,6 +7,7 @@
 
 mod object;
 mod recorded;
+mod sample;
 mod sheet;
 mod target;
 
@@ -43,6 +44,8 @@ pub enum Document<'a> {
     Recording(&'a RecordingView),
     /// A comparison, an inspection, a state.
     Sheet(&'a SheetView),
+    /// One sample of a recording, for other tools.
+    Sample(&'a model::Beat),
     /// An alert.
     Alert(&'a AlertView),
     /// The checks of `doctor`.
@@ -69,6 +72,7 @@ impl Document<'_> {
             Self::Event(event) => target::event(start("event"), event).value(),
             Self::Recording(view) => recorded::recording(start("recording"), view).value(),
             Self::Sheet(view) => sheet::sheet(start(view.document), view).value(),
+            Self::Sample(beat) => sample::sample(start("sample"), beat).value(),
             Self::Alert(view) => sheet::alert(start("alert"), view).value(),
             Self::Doctor(view) => doctor(start("doctor"), view).value(),
         }

@@ -151,6 +151,8 @@ metrics! {
     GREATEST = "greatest_value", "GREATEST", Count, "the recording", "The greatest value.";
     CURVE = "curve", "CURVE", Text, "the recording", "The values over time.";
     UNIX = "unix_seconds", "AT", Seconds, "the wall clock", "Seconds since 1970-01-01 00:00 UTC.";
+    SINCE_BOOT = "since_boot_seconds", "SINCE BOOT", Seconds, "a clock that does not jump",
+        "Seconds since the machine was booted, suspends counted.";
     BALANCE_PART = "used_bytes", "USED FOR", Bytes, "/proc/meminfo and the processes",
         "Memory that is used for this.";
     UNEXPLAINED = "unexplained_bytes", "UNEXPLAINED", Bytes, "MemTotal − everything that is known",

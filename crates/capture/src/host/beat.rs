@@ -35,6 +35,21 @@ pub struct BeatOptions {
     /// Time of the *targets* that one beat may cost for PSS and USS; zero for none. The processes take turns, and one that
     /// alone would cost more is left out.
     pub pss_budget: Duration,
+    /// Which messages of the kernel from before the start are told.
+    pub early: Early,
+}
+
+/// Messages of the kernel from before the sampler's start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Early {
+    /// None: they are of no concern.
+    #[default]
+    Left,
+    /// All that are still known of this boot, with their time, unless it is the boot that was recorded last: those were told.
+    Told {
+        /// Id of that boot, where there is one.
+        recorded: Option<Arc<str>>,
+    },
 }
 
 /// Samples the processes and the machine, and notices what happens between two samples.
@@ -59,7 +74,12 @@ pub struct BeatSampler {
 
 impl Default for BeatOptions {
     fn default() -> Self {
-        Self { filter: Filter::default(), slow_every: Duration::from_secs(60), pss_budget: Duration::ZERO }
+        Self {
+            filter: Filter::default(),
+            slow_every: Duration::from_secs(60),
+            pss_budget: Duration::ZERO,
+            early: Early::Left,
+        }
     }
 }
 
@@ -68,7 +88,14 @@ impl BeatSampler {
     pub fn new(options: BeatOptions) -> Result<Self, HostError> {
         let host = HostSampler::new(options.filter.clone())?;
         let system = SystemSampler::new(Path::new("/sys/fs/cgroup"), Path::new("/dev/shm"));
-        Ok(Self::of(host, system, KernelLog::open(Path::new("/dev/kmsg")), options))
+        let mut sampler = Self::of(host, system, None, options);
+        let early = match &sampler.options.early {
+            Early::Left => false,
+            Early::Told { recorded } => recorded.as_ref() != Some(&sampler.boot_id),
+        };
+        let since_boot = sampler.host.clock.since_boot();
+        sampler.log = KernelLog::open(Path::new("/"), &sampler.boot_id, early, since_boot);
+        Ok(sampler)
     }
 
     /// Reads all that is due. Processes that end meanwhile are counted, not an error.
@@ -106,7 +133,7 @@ impl BeatSampler {
 
     /// Whether messages of the kernel can be read.
     pub fn hears_kernel(&self) -> Reading<()> {
-        let needs = "root, or kernel.dmesg_restrict=0";
+        let needs = "root, kernel.dmesg_restrict=0 or the group systemd-journal";
         Reading::from_option(self.log.as_ref().map(|_| ()), Why::NotPermitted { needs })
     }
 

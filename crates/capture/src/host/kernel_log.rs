@@ -1,44 +1,60 @@
-//! What the kernel says about memory while we look.
+//! What the kernel says about memory while we look, and before where that is asked for.
 //!
-//! Owns: reading `/dev/kmsg` without waiting. Must not know: who is told.
+//! Owns: reading `/dev/kmsg` without waiting, or the journal where that may not be read. Must not know: who is told.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
-use formats::kernel_log::{self, Message};
+use formats::kernel_log::{self, Message, Record};
 use model::{Event, Pid, escaped};
 
+use super::journal::{Journal, Next};
 use super::limits::{MESSAGES_MAX, RECORD_MAX, RECORDS_MAX};
 
 /// What a read says when the next record was overwritten before it could be read.
 const EPIPE: i32 = 32;
 
-/// The log, from now on.
+/// The log.
 #[derive(Debug)]
 pub(super) struct KernelLog<F = File> {
-    file: F,
+    source: Source<F>,
+    /// Microseconds since boot: what was said before is told with its time, since it is not of the beat that tells it.
+    since_us: u64,
     /// Groups of processes that the kernel is about to kill.
     chosen: HashMap<Pid, String>,
     lost: u64,
 }
 
+#[derive(Debug)]
+enum Source<F> {
+    /// `/dev/kmsg`: one read gives one record.
+    Kernel(F),
+    Journal(Journal),
+}
+
 impl KernelLog {
-    /// Opens the log at its end; none where it may not be read (`kernel.dmesg_restrict`) or is not there.
-    pub(super) fn open(path: &Path) -> Option<Self> {
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
-        file.seek(SeekFrom::End(0)).ok()?;
-        Some(Self::new(file))
+    /// Opens the log at its end, or at its begin where what was said before is wanted too; none where neither it
+    /// (`kernel.dmesg_restrict`) nor the journal may be read. `since_boot` is the time now.
+    pub(super) fn open(root: &Path, boot_id: &str, early: bool, since_boot: Duration) -> Option<Self> {
+        let source = kernel(&root.join("dev/kmsg"), early).map(Source::Kernel);
+        let source = source.or_else(|| Journal::open(root, boot_id, early).map(Source::Journal))?;
+        let since_us = if early { u64::try_from(since_boot.as_micros()).unwrap_or(u64::MAX) } else { 0 };
+        Some(Self { source, since_us, chosen: HashMap::new(), lost: 0 })
     }
 }
 
-impl<F: Read> KernelLog<F> {
-    fn new(file: F) -> Self {
-        Self { file, chosen: HashMap::new(), lost: 0 }
-    }
+fn kernel(path: &Path, early: bool) -> Option<File> {
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+    // The kernel takes these two places only.
+    file.seek(if early { SeekFrom::Start(0) } else { SeekFrom::End(0) }).ok()?;
+    Some(file)
+}
 
+impl<F: Read> KernelLog<F> {
     /// Records that were overwritten before they were read, and messages beyond the bound of a beat.
     pub(super) const fn lost(&self) -> u64 {
         self.lost
@@ -47,19 +63,18 @@ impl<F: Read> KernelLog<F> {
     /// What was said about memory since the last look.
     pub(super) fn events(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        let mut record = vec![0; RECORD_MAX];
+        let mut buffer = vec![0; RECORD_MAX];
         for _ in 0..RECORDS_MAX {
-            // One read gives one record.
-            let length = match self.file.read(&mut record) {
-                Ok(0) => break,
-                Ok(length) => length,
-                Err(error) if error.raw_os_error() == Some(EPIPE) => {
+            let record = match self.source.next(&mut buffer) {
+                Taken::Record(record) => record,
+                Taken::Nothing => continue,
+                Taken::Lost => {
                     self.lost += 1;
                     continue;
                 }
-                Err(_) => break,
+                Taken::End => break,
             };
-            let Some(event) = record.get(..length).and_then(|bytes| self.event(bytes)) else { continue };
+            let Some(event) = self.event(record) else { continue };
             if events.len() < MESSAGES_MAX {
                 events.push(event);
             } else {
@@ -69,9 +84,10 @@ impl<F: Read> KernelLog<F> {
         events
     }
 
-    fn event(&mut self, bytes: &[u8]) -> Option<Event> {
-        let record = kernel_log::parse(bytes)?;
-        let message = escaped(record.text);
+    fn event(&mut self, record: Record<'_>) -> Option<Event> {
+        let text = escaped(record.text);
+        let is_early = record.at_us < self.since_us;
+        let message = if is_early { format!("{} s after boot: {text}", record.at_us / 1_000_000) } else { text };
         match record.message()? {
             Message::Chosen { pid, cgroup } => {
                 // The kill follows at once; what piles up here was never carried out.
@@ -86,6 +102,45 @@ impl<F: Read> KernelLog<F> {
                 Some(Event::OomKill { victim: pid, command: escaped(command), cgroup, message })
             }
             Message::Memory => Some(Event::KernelMessage { level: record.level, message }),
+        }
+    }
+}
+
+/// What one step through the log gives.
+enum Taken<'a> {
+    Record(Record<'a>),
+    /// No record, but there may be more.
+    Nothing,
+    /// One that was overwritten or cannot be read.
+    Lost,
+    End,
+}
+
+impl<F: Read> Source<F> {
+    fn next<'a>(&mut self, buffer: &'a mut Vec<u8>) -> Taken<'a> {
+        match self {
+            Self::Kernel(file) => {
+                buffer.resize(RECORD_MAX, 0);
+                match file.read(buffer) {
+                    Ok(0) => Taken::End,
+                    Ok(length) => {
+                        buffer.get(..length).and_then(kernel_log::parse).map_or(Taken::Nothing, Taken::Record)
+                    }
+                    Err(error) if error.raw_os_error() == Some(EPIPE) => Taken::Lost,
+                    Err(_) => Taken::End,
+                }
+            }
+            Self::Journal(journal) => match journal.next(buffer) {
+                Next::Line(entry) => Taken::Record(Record {
+                    level: entry.level,
+                    from_kernel: entry.from_kernel,
+                    at_us: entry.at_us,
+                    text: buffer,
+                }),
+                Next::Lost => Taken::Lost,
+                Next::Passed => Taken::Nothing,
+                Next::End => Taken::End,
+            },
         }
     }
 }
@@ -111,10 +166,21 @@ mod tests {
         }
     }
 
+    fn log(records: Vec<&'static str>, since_us: u64) -> KernelLog<Records> {
+        KernelLog { source: Source::Kernel(Records(records)), since_us, chosen: HashMap::new(), lost: 0 }
+    }
+
+    #[test]
+    fn what_was_said_before_has_its_time() {
+        let mut log = log(vec!["4,1,7000000,-;Out of memory", "4,1,9000000,-;Out of memory"], 8_000_000);
+        let texts: Vec<String> = log.events().iter().map(|event| format!("{event:?}")).collect();
+        assert!(texts[0].contains("7 s after boot: Out of memory") && !texts[1].contains("after boot"), "{texts:?}");
+    }
+
     #[track_caller]
     #[expect(clippy::wildcard_enum_match_arm, reason = "the log makes no others")]
     fn check(records: &[&'static str], expected: &str) {
-        let mut log = KernelLog::new(Records(records.to_vec()));
+        let mut log = log(records.to_vec(), 0);
         let one = |event: &Event| match event {
             Event::OomKill { victim, command, cgroup, .. } => {
                 format!("kill {victim} {command} {}", cgroup.as_deref().unwrap_or("-"))
@@ -150,7 +216,7 @@ mod tests {
 
     #[test]
     fn messages_of_one_beat_are_bounded() {
-        let mut log = KernelLog::new(Records(vec!["4,1,2,-;Out of memory\n"; MESSAGES_MAX + 5]));
+        let mut log = log(vec!["4,1,2,-;Out of memory\n"; MESSAGES_MAX + 5], 0);
         assert_eq!((log.events().len(), log.lost()), (MESSAGES_MAX, 5));
         assert!(log.events().is_empty());
     }

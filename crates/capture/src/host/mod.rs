@@ -13,6 +13,7 @@ mod filter;
 mod fixture;
 mod groups;
 mod inspect;
+mod journal;
 mod kernel_log;
 mod keys;
 mod limits;
@@ -37,7 +38,7 @@ use self::proc::{Failure, Proc};
 use self::process::{Found, Process, Seen, Zombie};
 use self::users::Users;
 
-pub use self::beat::{BeatOptions, BeatSampler};
+pub use self::beat::{BeatOptions, BeatSampler, Early};
 pub use self::error::HostError;
 pub use self::filter::Filter;
 pub use self::inspect::{inspect_machine, inspect_process};

@@ -25,7 +25,7 @@ use crate::{place, record};
 pub(crate) fn run(flags: &Boot, settings: &Settings) -> Result<Outcome, Failure> {
     let mut output = Output::new(false);
     match &flags.action {
-        BootAction::Run(flags) => return record::run(flags, settings),
+        BootAction::Run(flags) => return record::from_boot(flags, settings),
         BootAction::Status(flags) => return status(flags, &mut output),
         BootAction::Install(flags) => {
             let path = unit::install(flags.root.as_deref())?;

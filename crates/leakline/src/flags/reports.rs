@@ -71,6 +71,12 @@ pub(crate) struct Export {
     pub(crate) part: Part,
     #[command(flatten)]
     pub(crate) tables: Tables,
+    /// Write the samples to standard output as JSON, one a line: all processes, the machine and what happened
+    #[arg(long, help_heading = "Every sample")]
+    pub(crate) json: bool,
+    /// Write the JSON here instead
+    #[arg(short, long, value_name = "FILE", requires = "json", help_heading = "Every sample")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Options of `compare`.

@@ -20,7 +20,7 @@ pub use machine::{HuntView, MachineView, ProcessView};
 pub use recorder::{AlertView, LastRun, RecorderView};
 pub use recording::{BalanceView, FindingView, GapView, NoteView, Point, ProcessSeries, RecordingView, Series};
 pub use removal::RemovalView;
-pub(crate) use series::used;
+pub(crate) use series::{of as metric_of, used};
 pub use sheet::{Cell, SheetView, TableView};
 pub use sites::{EventView, Excerpt, SiteView, SitesView, TargetView};
 

@@ -101,6 +101,17 @@ fn a_zombie_is_told_once_and_counted_as_long_as_it_is_there() {
 }
 
 #[test]
+fn a_suspend_is_told_as_a_gap() {
+    let root = machine("suspend");
+    let mut sampler = sampler(&root, BeatOptions::default());
+    check(&mut sampler, "");
+    sampler.host.clock.sleep(Duration::from_secs(60));
+    let text = words(&sampler.beat().unwrap().events);
+    assert!(text.starts_with("gap 6") || text.starts_with("gap 59"), "{text}");
+    check(&mut sampler, "");
+}
+
+#[test]
 fn a_clock_that_jumps_is_told() {
     let root = machine("jump");
     let mut sampler = sampler(&root, BeatOptions::default());
