@@ -114,11 +114,7 @@ fn blind_is_never_no_leak() {
     view.sites.clear();
     let seen = view.coverage;
     for (coverage, outcome, says) in [
-        (
-            model::Coverage::default(),
-            Outcome::Blind,
-            "blind: the hooks never fired, so nothing can be said about leaks",
-        ),
+        (Coverage::default(), Outcome::Blind, "blind: the hooks never fired, so nothing can be said about leaks"),
         (seen, Outcome::Blind, "blind: memory grows that the hooks do not see, so nothing can be said about leaks"),
         (seen, Outcome::CouldNotJudge, "could not judge: what was seen is not enough"),
         (seen, Outcome::NothingFound, "nothing found so far: no site leaks"),
