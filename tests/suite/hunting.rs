@@ -133,6 +133,7 @@ fn doctor_says_what_works() {
     let verdict = |run: &Run| run.summary()["attach_possible"].as_bool();
     let run = leakline(&format!("doctor {} --json", leaky.pid()));
     assert_eq!(verdict(&run), Some(true), "{}", run.describe());
+    assert!(run.lines.join("").contains("functions can be hooked"), "{}", run.describe());
     let machine = leakline("doctor");
     assert!(machine.lines.join("\n").contains("ptrace"), "{}", machine.describe());
     let foreign = Target::start("c/thirty_two.c", "");

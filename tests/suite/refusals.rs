@@ -142,6 +142,47 @@ fn a_process_of_another_user() {
     target.stop().assert_unharmed();
 }
 
+/// As in a container without `--cap-add=SYS_PTRACE`: even root does not have what the bounding set lacks.
+#[test]
+fn root_without_the_capability_is_told_how_a_container_gets_it() {
+    let target = Target::start("c/leaky.c", "");
+    let before = appearance(target.pid());
+    let lacking = |words: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]).arg(program());
+        command.args(words.split(' '));
+        Running::start_command(command, words).wait()
+    };
+    let run = lacking(&format!("attach {} {SHORT}", target.pid()));
+    if run.errors.contains("setpriv") {
+        return cannot_run("root without a capability", "setpriv may not drop it here");
+    }
+    // In the initial user namespace root is refused; the advice names the tools, whichever runtime this is.
+    run.assert_refused(&["forbids tracing", "cap_sys_ptrace", "sys_ptrace"]);
+    assert!(
+        ["docker run", "podman run", "kubectl debug"].iter().any(|tool| run.errors.contains(tool)),
+        "{}",
+        run.describe()
+    );
+    let doctor = lacking(&format!("doctor {} --json", target.pid()));
+    doctor.assert_code(2);
+    assert!(doctor.lines.join("").contains("--cap-add=SYS_PTRACE"), "{}", doctor.describe());
+    assert_unchanged(&before, &appearance(target.pid()));
+    target.stop().assert_unharmed();
+}
+
+#[test]
+fn a_machine_without_proc_is_named_as_such() {
+    let script = "umount -l /proc && exec \"$0\" attach 1 --for 1";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(program());
+    let run = Running::start_command(command, "attach without /proc").wait();
+    if run.errors.contains("unshare") || run.errors.contains("umount") {
+        return cannot_run("a machine without /proc", "it cannot be unmounted here");
+    }
+    run.assert_refused(&["/proc is not mounted", "mount -t proc"]);
+}
+
 #[test]
 fn a_32_bit_process() {
     let mut target = Target::start("c/thirty_two.c", "");

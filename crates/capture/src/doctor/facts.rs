@@ -10,6 +10,7 @@ use std::path::Path;
 use model::{Bytes, Pid, Reading, Why, escaped};
 
 use super::binary::{Binary, Debugging, Module};
+use crate::native::AttachError;
 
 /// Bytes of one file of `/proc` that are looked at; the greatest is the list of mappings.
 const PROC_FILE_MAX: u64 = 16 << 20;
@@ -24,6 +25,10 @@ pub(super) struct Machine {
     pub(super) kernel: Option<String>,
     pub(super) ptrace_scope: Option<u32>,
     pub(super) capabilities: Option<u64>,
+    /// What even root can get here (`CapBnd`).
+    pub(super) bounding: Option<u64>,
+    /// Whether `/proc` is mounted.
+    pub(super) proc_mounted: bool,
     /// The mode of our own filter.
     pub(super) seccomp: Option<u32>,
     pub(super) memfd_noexec: Option<u32>,
@@ -61,6 +66,8 @@ pub(super) struct Target {
     pub(super) address_space_limit: Option<Bytes>,
     pub(super) program: Result<Binary, String>,
     pub(super) allocator: Option<(Allocator, String)>,
+    /// What would be hooked, or why nothing can be; none where the process may not be looked into.
+    pub(super) hooks: Option<Result<String, String>>,
     /// Its modules of code; none where its mappings cannot be read.
     pub(super) modules: Option<Vec<Module>>,
 }
@@ -88,6 +95,8 @@ impl Machine {
     pub(super) fn gather() -> Self {
         let status = text("/proc/self/status").unwrap_or_default();
         Self {
+            bounding: field(&status, "CapBnd").and_then(|mask| u64::from_str_radix(mask, 16).ok()),
+            proc_mounted: !status.is_empty(),
             kernel: text("/proc/sys/kernel/osrelease").map(|release| escaped(release.trim().as_bytes())),
             ptrace_scope: number("/proc/sys/kernel/yama/ptrace_scope"),
             capabilities: field(&status, "CapEff").and_then(|mask| u64::from_str_radix(mask, 16).ok()),
@@ -110,6 +119,11 @@ impl Machine {
 impl Target {
     /// None where there is no such process.
     pub(super) fn gather(pid: Pid) -> Option<Self> {
+        Some(Self { hooks: hooks(pid), ..Self::permission(pid)? })
+    }
+
+    /// All but what would be hooked, which is only known where an attach is allowed.
+    pub(super) fn permission(pid: Pid) -> Option<Self> {
         let folder = format!("/proc/{pid}");
         let status = text(&format!("{folder}/status"))?;
         let own_user = text("/proc/self/status").and_then(|ours| users(&ours)).map(|ours| ours[1]);
@@ -136,8 +150,18 @@ impl Target {
             address_space_limit: text(&format!("{folder}/limits")).and_then(|limits| address_space_limit(&limits)),
             program: binary(Path::new(&format!("{folder}/exe"))),
             allocator: paths.as_deref().and_then(allocator),
+            hooks: None,
             modules: paths.map(|paths| modules(&folder, &paths)),
         })
+    }
+}
+
+/// Makes the plan of an attach, as an attach does, and goes no further.
+fn hooks(pid: Pid) -> Option<Result<String, String>> {
+    match crate::native::preview(pid) {
+        Ok((allocator, count)) => Some(Ok(format!("{allocator}; {count} functions can be hooked"))),
+        Err(AttachError::NoAllocator { found, .. }) => Some(Err(found)),
+        Err(_) => None,
     }
 }
 
@@ -234,7 +258,15 @@ fn container() -> Option<String> {
         ("/run/.containerenv", "podman"),
         ("/run/systemd/container", "a container"),
     ];
-    marks.into_iter().find(|(mark, _)| Path::new(mark).exists()).map(|(_, kind)| kind.to_owned())
+    let marked = marks.into_iter().find(|(mark, _)| Path::new(mark).exists()).map(|(_, kind)| kind);
+    let group = || text("/proc/self/cgroup").as_deref().and_then(container_of_group);
+    marked.or_else(group).map(str::to_owned)
+}
+
+/// The runtime that a control group is named after; inside of a namespace of control groups it is not.
+fn container_of_group(groups: &str) -> Option<&'static str> {
+    let names = [("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc")];
+    names.into_iter().find(|(name, _)| groups.contains(name)).map(|(_, kind)| kind)
 }
 
 /// Paths of files that are mapped executable, each once; the executable comes first, since it lies lowest or is asked
@@ -319,6 +351,8 @@ mod blank {
                 kernel: None,
                 ptrace_scope: None,
                 capabilities: None,
+                bounding: Some(u64::MAX),
+                proc_mounted: true,
                 seccomp: None,
                 memfd_noexec: None,
                 hidepid: None,
@@ -356,6 +390,7 @@ mod blank {
                     build_id: None,
                 }),
                 allocator: Some((Allocator::Glibc, "/lib/libc.so.6".to_owned())),
+                hooks: Some(Ok("glibc (/lib/libc.so.6); 9 functions can be hooked".to_owned())),
                 modules: Some(vec![Module { path: "/bin/server".to_owned(), debugging: Debugging::Lines }]),
             }
         }
@@ -415,6 +450,17 @@ mod tests {
         let paths = ["/lib/libc.so.6", "/usr/lib/libasan.so.8"].map(str::to_owned);
         assert_eq!(allocator(&paths).map(|(kind, _)| kind), Some(Allocator::Sanitizer));
         assert_eq!(allocator(&["/lib/libcrypt.so.1".to_owned()]), None);
+    }
+
+    #[test]
+    fn a_container_is_known_by_its_control_group_too() {
+        assert_eq!(
+            container_of_group("0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-2.scope"),
+            Some("kubernetes")
+        );
+        assert_eq!(container_of_group("0::/system.slice/docker-a61321fa.scope"), Some("docker"));
+        assert_eq!(container_of_group("0::/machine.slice/libpod-9.scope/container"), Some("podman"));
+        assert_eq!(container_of_group("0::/user.slice/user-1000.slice"), None);
     }
 
     #[test]

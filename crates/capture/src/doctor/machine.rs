@@ -37,14 +37,31 @@ pub(super) fn judge(machine: &Machine) -> Vec<Condition> {
 
 /// How to get `CAP_SYS_PTRACE`, which depends on where we run.
 pub(super) fn how_to_get_ptrace(machine: &Machine, command: &str) -> String {
+    const KUBERNETES: &str = "kubectl debug -it POD --profile=sysadmin --target=CONTAINER --image=IMAGE, or in the container's \
+                              spec: securityContext: { capabilities: { add: [\"SYS_PTRACE\"] } }";
+    let start = |tool: &str| {
+        format!(
+            "{tool} run --cap-add=SYS_PTRACE … (beside one that runs: {tool} run --pid=container:NAME --cap-add=SYS_PTRACE …), \
+             or on its host: sudo {command}"
+        )
+    };
+    let can_root = machine.bounding.is_some_and(|mask| mask >> CAP_SYS_PTRACE & 1 == 1);
     match machine.container.as_deref() {
-        Some("kubernetes") => "add `securityContext: { capabilities: { add: [\"SYS_PTRACE\"] } }` to the container, \
-                               or run: kubectl debug --profile=sysadmin"
-            .to_owned(),
-        Some(_) => format!(
-            "start the container with --cap-add=SYS_PTRACE (docker run or podman run), or on its host: sudo {command}"
+        Some("kubernetes") if can_root => {
+            format!("run as root (securityContext: {{ runAsUser: 0 }}), or: {KUBERNETES}")
+        }
+        Some(tool @ ("docker" | "podman")) if can_root => {
+            format!("enter the container as root: {tool} exec -u 0 CONTAINER {command}, or: sudo {command}")
+        }
+        Some("kubernetes") => KUBERNETES.to_owned(),
+        Some("podman") => start("podman"),
+        Some(_) if !can_root => start("docker"),
+        // Only whoever started this session can give what its bounding set lacks.
+        None if machine.bounding.is_some() && !can_root => format!(
+            "sudo does not help, since the bounding set of this session lacks CAP_SYS_PTRACE; where it is a container: {}; {KUBERNETES}",
+            start("docker")
         ),
-        None => format!("sudo {command}"),
+        Some(_) | None => format!("sudo {command}"),
     }
 }
 
@@ -122,6 +139,9 @@ fn memfd(machine: &Machine) -> Condition {
 
 fn visibility(machine: &Machine) -> Condition {
     const NAME: &str = "/proc";
+    if !machine.proc_mounted {
+        return Condition::unmet(NAME, "not mounted", "/proc").remedied("sudo mount -t proc proc /proc");
+    }
     match machine.hidepid.as_deref() {
         None | Some("0" | "off") => Condition::met(NAME, "shows all processes"),
         Some(_) if machine.capable(CAP_SYS_PTRACE) == Some(true) => {
@@ -208,10 +228,22 @@ mod tests {
 
     #[test]
     fn the_remedy_fits_the_container() {
-        let inside = |kind: &str| Machine { container: Some(kind.to_owned()), ..user() };
+        let lacking = Some(!(1 << CAP_SYS_PTRACE));
+        let inside = |kind: &str| Machine { container: Some(kind.to_owned()), bounding: lacking, ..user() };
         check(&user(), "CAP_SYS_PTRACE", "Limited: absent | sudo leakline hunt");
-        check(&inside("docker"), "CAP_SYS_PTRACE", "Limited: absent | start the container with --cap-add=SYS_PTRACE");
-        check(&inside("kubernetes"), "CAP_SYS_PTRACE", "Limited: absent | add `securityContext: { capabilities");
+        check(&inside("docker"), "CAP_SYS_PTRACE", "Limited: absent | docker run --cap-add=SYS_PTRACE …");
+        check(&inside("podman"), "CAP_SYS_PTRACE", "Limited: absent | podman run --cap-add=SYS_PTRACE …");
+        let kubernetes = "Limited: absent | kubectl debug -it POD --profile=sysadmin --target=CONTAINER";
+        check(&inside("kubernetes"), "CAP_SYS_PTRACE", kubernetes);
+        check(&inside("kubernetes"), "CAP_SYS_PTRACE", "securityContext: { capabilities: { add: [\"SYS_PTRACE\"] } }");
+        let bounded = Machine { bounding: lacking, ..user() };
+        let may_be_root = Machine { bounding: Some(u64::MAX), ..inside("podman") };
+        check(
+            &may_be_root,
+            "CAP_SYS_PTRACE",
+            "Limited: absent | enter the container as root: podman exec -u 0 CONTAINER",
+        );
+        check(&bounded, "CAP_SYS_PTRACE", "Limited: absent | sudo does not help, since the bounding set");
         check(&inside("docker"), "container", "Met: inside docker");
     }
 
@@ -238,6 +270,8 @@ mod tests {
         let hidden = |machine| Machine { hidepid: Some("invisible".to_owned()), ..machine };
         check(&hidden(user()), "/proc", "Limited: mounted with hidepid=invisible");
         check(&hidden(root()), "/proc", "Met");
+        let nowhere = Machine { proc_mounted: false, ..root() };
+        check(&nowhere, "/proc", "Unmet: not mounted | sudo mount -t proc proc /proc");
         check(&user(), "replaced files", "Limited: neither");
         check(&root(), "replaced files", "Met");
         check(&Machine { seccomp: Some(2), ..root() }, "seccomp (leakline)", "Unknown: leakline runs under a filter");

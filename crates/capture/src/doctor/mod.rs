@@ -63,6 +63,15 @@ pub fn examine_process(pid: Pid) -> Examination {
     }
 }
 
+/// Why the kernel does not let us attach to a process, and what would help.
+pub(crate) fn why_forbidden(pid: Pid) -> (String, String) {
+    let machine = facts::Machine::gather();
+    match facts::Target::permission(pid) {
+        Some(target) => target::why_denied(&machine, &target),
+        None => target::why_hidden(&machine, pid),
+    }
+}
+
 /// Constructors that name the state, so that a judgement reads as a sentence.
 impl Condition {
     fn met(name: &'static str, found: impl Into<String>) -> Self {

@@ -102,8 +102,15 @@ fn access(machine: &Machine, target: &Target) -> Condition {
     }
 }
 
+/// Why a process that is there is not in `/proc`, and what lifts that.
+pub(super) fn why_hidden(machine: &Machine, pid: Pid) -> (String, String) {
+    let value = machine.hidepid.as_deref().unwrap_or("?");
+    let remedy = how_to_get_ptrace(machine, &format!("leakline attach {pid}"));
+    (format!("/proc is mounted with hidepid={value}, which hides it"), remedy)
+}
+
 /// The most likely reason of a refusal, and what lifts it.
-fn why_denied(machine: &Machine, target: &Target) -> (String, String) {
+pub(super) fn why_denied(machine: &Machine, target: &Target) -> (String, String) {
     let command = format!("leakline attach {}", target.pid);
     let as_root = how_to_get_ptrace(machine, &command);
     if machine.capable(CAP_SYS_PTRACE) == Some(true) {
@@ -185,11 +192,7 @@ fn program(target: &Target) -> Condition {
     };
     match (binary.bits, binary.machine, binary.dynamic) {
         (64, Binary::X86_64, true) => Condition::met(NAME, "x86-64, dynamically linked"),
-        (64, Binary::X86_64, false) => Condition::unmet(
-            NAME,
-            "x86-64, statically linked",
-            "a dynamically linked program: the allocator of static ones is not looked for yet",
-        ),
+        (64, Binary::X86_64, false) => Condition::met(NAME, "x86-64, statically linked"),
         (32, ..) => Condition::unmet(NAME, "a 32-bit program", "a 64-bit program for x86-64"),
         (bits, machine, _) => Condition::unmet(
             NAME,
@@ -201,22 +204,18 @@ fn program(target: &Target) -> Condition {
 
 fn allocator(target: &Target) -> Condition {
     const NAME: &str = "allocator";
-    match &target.allocator {
-        Some((Allocator::Glibc, path)) => Condition::met(NAME, format!("glibc ({path})")),
-        Some((Allocator::Sanitizer, path)) => Condition::unmet(
+    match (&target.allocator, &target.hooks) {
+        (Some((Allocator::Sanitizer, path)), _) => Condition::unmet(
             NAME,
             format!("a sanitizer ({path})"),
             "a program without one: it replaces the allocator and finds leaks itself when the program ends",
         ),
-        Some((Allocator::Other, path)) => Condition::limited(
-            NAME,
-            path.clone(),
-            "glibc: blocks of another allocator are only seen where it answers to malloc and free",
-        ),
-        None if target.modules.is_none() => {
-            Condition::unknown(NAME, "/proc/PID/maps cannot be read", "permission to attach")
-        }
-        None => Condition::unmet(NAME, "no allocator was recognised among its modules", "glibc (libc.so.6)"),
+        (_, Some(Ok(hooks))) => Condition::met(NAME, hooks.clone()),
+        (_, Some(Err(found))) => Condition::unmet(NAME, found.clone(), "allocator functions whose names are known")
+            .remedied("install the debug symbols of the program, or name its functions with --alloc and --free"),
+        (Some((Allocator::Glibc, path)), None) => Condition::met(NAME, format!("glibc ({path})")),
+        (Some((Allocator::Other, path)), None) => Condition::met(NAME, path.clone()),
+        (None, None) => Condition::unknown(NAME, "the process cannot be looked into", "permission to attach"),
     }
 }
 
@@ -356,9 +355,15 @@ mod tests {
             "Unmet: the kernel refuses: kernel.yama.ptrace_scope is 2 | sudo leakline",
         );
         check(&root(), &denied(), "permission", "Unmet: the kernel refuses: in spite of CAP_SYS_PTRACE");
+        let hidden = Machine { hidepid: Some("2".to_owned()), ..user() };
+        let (reason, remedy) = why_hidden(&hidden, Pid(42));
+        assert_eq!(
+            (reason.as_str(), remedy.as_str()),
+            ("/proc is mounted with hidepid=2, which hides it", "sudo leakline attach 42")
+        );
         let elsewhere = Target { same_user_namespace: Some(false), ..denied() };
         check(&root(), &elsewhere, "permission", "| run leakline in the initial user namespace");
-        let docker = Machine { container: Some("docker".to_owned()), ..user() };
+        let docker = Machine { container: Some("docker".to_owned()), bounding: Some(0), ..user() };
         check(&docker, &denied(), "permission", "or on its host: sudo leakline attach 42");
     }
 
@@ -379,7 +384,7 @@ mod tests {
             ..server()
         };
         check(&root(), &with(64, 62, true), "program", "Met");
-        check(&root(), &with(64, 62, false), "program", "Unmet: x86-64, statically linked");
+        check(&root(), &with(64, 62, false), "program", "Met: x86-64, statically linked");
         check(&root(), &with(32, 3, true), "program", "Unmet: a 32-bit program");
         check(
             &root(),
@@ -392,11 +397,15 @@ mod tests {
 
     #[test]
     fn allocators_are_named() {
-        let with = |allocator| Target { allocator, ..server() };
-        check(&root(), &with(Some((Allocator::Sanitizer, "libasan.so".to_owned()))), "allocator", "Unmet: a sanitizer");
-        check(&root(), &with(Some((Allocator::Other, "jemalloc".to_owned()))), "allocator", "Limited: jemalloc");
-        check(&root(), &with(None), "allocator", "Unmet: no allocator was recognised");
-        check(&root(), &Target { allocator: None, modules: None, ..server() }, "allocator", "Unknown");
+        let with = |allocator, hooks| Target { allocator, hooks, ..server() };
+        let named = |kind, name: &str| Some((kind, name.to_owned()));
+        let sanitizer = with(named(Allocator::Sanitizer, "libasan.so"), server().hooks);
+        check(&root(), &sanitizer, "allocator", "Unmet: a sanitizer");
+        check(&root(), &with(named(Allocator::Other, "jemalloc"), None), "allocator", "Met: jemalloc");
+        check(&root(), &with(None, server().hooks), "allocator", "Met: glibc (/lib/libc.so.6); 9 functions");
+        let stripped = with(None, Some(Err("it is static and stripped".to_owned())));
+        check(&root(), &stripped, "allocator", "Unmet: it is static and stripped | install the debug symbols");
+        check(&root(), &with(None, None), "allocator", "Unknown");
     }
 
     #[test]
@@ -473,7 +482,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_unknown_and_not_met() {
-        let blind = Target { other_namespaces: None, modules: None, allocator: None, ..server() };
+        let blind = Target { other_namespaces: None, modules: None, allocator: None, hooks: None, ..server() };
         for name in ["namespaces", "debug information", "allocator"] {
             check(&root(), &blind, name, "Unknown");
         }

@@ -38,9 +38,13 @@ pub enum AttachError {
     Forbidden {
         /// The target.
         pid: Pid,
-        /// `kernel.yama.ptrace_scope`, where the kernel has it.
-        ptrace_scope: Option<u8>,
+        /// What stands against it.
+        reason: String,
+        /// The command that lifts it.
+        remedy: String,
     },
+    /// There is no `/proc` to look it up in.
+    NoProc(Pid),
     /// It is a program for another processor or of 32 bits.
     ForeignArchitecture {
         /// The target.
@@ -97,7 +101,8 @@ impl AttachError {
             Self::Watched { by: None, .. } => {
                 "end the other leakline first; it runs in another pid namespace or belongs to another user".into()
             }
-            Self::Forbidden { ptrace_scope, .. } => forbidden_hint(*ptrace_scope),
+            Self::Forbidden { remedy, .. } => remedy.clone(),
+            Self::NoProc(_) => "`mount -t proc proc /proc`".into(),
             Self::ForeignArchitecture { .. } => {
                 "leakline attaches to x86-64 programs; `leakline hunt` still measures growth".into()
             }
@@ -109,19 +114,6 @@ impl AttachError {
             Self::NoAllocator { pid, .. } => format!("`leakline doctor {pid}` shows what was looked at"),
             Self::Step { pid, .. } => format!("`leakline doctor {pid}` shows what the machine and the target allow"),
         })
-    }
-}
-
-fn forbidden_hint(ptrace_scope: Option<u8>) -> String {
-    let container = "in a container: `docker run --cap-add=SYS_PTRACE …`";
-    match ptrace_scope {
-        Some(3) => "kernel.yama.ptrace_scope is 3: tracing is off until the next boot".into(),
-        Some(scope @ 1..=2) => {
-            format!(
-                "run as root (`sudo leakline …`), or `sysctl kernel.yama.ptrace_scope=0` (now {scope}); {container}"
-            )
-        }
-        _ => format!("run as root or as the target's user (`sudo leakline …`); {container}"),
     }
 }
 
@@ -138,7 +130,8 @@ impl fmt::Display for AttachError {
             Self::Watched { pid, by: Some(by) } => {
                 write!(f, "another leakline (process {by}) is attached to process {pid}")
             }
-            Self::Forbidden { pid, .. } => write!(f, "the kernel forbids tracing process {pid}"),
+            Self::Forbidden { pid, reason, .. } => write!(f, "the kernel forbids tracing process {pid}: {reason}"),
+            Self::NoProc(pid) => write!(f, "process {pid} cannot be looked up: /proc is not mounted"),
             Self::ForeignArchitecture { pid, found } => write!(f, "process {pid} runs {found}, not an x86-64 program"),
             Self::NoAllocator { pid, found } => write!(f, "no allocator to hook in process {pid}: {found}"),
             Self::Functions(what) => write!(f, "a function is not described as needed: {what}"),

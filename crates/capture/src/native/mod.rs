@@ -106,3 +106,11 @@ pub fn remove_remains(pid: Pid) -> Result<Removed, AttachError> {
 pub fn find_remains() -> Carriers {
     remains::carriers()
 }
+
+/// The allocator that an attach would hook and how many functions of it, or why it would hook nothing. Only looks.
+pub(crate) fn preview(pid: Pid) -> Result<(String, usize), AttachError> {
+    let target = target::Target::open(pid)?;
+    let heap = Kinds { heap: true, ..Kinds::NONE };
+    let plan = prepare::Plan::make(&target, &target.maps()?, &[], heap)?;
+    Ok((plan.allocator, plan.functions.len()))
+}

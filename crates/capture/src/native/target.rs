@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use model::{Bytes, Pid, ProcessKey};
 
@@ -30,7 +30,7 @@ impl Target {
         if pid.0 == std::process::id() {
             return Err(AttachError::Itself(pid));
         }
-        let started = started(pid).ok_or(AttachError::NoSuchProcess(pid))?;
+        let started = started(pid).ok_or_else(|| not_seen(pid))?;
         refuse_state(pid)?;
         refuse_architecture(pid)?;
         let memory = OpenOptions::new().read(true).write(true).open(path(pid, "mem"));
@@ -192,15 +192,28 @@ fn forbidden_or_gone(pid: Pid, error: &io::Error) -> AttachError {
     } else if state(pid).is_none_or(|state| state == 'Z') {
         AttachError::Zombie(pid)
     } else if error.kind() == io::ErrorKind::PermissionDenied {
-        AttachError::Forbidden { pid, ptrace_scope: ptrace_scope() }
+        forbidden(pid)
     } else {
         AttachError::Step { pid, step: "read /proc/PID", found: error.to_string() }
     }
 }
 
-/// `kernel.yama.ptrace_scope`; none where the kernel has no such setting, which means no restriction.
-pub(crate) fn ptrace_scope() -> Option<u8> {
-    fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?.trim().parse().ok()
+fn forbidden(pid: Pid) -> AttachError {
+    let (reason, remedy) = crate::doctor::why_forbidden(pid);
+    AttachError::Forbidden { pid, reason, remedy }
+}
+
+/// A process that is not in `/proc`: gone, hidden, or nothing is there at all.
+fn not_seen(pid: Pid) -> AttachError {
+    if !Path::new("/proc/self/stat").exists() {
+        return AttachError::NoProc(pid);
+    }
+    let number = i32::try_from(pid.0).ok().and_then(rustix::process::Pid::from_raw);
+    // Signal 0 asks whether there is such a process, whatever /proc shows of it.
+    let is_there = number.map(rustix::process::test_kill_process);
+    let is_hidden = matches!(is_there, Some(Ok(()) | Err(rustix::io::Errno::PERM)));
+    // It may also have ended or begun just now.
+    if is_hidden && started(pid).is_none() { forbidden(pid) } else { AttachError::NoSuchProcess(pid) }
 }
 
 #[cfg(test)]

@@ -98,25 +98,13 @@ fn a_function_that_is_not_there_is_answered_with_names_like_it() {
     check(&error(&[]), fact, names);
 }
 
-/// What helps depends on the setting: 0 or none is not to blame, 1 and 2 can be changed, 3 cannot.
 #[test]
-fn a_refusal_of_the_kernel_names_the_setting_that_is_to_blame() {
-    let with = |ptrace_scope| AttachError::Forbidden { pid: TARGET, ptrace_scope };
-    let fact = "the kernel forbids tracing process 42";
-    let user =
-        "run as root or as the target's user (`sudo leakline …`); in a container: `docker run --cap-add=SYS_PTRACE …`";
-    let setting = |scope: u8| {
-        format!(
-            "run as root (`sudo leakline …`), or `sysctl kernel.yama.ptrace_scope=0` (now {scope}); \
-             in a container: `docker run --cap-add=SYS_PTRACE …`"
-        )
-    };
-    check(&with(None), fact, user);
-    check(&with(Some(0)), fact, user);
-    check(&with(Some(1)), fact, &setting(1));
-    check(&with(Some(2)), fact, &setting(2));
-    check(&with(Some(3)), fact, "kernel.yama.ptrace_scope is 3: tracing is off until the next boot");
-    check(&with(Some(4)), fact, user);
+fn a_refusal_of_the_kernel_names_its_reason_and_what_lifts_it() {
+    let (reason, remedy) = ("kernel.yama.ptrace_scope is 1".to_owned(), "sudo leakline attach 42".to_owned());
+    let fact = "the kernel forbids tracing process 42: kernel.yama.ptrace_scope is 1";
+    check(&AttachError::Forbidden { pid: TARGET, reason, remedy }, fact, "sudo leakline attach 42");
+    let fact = "process 42 cannot be looked up: /proc is not mounted";
+    check(&AttachError::NoProc(TARGET), fact, "`mount -t proc proc /proc`");
 }
 
 #[test]
