@@ -21,10 +21,8 @@
     share: (v) => v == null ? "–" : +(v * 100).toPrecision(3) + " %",
   };
   const bytesSplits = (u, axis, low, high) => {
-    const least = (high - low) / 6, base = Math.pow(1024, Math.max(0, Math.floor(Math.log(Math.max(least, 1)) / Math.log(1024))));
-    const decade = Math.pow(10, Math.floor(Math.log10(least / base)));
-    const step = [1, 2, 5, 10].map((f) => f * decade * base).find((s) => s >= least) || least;
-    const ticks = [];
+    // Powers of two alone are round on both sides of a unit: 512 MiB, 1 GiB, 1.5 GiB.
+    const step = Math.pow(2, Math.ceil(Math.log2(Math.max((high - low) / 6, 1)))), ticks = [];
     for (let v = Math.ceil(low / step) * step; v <= high && ticks.length < 20; v += step) ticks.push(v);
     return ticks;
   };

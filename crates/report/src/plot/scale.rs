@@ -88,11 +88,25 @@ impl Scale {
 
     fn multiples(self, unit: Unit, wanted: usize) -> Vec<f64> {
         let least = (self.high - self.low) / wanted.max(1) as f64;
-        // Bytes are counted in powers of 1024, so that round values are those that have a short label.
-        let base = if unit == Unit::Bytes { 1024_f64.powf(least.max(1.0).log(1024.0).floor()) } else { 1.0 };
-        let decade = 10_f64.powf((least / base).log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * decade * base).find(|step| *step >= least);
-        let step = step.unwrap_or(least).max(f64::MIN_POSITIVE);
+        let step = match unit {
+            // Powers of two alone are round on both sides of a unit: 512 MiB, 1 GiB, 1.50 GiB.
+            Unit::Bytes | Unit::BytesPerHour => 2_f64.powf(least.max(1.0).log2().ceil()),
+            Unit::Seconds
+            | Unit::Count
+            | Unit::CountPerHour
+            | Unit::Blocks
+            | Unit::Share
+            | Unit::Identifier
+            | Unit::Text => {
+                let decade = 10_f64.powf(least.log10().floor());
+                [1.0, 2.0, 5.0, 10.0]
+                    .map(|factor| factor * decade)
+                    .into_iter()
+                    .find(|step| *step >= least)
+                    .unwrap_or(least)
+            }
+        };
+        let step = step.max(f64::MIN_POSITIVE);
         let first = (self.low / step).ceil();
         let count = ((self.high / step).floor() - first).clamp(0.0, 4.0 * wanted as f64) as usize;
         (0..=count).map(|index| (first + index as f64) * step).collect()
@@ -153,8 +167,9 @@ mod tests {
         check((0.0, 100.0), false, Unit::Count, "0, 50, 100");
         check((0.0, 9.0), false, Unit::Count, "0, 2, 4, 6, 8");
         check((0.0, 0.3), false, Unit::Share, "0 %, 10 %, 20 %, 30 %");
-        check((0.0, 900.0 * MIB), false, Unit::Bytes, "0 B, 200 MiB, 400 MiB, 600 MiB, 800 MiB");
-        check((0.0, 4.0 * 1024.0 * MIB), false, Unit::Bytes, "0 B, 1000 MiB, 1.95 GiB, 2.93 GiB, 3.91 GiB");
+        check((0.0, 900.0 * MIB), false, Unit::Bytes, "0 B, 256 MiB, 512 MiB, 768 MiB");
+        check((0.0, 4.0 * 1024.0 * MIB), false, Unit::Bytes, "0 B, 1 GiB, 2 GiB, 3 GiB, 4 GiB");
+        check((0.0, 1800.0 * MIB), false, Unit::Bytes, "0 B, 512 MiB, 1 GiB, 1.50 GiB");
         check((1.0, 1024.0), true, Unit::Bytes, "1 B, 4 B, 16 B, 64 B, 256 B, 1 KiB");
         check((0.0, 0.0), true, Unit::Count, "1, 2");
     }
