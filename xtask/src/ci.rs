@@ -21,7 +21,7 @@ const fn step(name: &'static str, words: &'static str) -> Step {
     Step { name, words, needs: None }
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     step("format", "fmt --all --check"),
     step("clippy", "clippy --workspace --all-targets --quiet -- -D warnings"),
     step("tests", "test --workspace --no-fail-fast --exclude leakline"),
@@ -32,6 +32,8 @@ const STEPS: [Step; 9] = [
     step("real processes", "test --release -p leakline --test suite --no-fail-fast"),
     // With debug assertions, and what has ever failed first.
     step("fuzz", "run --quiet -p fuzz -- --for 20"),
+    // The layout that agent and leakline share, and the parsers, under an interpreter that sees undefined behaviour.
+    Step { name: "miri", words: "miri test -p leakline-wire -p leakline-formats --lib", needs: Some("cargo-miri") },
     Step { name: "dependencies", words: "deny --offline check bans licenses sources", needs: Some("cargo-deny") },
     step("bench", "run --quiet --release --package bench -- --smoke"),
 ];

@@ -12,6 +12,8 @@ use crate::screen::Screen;
 const INDENT: usize = 11;
 /// On a screen with fewer lines only the facts are shown that nobody may miss, so that there is space for sites.
 const FACTS_HEIGHT: usize = 18;
+/// With fewer lines below the sites nothing of a stack could be told.
+const STACK_HEIGHT: usize = 4;
 
 /// The facts of the attach, and under them the sites.
 pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
@@ -25,7 +27,31 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
     if view.sites.is_empty() {
         canvas.top(Tone::Plain, "no site to show yet");
     } else {
-        table(canvas, view, selected);
+        let rows = rows_of_table(canvas.height(), view.sites.len());
+        table(canvas, view, selected, rows);
+        beneath(canvas, view.sites.get(selected));
+    }
+}
+
+/// How many sites are listed: all of them where they leave space for a stack, else the better half of the space is theirs.
+fn rows_of_table(height: usize, sites: usize) -> usize {
+    let space = height.saturating_sub(1).max(1);
+    let with_stack = space.saturating_sub(STACK_HEIGHT + 1);
+    if sites <= with_stack {
+        sites
+    } else if space >= 4 * STACK_HEIGHT {
+        space.div_ceil(2).min(with_stack)
+    } else {
+        space
+    }
+}
+
+/// The innermost frames of the selected site and their source: the answer, without a further key.
+fn beneath(canvas: &mut Canvas<'_>, site: Option<&SiteView>) {
+    let Some(site) = site.filter(|_| canvas.height() > STACK_HEIGHT) else { return };
+    canvas.top(Tone::Plain, "");
+    for (tone, line) in frame_lines(canvas.text(), site) {
+        canvas.wrapped(tone, &line, INDENT);
     }
 }
 
@@ -85,10 +111,10 @@ const fn tone_of(outcome: Outcome) -> Tone {
 }
 
 /// Only the rows on the screen are laid out.
-fn table(canvas: &mut Canvas<'_>, view: &SitesView, selected: usize) {
-    let space = canvas.height().saturating_sub(1).max(1);
-    let first = selected - selected % space;
-    let shown: Vec<&SiteView> = view.sites.iter().skip(first).take(space).collect();
+fn table(canvas: &mut Canvas<'_>, view: &SitesView, selected: usize, rows: usize) {
+    debug_assert!(rows > 0, "there is a site to show");
+    let first = selected - selected % rows;
+    let shown: Vec<&SiteView> = view.sites.iter().skip(first).take(rows).collect();
     let lines = canvas.text().site_table(&shown);
     let Some((titles, lines)) = lines.split_first() else { return };
     canvas.top(Tone::Title, titles);
@@ -102,6 +128,13 @@ fn table(canvas: &mut Canvas<'_>, view: &SitesView, selected: usize) {
 fn stack_lines(text: Text, site: &SiteView) -> Vec<(Tone, String)> {
     let mut lines: Vec<_> = text.site_facts(site).into_iter().map(|fact| (Tone::Plain, fact)).collect();
     lines.push((Tone::Plain, String::new()));
+    lines.extend(frame_lines(text, site));
+    lines
+}
+
+/// The frames of a site with their source.
+fn frame_lines(text: Text, site: &SiteView) -> Vec<(Tone, String)> {
+    let mut lines = Vec::new();
     if site.frames.is_empty() {
         lines.push((Tone::Faint, "the stack is not read yet".to_owned()));
     }
@@ -116,6 +149,15 @@ fn stack_lines(text: Text, site: &SiteView) -> Vec<(Tone, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sites_and_a_stack_share_the_space() {
+        for (height, sites, rows) in
+            [(30, 3, 3), (30, 100, 15), (9, 3, 3), (9, 4, 8), (8, 3, 7), (1, 5, 1), (0, 1, 1), (18, 50, 9)]
+        {
+            assert_eq!(rows_of_table(height, sites), rows, "{sites} sites in {height} lines");
+        }
+    }
 
     #[test]
     fn blind_and_leaking_stand_out() {
