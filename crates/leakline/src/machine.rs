@@ -20,7 +20,7 @@ pub(crate) struct Machine {
     judged: Judged,
 }
 
-/// The machine under watch with all that alerts look at, which costs about twice as much a beat.
+/// The machine under watch with all that alerts look at, which costs a fifth more a beat (300 processes: 1.2 % of a core instead of 1.0 %).
 #[derive(Debug)]
 pub(crate) struct AlertedMachine {
     sampler: BeatSampler,
