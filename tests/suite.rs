@@ -44,3 +44,6 @@ mod reach;
 
 #[path = "recorder/mod.rs"]
 mod recorder;
+
+#[path = "run/mod.rs"]
+mod run;

@@ -60,6 +60,19 @@ pub(crate) fn build(source: &str) -> PathBuf {
     program
 }
 
+/// Builds a target that is no partner in a dialogue, by these words of a compiler, which are part of its name.
+pub(crate) fn build_plain(source: &str, words: &str) -> PathBuf {
+    let from = sources().join(source);
+    let name: String = words.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '_' }).collect();
+    let program = built().join(name).join(source).with_extension("");
+    let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    if older(&program, std::slice::from_ref(&from)) {
+        let words = words.split(' ').map(OsString::from).chain([from.into()]);
+        compile(&words.collect::<Vec<_>>(), &program);
+    }
+    program
+}
+
 /// The number of the only line of a target that ends with this mark, for example `LEAK-LINE`.
 #[track_caller]
 pub(crate) fn line_of(source: &str, mark: &str) -> u64 {

@@ -12,11 +12,11 @@ use crate::heap;
 use crate::record::Thread;
 use crate::stack;
 
-type Function = extern "C" fn(usize, usize, usize) -> usize;
+pub(crate) type Function = extern "C" fn(usize, usize, usize) -> usize;
 
 #[expect(clippy::inline_always, reason = "each hook is one straight run of code; calls between would double its cost")]
 #[inline(always)]
-fn function(address: usize) -> Function {
+pub(crate) fn function(address: usize) -> Function {
     // SAFETY: the stub passes the address of the relocated prologue of the function that was called.
     unsafe { core::mem::transmute::<usize, Function>(address) }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: the hooks, the table of live blocks, unwinding and the memory of stacks, all in the shared mapping.
 //! Must not know: libc, files, leakline's process. It never allocates, takes no lock, and calls nothing of the target but
-//! the function that was hooked.
+//! the function that was hooked. It waits for leakline in one place only, and only while leakline lives: see `gate.rs`.
 //!
 //! `capture/build.rs` builds it once more as a freestanding image with `--cfg leakline_image`; as an ordinary member of the
 //! workspace it is only checked and tested.
@@ -13,6 +13,7 @@
 mod arch;
 mod calls;
 mod descriptors;
+mod gate;
 mod heap;
 mod hooks;
 mod record;
@@ -31,6 +32,7 @@ pub use descriptors::{
     leakline_controls, leakline_duplicates, leakline_opened, leakline_opens, leakline_opens_file,
     leakline_opens_signals, leakline_opens_two, leakline_opens_two_fourth, leakline_spawns, leakline_vforks,
 };
+pub use gate::{leakline_execute, leakline_exit};
 pub use hooks::{
     leakline_calloc, leakline_delete, leakline_delete_second, leakline_delete_third, leakline_free, leakline_malloc,
     leakline_memalign, leakline_new_aligned, leakline_posix_memalign, leakline_product_of_last, leakline_realloc,

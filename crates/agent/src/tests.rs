@@ -338,3 +338,33 @@ fn threads_have_records_of_their_own() {
     assert_ne!(mine, other);
     assert_eq!(thread(&Frames::new(&[0])).number, mine);
 }
+
+#[test]
+fn a_thread_waits_at_an_open_gate_until_it_is_answered_and_no_other_process_does() {
+    use wire::{GATE_EXIT, GATE_KIND_MASK};
+    let shared = shared();
+    let control = shared.control();
+    control.state.store(1, Relaxed);
+    let gate = &control.gate;
+    crate::gate::wait(GATE_EXIT); // It is closed.
+    gate.open.store(1, Relaxed);
+    gate.process.store(u32::MAX, Relaxed);
+    crate::gate::wait(GATE_EXIT); // It is open for another process: this one is a child of vfork.
+    assert_eq!(gate.request.load(Relaxed), 0);
+    gate.process.store(std::process::id(), Relaxed);
+    let waiting = [(); 2].map(|()| std::thread::spawn(|| crate::gate::wait(GATE_EXIT)));
+    let mut answered = 0;
+    while answered < waiting.len() {
+        let request = gate.request.load(Acquire);
+        if request & GATE_KIND_MASK == GATE_EXIT {
+            gate.request.store(0, Relaxed);
+            crate::arch::wake(&gate.request);
+            answered += 1;
+        }
+        std::thread::yield_now();
+    }
+    for thread in waiting {
+        thread.join().expect("it was let through");
+    }
+    gate.open.store(0, Relaxed);
+}

@@ -1,6 +1,7 @@
 //! Judgements: which process grows, which site leaks.
 //!
-//! Owns: trends of the memory of processes, verdicts about sites, and the words that justify them.
+//! Owns: trends of the memory of processes, verdicts about sites and the words that justify them, which blocks a program can
+//! still reach.
 //! Must not know: clocks, threads, storage, views. Time arrives inside the samples, which is why a replay gives the
 //! same findings as the live run.
 
@@ -8,12 +9,16 @@ mod alerts;
 mod balance;
 mod growth;
 mod limits;
+mod reach;
 mod series;
 mod sites;
+mod suppressions;
 mod trend;
 
 pub use alerts::{Alert, AlertOptions, AlertState, AlertWatch, Level, Rule, Subject};
 pub use balance::{Balance, BalancePart, balance};
 pub use growth::{Exhaustion, Growth, GrowthOptions, GrowthTracker, GrowthVerdict, MemoryKind, TrackerLosses};
+pub use reach::{HeapMemory, Leak, Reach, leaks};
 pub use sites::{KindTotals, Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict, SiteWatch, Unseen};
+pub use suppressions::{PatternError, Suppressions};
 pub use trend::Rate;

@@ -82,6 +82,10 @@ pub(crate) const ZOMBIE_PARENTS_MAX: usize = 256;
 pub(crate) const UNSEEN_MIN: u64 = 8 << 20;
 /// Growth of so many times of what the hooks saw being handed out comes from elsewhere.
 pub(crate) const UNSEEN_TIMES: u64 = 2;
+/// Patterns of suppressions; each is compared with every name of every leaking stack.
+pub(crate) const PATTERNS_MAX: usize = 10_000;
+/// A pattern that is longer than the longest names is a mistake.
+pub(crate) const PATTERN_BYTES_MAX: usize = 4_096;
 /// Points of the recent rate.
 pub(crate) const RECENT_POINTS: usize = 10;
 

@@ -22,12 +22,16 @@ pub const FAULT_POINTS: [&str; 13] = [
     "agent-drained",
 ];
 
+/// Further places, which only a program that leakline starts or that ends reaches.
+pub const RUN_FAULT_POINTS: [&str; 6] =
+    ["breakpoints-put", "program-held", "program-parked", "gate-open", "at-gate", "heap-stopped"];
+
 /// Dies here if the environment asks for it.
 #[cfg(debug_assertions)]
 pub(crate) fn point(name: &'static str) {
     use std::sync::Mutex;
     static SEEN: Mutex<Option<usize>> = Mutex::new(None);
-    debug_assert!(FAULT_POINTS.contains(&name), "{name} is in the list");
+    debug_assert!(FAULT_POINTS.contains(&name) || RUN_FAULT_POINTS.contains(&name), "{name} is in a list");
     let Ok(wanted) = std::env::var("LEAKLINE_FAULT") else { return };
     let (wanted, times) = wanted.split_once(':').unwrap_or((&wanted, "1"));
     if wanted != name {

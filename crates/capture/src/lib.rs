@@ -10,12 +10,14 @@ mod sys;
 
 pub use clock::Clock;
 pub use doctor::{Condition, ConditionState, Examination, examine_machine, examine_process};
-pub use fault::FAULT_POINTS;
+pub use fault::{FAULT_POINTS, RUN_FAULT_POINTS};
 pub use host::{
     BeatOptions, BeatSampler, Early, Filter, HostError, HostLosses, HostSampler, inspect_machine, inspect_process,
 };
 pub use names::{ModuleMap, NameOptions, Namer, SourceFiles, SourceText};
 pub use native::{
-    AttachError, AttachOptions, Carriers, Detached, Facts, Removed, Session, SessionError, TargetState, attach,
-    find_remains, remove_remains,
+    AttachError, AttachOptions, Carriers, Detached, Ending, Execution, Facts, Heap, LaunchError, Program, Removed,
+    Session, SessionError, TargetState, attach, find_remains, remove_remains,
 };
+pub use sys::process::shares_memory;
+pub use sys::signals::{Received, Signals};

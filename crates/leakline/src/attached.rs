@@ -3,6 +3,8 @@
 //! Owns: the life of an attach from the command's side, and the view of it. Must not know: how the view is shown, or what
 //! ends it. Dropping it detaches; it stays on the thread that made it.
 
+mod ending;
+
 use std::time::Duration;
 
 use analysis::{SiteEvent, SiteOptions, SiteWatch};
@@ -18,6 +20,8 @@ use crate::machine::command_of;
 use crate::names::Names;
 use crate::pending::Frames;
 use crate::session::{Events, Watched};
+
+pub(crate) use self::ending::{Found, Shown};
 
 /// What is wanted of an attach.
 #[derive(Clone, Debug)]
@@ -55,6 +59,8 @@ pub(crate) struct Attached {
     target: TargetView,
     last: Snapshot,
     sources: SourceFiles,
+    /// What the reader must know besides.
+    remarks: Vec<String>,
 }
 
 impl Wanted {
@@ -116,7 +122,8 @@ impl Attached {
         let target = target_view(session.facts(), wanted.expire);
         let names = Names::start(pid, &wanted.sites);
         let sources = SourceFiles::of(pid);
-        Ok(Self { session, names, watch, wanted, target, last: Snapshot::default(), sources })
+        let (last, remarks) = (Snapshot::default(), Vec::new());
+        Ok(Self { session, names, watch, wanted, target, last, sources, remarks })
     }
 
     /// The process and the attach.
@@ -157,7 +164,7 @@ impl Attached {
 
     /// All that is shown of it now; asks for the names that are missing.
     pub(crate) fn view(&mut self) -> SitesView {
-        let Self { session, names, watch, wanted, target, last, sources } = self;
+        let Self { session, names, watch, wanted, target, last, sources, remarks: _ } = self;
         let bounds = (wanted.sites.top, wanted.sites.min_bytes);
         let mut view = SitesView::new(target.clone(), last, watch, bounds, |stack| {
             names.ask(session, stack);
@@ -172,7 +179,7 @@ impl Attached {
         // The last figures before the detach bring stacks that only a living session can still read.
         let mut notes: Vec<String> = self.beat().err().iter().map(End::reason).collect();
         drop(self.view());
-        let Self { session, mut names, mut watch, wanted, mut target, last, mut sources } = self;
+        let Self { session, mut names, mut watch, wanted, mut target, last, mut sources, remarks: _ } = self;
         notes.extend(session.facts().unhooked.iter().map(|what| format!("not hooked: {what}")));
         let detached = session.detach();
         // Of a target that vanished there may be no later figures than those that we have.

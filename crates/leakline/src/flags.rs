@@ -8,6 +8,7 @@ mod native;
 mod recorder;
 mod remote;
 mod reports;
+mod run;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub(crate) use self::native::{Detach, Functions};
 pub(crate) use self::recorder::{AlertSinks, Clean, Existing, Place, Record, Status};
 pub(crate) use self::remote::{Action, Given, Remote, Ship};
 pub(crate) use self::reports::{Compare, Export, Looks, Part, Plot, Report, Tables};
+pub(crate) use self::run::Run;
 
 /// From a machine that leaks memory to the line that leaks, on running processes.
 #[derive(Debug, Parser)]
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     Attach(Attach),
     /// Take out of a process what a killed leakline left in it
     Detach(Detach),
+    /// Start a program, hook it before its first instruction, and show what it had not freed when it ended
+    #[command(after_help = run::EXIT_STATUS)]
+    Run(Run),
     /// Look once at a process or the machine: what its memory consists of, down to each mapping; descriptors, limits, groups
     #[command(after_help = EXIT_STATUS)]
     Inspect(Inspect),
@@ -173,7 +178,7 @@ pub(crate) struct Doctor {
 #[derive(Debug, Args)]
 pub(crate) struct Man {
     /// The command whose page is written; without it, the page of leakline itself
-    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "detach", "inspect", "record", "status", "stop", "clean", "report", "plot", "compare", "export", "boot", "remote", "doctor"])]
+    #[arg(value_name = "COMMAND", value_parser = ["hunt", "watch", "attach", "run", "detach", "inspect", "record", "status", "stop", "clean", "report", "plot", "compare", "export", "boot", "remote", "doctor"])]
     pub(crate) page: Option<String>,
 }
 
@@ -387,6 +392,7 @@ fn check_combination(command: &Command) -> Result<(), clap::Error> {
         | Command::Detach(_)
         | Command::Watch(_)
         | Command::Inspect(_)
+        | Command::Run(_)
         | Command::Record(_)
         | Command::Status(_)
         | Command::Stop(_)

@@ -38,6 +38,12 @@ pub(crate) const ATTACH_BEAT_MIN: Duration = Duration::from_millis(50);
 pub(crate) const NAMES_PATIENCE: Duration = Duration::from_secs(20);
 /// The same while a screen is shown, which stands still meanwhile.
 pub(crate) const NAMES_PATIENCE_LIVE: Duration = Duration::from_secs(1);
+/// How often `run` looks after its program while nothing happens.
+pub(crate) const RUN_SLICE: Duration = Duration::from_millis(20);
+/// Children that are watched at once: each costs a session of its own.
+pub(crate) const CHILDREN_MAX: usize = 256;
+/// A file of suppressions is a page long; one of this size is another file.
+pub(crate) const SUPPRESSIONS_BYTES: u64 = 1 << 20;
 /// Width of tables where the output is not a terminal and `COLUMNS` says nothing.
 pub(crate) const WIDTH_PIPED: usize = 160;
 /// A table in fewer columns than this would show nothing but cut-off titles.

@@ -29,6 +29,7 @@ mod record;
 mod remote;
 mod replay;
 mod reports;
+mod run;
 mod session;
 mod settings;
 mod state;
@@ -55,13 +56,15 @@ fn main() -> ExitCode {
         Err(Refused::Settings(failure)) => return end_of_failure(&failure),
     };
     match run(&flags.command, &settings) {
-        Ok(outcome) => ExitCode::from(outcome.exit_code()),
+        Ok(code) => ExitCode::from(code),
         Err(failure) => end_of_failure(&failure),
     }
 }
 
-fn run(command: &Command, settings: &Settings) -> Result<Outcome, Failure> {
-    match command {
+fn run(command: &Command, settings: &Settings) -> Result<u8, Failure> {
+    let outcome = match command {
+        // A program that was run has a code of its own.
+        Command::Run(flags) => return run::run(flags),
         Command::Hunt(flags) => hunt::run(flags),
         Command::Watch(flags) => watch::run(flags, settings),
         Command::Attach(flags) => attach::run(flags),
@@ -81,7 +84,8 @@ fn run(command: &Command, settings: &Settings) -> Result<Outcome, Failure> {
         Command::Doctor(flags) => doctor::run(flags),
         Command::Man(flags) => write_out(&flags::manual(flags.page.as_deref())?),
         Command::Completions(flags) => write_out(&flags::completions(&flags.shell)),
-    }
+    };
+    outcome.map(Outcome::exit_code)
 }
 
 fn write_out(bytes: &[u8]) -> Result<Outcome, Failure> {

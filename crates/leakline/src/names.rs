@@ -51,6 +51,11 @@ impl Names {
         }
     }
 
+    /// Whether the names of a stack were asked for, or it cannot be read.
+    pub(crate) fn is_asked(&self, stack: StackId) -> bool {
+        !self.answers.known.contains_key(&stack) || !self.answers.needs(stack)
+    }
+
     /// Takes the names that have arrived; whether there were any.
     pub(crate) fn take(&mut self) -> bool {
         let arrived = self.namer.take();

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{Bytes, Kind, Kinds};
+use crate::{Address, Bytes, Kind, Kinds};
 
 /// Names one distinct stack and kind within one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +88,17 @@ impl Tally {
 /// The normal approximation: rough below some five samples, where the interval reaches down to nothing anyway.
 fn error(variance: u128) -> u64 {
     (INTERVAL * (variance as f64).sqrt()).round() as u64
+}
+
+/// One block that is live at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LiveBlock {
+    /// What the allocator returned.
+    pub at: Address,
+    /// The size that was asked for.
+    pub size: Bytes,
+    /// The stack that allocated it.
+    pub stack: StackId,
 }
 
 /// How long freed blocks had lived, as exact as [`Lifetimes::RESOLUTION`]: a shorter life can be measured as none.

@@ -14,6 +14,7 @@
 //! - *late free*: the free of a block that had already expired.
 //! - *beat*: all that is sampled and noticed at one moment, see [`Beat`]; *figure*: one number of it.
 //! - *lost*: an event that could not be recorded; always counted, never silent.
+//! - *root*: memory from which a program reaches its blocks: registers, stacks, static data; see `analysis`.
 //! - *blind*: the hooks never fired, or memory grew that they did not see, so that nothing can be said about leaks.
 
 mod blocks;
@@ -27,7 +28,7 @@ mod system;
 mod text;
 mod units;
 
-pub use blocks::{Content, Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally, Variance};
+pub use blocks::{Content, Coverage, Lifetimes, LiveBlock, Losses, SiteCounts, Snapshot, StackId, Tally, Variance};
 pub use events::{Beat, Event, Exit, Moment, Severity};
 pub use frames::{Frame, FrameTrust, Function, ModuleName, SourceLine};
 pub use kinds::{Kind, Kinds};

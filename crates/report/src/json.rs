@@ -7,6 +7,7 @@
 
 mod object;
 mod recorded;
+mod run;
 mod sample;
 mod sheet;
 mod target;
@@ -17,8 +18,8 @@ use serde_json::Value;
 
 use self::object::Object;
 use crate::{
-    AlertView, Check, DoctorView, EventView, HuntView, MachineView, ProcessView, RecordingView, SheetView, SitesView,
-    metrics,
+    AlertView, Check, DoctorView, EventView, HuntView, MachineView, ProcessView, RecordingView, RunView, SheetView,
+    SitesView, metrics,
 };
 
 /// Changes when a key changes its meaning or goes away, not when one is added.
@@ -38,6 +39,8 @@ pub enum Document<'a> {
     Beat(&'a HuntView),
     /// The summary of an attach.
     Sites(&'a SitesView),
+    /// The report of a program that leakline started.
+    Run(&'a RunView),
     /// One event of an attach.
     Event(&'a EventView),
     /// The report of a recording.
@@ -69,6 +72,7 @@ impl Document<'_> {
                 .value(),
             Self::Beat(view) => hunt(start("beat"), view).value(),
             Self::Sites(view) => target::sites(start("attach"), view).value(),
+            Self::Run(view) => run::run(start("run"), view).value(),
             Self::Event(event) => target::event(start("event"), event).value(),
             Self::Recording(view) => recorded::recording(start("recording"), view).value(),
             Self::Sheet(view) => sheet::sheet(start(view.document), view).value(),

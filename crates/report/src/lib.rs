@@ -38,7 +38,7 @@ pub use span::Span;
 pub use text::Text;
 pub use view::{
     AlertView, BalanceView, Cell, Check, CheckState, DoctorView, EventView, Excerpt, FindingView, GapView, HuntView,
-    LastRun, MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, RecorderView, RecordingView,
-    RemovalView, Series, Severity, SheetView, SiteView, SitesView, TableView, TargetView,
+    LastRun, LeakView, MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, RecorderView, RecordingView,
+    RemovalView, RunView, Series, Severity, SheetView, SiteView, SitesView, SuppressionView, TableView, TargetView,
 };
 pub use wall::WallTime;

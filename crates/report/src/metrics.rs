@@ -324,6 +324,19 @@ metrics! {
     DESCRIPTORS_UNSEEN = "descriptors_unseen", "UNSEEN", Count, "/proc/PID/fd",
         "Open descriptors that no call was seen for.";
     SITE = "site", "ALLOCATED BY", Text, "debug information", "The innermost frame whose line is known.";
+    // What a program had not freed when it ended.
+    NOT_FREED = "not_freed", "NOT FREED", Blocks, "the hooks", "Blocks that were live at the end.";
+    DEFINITELY_LOST = "definitely_lost", "DEFINITELY LOST", Blocks, "the memory of the program at its end",
+        "Blocks to which no pointer was left anywhere.";
+    INDIRECTLY_LOST = "indirectly_lost", "INDIRECTLY LOST", Blocks, "the memory of the program at its end",
+        "Blocks to which only lost blocks point.";
+    POSSIBLY_LOST = "possibly_lost", "POSSIBLY LOST", Blocks, "the memory of the program at its end",
+        "Blocks that only pointers into their middle lead to.";
+    STILL_REACHABLE = "still_reachable", "STILL REACHABLE", Blocks, "the memory of the program at its end",
+        "Blocks that the program could still have freed.";
+    SUPPRESSED = "suppressed", "SUPPRESSED", Blocks, "--suppressions", "Blocks that a suppression matches.";
+    LOOK_STOP = "look_stop_seconds", "LOOK STOP", Seconds, "a clock that does not jump",
+        "How long the program stood still at its end, while its memory was looked at.";
     // Events and frames.
     MORE = "more", "MORE", Count, "the hooks", "Blocks since the last event of this stack.";
     OFFSET = "offset_bytes", "OFFSET", Bytes, "the symbols of the target",

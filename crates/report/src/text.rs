@@ -7,6 +7,7 @@ mod doctor;
 mod machine;
 pub(crate) mod phrase;
 mod recorded;
+mod run;
 mod sheet;
 mod sites;
 mod spark;
@@ -17,7 +18,8 @@ use std::io::{self, Write};
 use model::Frame;
 
 use crate::{
-    AlertView, DoctorView, EventView, HuntView, ProcessView, RecordingView, Severity, SheetView, SiteView, SitesView,
+    AlertView, DoctorView, EventView, HuntView, ProcessView, RecordingView, RunView, Severity, SheetView, SiteView,
+    SitesView,
 };
 
 /// How text is written.
@@ -58,6 +60,11 @@ impl Text {
     /// The summary of an attach: what it came to, every site, what was lost, what stays.
     pub fn sites(&self, view: &SitesView, out: &mut dyn Write) -> io::Result<()> {
         sites::summary(*self, view, out)
+    }
+
+    /// What a program that leakline started had not freed when it ended.
+    pub fn run(&self, view: &RunView, out: &mut dyn Write) -> io::Result<()> {
+        run::report(*self, view, out)
     }
 
     /// A comparison, an inspection, a state.

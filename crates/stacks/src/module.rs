@@ -185,6 +185,18 @@ pub fn symbols(elf: &[u8], names: &[&str]) -> Result<Vec<FunctionSymbol>, Module
     Ok(found)
 }
 
+/// The address of an exported variable.
+pub fn variable(file: &[u8], name: &str) -> Option<u64> {
+    let sections = sections(file)?;
+    let table = sections.symbols(ENDIAN, file, elf::SHT_DYNSYM).ok()?;
+    let is_wanted = |symbol: &&elf::Sym64<Endianness>| {
+        symbol.st_type() == elf::STT_OBJECT
+            && !symbol.is_undefined(ENDIAN)
+            && table.symbol_name(ENDIAN, symbol).is_ok_and(|found| found == name.as_bytes())
+    };
+    table.symbols().iter().find(is_wanted).map(|symbol| symbol.st_value(ENDIAN))
+}
+
 /// The ELF header, if it is of the one kind of machine that is supported.
 pub(crate) fn header(elf: &[u8]) -> Result<&Header, ModuleError> {
     if elf.get(..4) != Some(&elf::ELFMAG) {

@@ -4,6 +4,8 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
+use crate::gate::Gate;
+
 /// First word of the file.
 pub const MAGIC: u64 = 0x656e_696c_6b61_656c;
 
@@ -69,6 +71,8 @@ pub struct Control {
     pub threads: ThreadCursors,
     /// Where the next event goes.
     pub events: EventCursor,
+    /// Where the program waits before it ends.
+    pub gate: Gate,
 }
 
 /// The time stamp counter as leakline's keeper last read it, every few milliseconds.

@@ -10,7 +10,7 @@
 //!
 //! | region | who writes | what |
 //! |---|---|---|
-//! | control | both, see [`Control`] | state, settings, cursors |
+//! | control | both, see [`Control`] | state, settings, cursors, the gate |
 //! | robust | leakline | the robust list by which the kernel tells the agent that leakline died |
 //! | patches | leakline | which code was changed, for whoever has to clean up |
 //! | modules | leakline | ranges of code, in four buffers used in turn |
@@ -27,6 +27,7 @@
 mod block;
 mod control;
 mod event;
+mod gate;
 mod layout;
 mod rule;
 mod tables;
@@ -37,6 +38,7 @@ pub use control::{
     VERSION,
 };
 pub use event::{Call, EVENTS, Event};
+pub use gate::{GATE_EXECUTE, GATE_EXIT, GATE_KIND_BITS, GATE_KIND_MASK, Gate};
 pub use layout::{
     CHUNK_SPAN_SHIFT, COUNTERS_BYTES, FRAMES_MAX, Layout, MODULES_MAX, PATCHES_MAX, STACK_INDEX_SLOTS, STACKS_MAX,
     THREAD_SLOTS, THREADS_MAX, chunk_shift, file_len, regions,

@@ -146,6 +146,98 @@ impl fmt::Display for AttachError {
 
 impl std::error::Error for AttachError {}
 
+/// Why a program was not started.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// No program was named.
+    Empty,
+    /// There is no such file.
+    NotFound {
+        /// As it was named.
+        name: String,
+    },
+    /// There is one, but it cannot be executed.
+    NotExecutable {
+        /// The file.
+        name: String,
+        /// It is a folder.
+        folder: bool,
+    },
+    /// Its file gives it rights that the kernel withholds from a program that is traced.
+    Privileged {
+        /// The file.
+        name: String,
+    },
+    /// The kernel forbids tracing.
+    Forbidden {
+        /// As it was named.
+        name: String,
+    },
+    /// It could not be brought to its first instruction; it was ended.
+    Failed {
+        /// As it was named.
+        name: String,
+        /// What the kernel said.
+        found: String,
+    },
+}
+
+impl LaunchError {
+    /// What a failed `exec` means.
+    pub(crate) fn of(name: String, error: &std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ENOENT) => Self::NotFound { name },
+            Some(libc::EPERM) => Self::Forbidden { name },
+            Some(libc::EACCES | libc::ENOEXEC) => Self::NotExecutable { name, folder: false },
+            _ => Self::Failed { name, found: error.to_string() },
+        }
+    }
+
+    /// The exit code that a shell would give: 127 where there is no such program, 126 where it cannot be executed; 2 where
+    /// leakline is what refuses.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotFound { .. } => 127,
+            Self::NotExecutable { .. } => 126,
+            Self::Empty | Self::Privileged { .. } | Self::Forbidden { .. } | Self::Failed { .. } => 2,
+        }
+    }
+
+    /// What would help.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Empty => Some("`leakline run -- COMMAND ARGUMENTS`".into()),
+            Self::NotFound { .. } => Some("check the name and `PATH`, as for any command".into()),
+            Self::NotExecutable { name, folder: false } => Some(format!("`chmod +x {name}`")),
+            Self::Privileged { .. } => Some("run leakline as root, which keeps the program's rights".into()),
+            Self::Forbidden { .. } => Some(forbidden_hint(super::target::ptrace_scope())),
+            Self::NotExecutable { .. } | Self::Failed { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "no command to run was named"),
+            Self::NotFound { name } => write!(f, "{name}: command not found"),
+            Self::NotExecutable { name, folder: true } => write!(f, "{name} is a folder, not a program"),
+            Self::NotExecutable { name, .. } => write!(f, "{name} cannot be executed"),
+            Self::Privileged { name } => {
+                write!(
+                    f,
+                    "{name} gives whoever executes it other rights (setuid, setgid or capabilities), which tracing takes away"
+                )
+            }
+            Self::Forbidden { name } => write!(f, "the kernel forbids tracing {name}"),
+            Self::Failed { name, found } => write!(f, "cannot start {name}: {found}"),
+        }
+    }
+}
+
+impl std::error::Error for LaunchError {}
+
 /// Why a session cannot be read.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

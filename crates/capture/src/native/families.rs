@@ -43,6 +43,8 @@ pub(crate) enum Family {
     Prefixed(&'static str),
     /// C++ `operator new` and `operator delete`.
     Operator,
+    /// What takes all memory with it; only the C library defines these.
+    Ending,
 }
 
 const PREFIXES: [&str; 7] = ["_rjem_", "je_", "tc_", "mi_", "scalable_", "rp", "dl"];
@@ -216,6 +218,9 @@ const OPERATORS: [(&str, Hook); 16] = [
     ("_ZdaPvSt11align_val_tRKSt9nothrow_t", Hook::Delete),
 ];
 
+/// By which a process ends or becomes another program.
+const ENDING: [(&str, Hook); 3] = [("_exit", Hook::Exit), ("_Exit", Hook::Exit), ("execve", Hook::Execute)];
+
 /// Names that tell allocators apart, the surest first.
 const MARKS: [(&str, &str); 15] = [
     ("mallctl", "jemalloc"),
@@ -243,7 +248,7 @@ pub(crate) const MUSL: &str = "musl";
 
 /// Every name that is looked for.
 pub(crate) fn names() -> Vec<String> {
-    let plain = STANDARD.iter().chain(&JEMALLOC).chain(&OPERATORS).map(|(name, _)| (*name).to_owned());
+    let plain = STANDARD.iter().chain(&JEMALLOC).chain(&OPERATORS).chain(&ENDING).map(|(name, _)| (*name).to_owned());
     let prefixed = PREFIXES.iter().flat_map(|prefix| {
         let of = family_of(prefix).iter().flat_map(|list| list.iter());
         of.map(move |(name, _)| format!("{prefix}{name}"))
@@ -266,6 +271,9 @@ pub(crate) fn known(name: &str, allocator: Option<&str>) -> Option<Known> {
     }
     if let Some(hook) = look_up(&OPERATORS, name) {
         return Some(Known { family: Family::Operator, form: Form::Plain(hook) });
+    }
+    if let Some(hook) = look_up(&ENDING, name) {
+        return Some(Known { family: Family::Ending, form: Form::Plain(hook) });
     }
     if let Some(hook) = look_up(&STANDARD, name).or_else(|| look_up(&JEMALLOC, name)) {
         return Some(Known { family: Family::Standard, form: form_of(hook) });
@@ -338,6 +346,8 @@ mod tests {
         check("_Znwm", "Operator Malloc by malloc");
         check("mi_new_aligned", "Prefixed(\"mi_\") NewAligned by aligned_alloc");
         check("_ZdaPvm", "Operator Delete");
+        check("_exit", "Ending Exit");
+        check("execve", "Ending Execute");
         check("gnu_get_libc_version", "none");
         check("je_mallctl", "none");
         check("mi_free_everything", "none");

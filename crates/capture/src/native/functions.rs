@@ -196,11 +196,16 @@ impl Named {
         let mut module =
             Self { program, static_program: program && layout.interpreter.is_none(), layout, bias, symbols };
         let of_user = |symbol: &FunctionSymbol| custom.iter().any(|custom| custom.name() == symbol.name);
-        let is_enough = module.symbols.iter().any(|symbol| module.is_reached(symbol) || of_user(symbol));
+        let is_enough = module.symbols.iter().any(|symbol| module.allocates(symbol) || of_user(symbol));
         if !is_enough && (program || !custom.is_empty()) {
             module.symbols.extend(symbols_of_debug_file(target, mapping, elf, &asked));
         }
         Some(module)
+    }
+
+    /// Whether it is a function of an allocator that calls reach.
+    fn allocates(&self, symbol: &FunctionSymbol) -> bool {
+        known(&symbol.name, None).is_some_and(|known| known.family != Family::Ending) && self.is_reached(symbol)
     }
 
     /// Whether calls from elsewhere reach a definition: exported, or in a static program, which has nothing else. Names with an
@@ -225,7 +230,11 @@ impl Named {
         let has = |family: Family, releases: bool| families.contains(&(family, releases));
         let mut complete: Vec<Family> = Vec::new();
         for (family, _) in &families {
-            if *family != Family::Operator && has(*family, true) && has(*family, false) && !complete.contains(family) {
+            if !matches!(family, Family::Operator | Family::Ending)
+                && has(*family, true)
+                && has(*family, false)
+                && !complete.contains(family)
+            {
                 complete.push(*family);
             }
         }
@@ -239,6 +248,8 @@ impl Named {
         if !families.is_empty() && !matches!(allocator, Some(GLIBC | MUSL)) {
             families.push(Family::Operator);
         }
+        // Wherever an allocator is in use, the C library ends the process.
+        families.push(Family::Ending);
         let mut sites: Vec<Site> = Vec::new();
         let mut is_custom = false;
         for symbol in &self.symbols {
@@ -260,7 +271,7 @@ impl Named {
             }
             site.names.push(symbol.name.clone());
         }
-        if sites.is_empty() {
+        if sites.iter().all(|site| site.hook().ends()) {
             return None;
         }
         let standard = families.contains(&Family::Standard);

@@ -102,9 +102,18 @@ pub(crate) enum Hook {
     WideResizeProductSecond,
     /// Resizes the first argument in place, as far as it can.
     WideInPlace,
+    /// Ends the process.
+    Exit,
+    /// Executes another program.
+    Execute,
 }
 
 impl Hook {
+    /// Whether the function ends the program rather than being one of its allocator's.
+    pub(crate) fn ends(self) -> bool {
+        matches!(self, Self::Exit | Self::Execute)
+    }
+
     /// Whether a block that passes unseen would look like a leak.
     pub(crate) fn releases(self) -> bool {
         matches!(
@@ -154,7 +163,7 @@ impl Hook {
     }
 }
 
-const HOOKS: [(Hook, &str); 48] = [
+const HOOKS: [(Hook, &str); 50] = [
     (Hook::Malloc, "leakline_malloc"),
     (Hook::Free, "leakline_free"),
     (Hook::Calloc, "leakline_calloc"),
@@ -203,6 +212,8 @@ const HOOKS: [(Hook, &str); 48] = [
     (Hook::WideResizeSecond, "leakline_wide_resize_second"),
     (Hook::WideResizeProductSecond, "leakline_wide_resize_product_second"),
     (Hook::WideInPlace, "leakline_wide_in_place"),
+    (Hook::Exit, "leakline_exit"),
+    (Hook::Execute, "leakline_execute"),
 ];
 
 /// The agent, ready to be written anywhere.

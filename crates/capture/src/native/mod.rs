@@ -16,7 +16,10 @@ mod error;
 mod families;
 mod file;
 mod functions;
+mod gate;
+mod heap;
 mod image;
+mod launch;
 mod ledger;
 mod load;
 mod own_stack;
@@ -25,6 +28,7 @@ mod prepare;
 mod read;
 mod remains;
 mod remote;
+mod roots;
 mod session;
 mod settings;
 mod target;
@@ -35,7 +39,10 @@ use std::time::Duration;
 
 use model::{Kinds, Pid, ProcessKey, Snapshot};
 
-pub use error::{AttachError, SessionError};
+pub use error::{AttachError, LaunchError, SessionError};
+pub use gate::{Ending, Execution};
+pub use heap::Heap;
+pub use launch::Program;
 pub use remains::{Carriers, Removed};
 pub use session::{Session, attach};
 

@@ -23,13 +23,15 @@ pub(crate) fn near(mappings: &[Mapping<'_>], near: &[u64], len: u64) -> Option<u
     let (low_site, high_site) = (*near.iter().min()?, *near.iter().max()?);
     let lowest = high_site.saturating_sub(REACH).max(LOWEST);
     let highest = low_site.saturating_add(REACH).min(1 << 47);
-    let gaps = mappings.windows(2).filter(|pair| !grows_down(&pair[1]));
-    let ranges = gaps.filter_map(|pair| {
-        let low = pair[0].addresses.end.saturating_add(MARGIN).max(lowest);
-        let high = pair[1].addresses.start.saturating_sub(MARGIN).min(highest);
+    let room = |from: u64, to: u64| {
+        let low = from.saturating_add(MARGIN).max(lowest);
+        let high = to.saturating_sub(MARGIN).min(highest);
         high.checked_sub(len).filter(|last| *last >= low).map(|last| (low, last))
-    });
-    let (low, last) = ranges.max_by_key(|(low, last)| last - low)?;
+    };
+    let gaps = mappings.windows(2).filter(|pair| !grows_down(&pair[1]));
+    let ranges = gaps.filter_map(|pair| room(pair[0].addresses.end, pair[1].addresses.start));
+    let below = || room(0, top_program(mappings)?);
+    let (low, last) = ranges.max_by_key(|(low, last)| last - low).or_else(below)?;
     Some((low + (last - low) / 2) & !(PAGE - 1)).filter(|at| *at >= low)
 }
 
@@ -97,10 +99,17 @@ fn with<'text>(mappings: &[Mapping<'text>], areas: &[Area]) -> Vec<Mapping<'text
 pub(crate) fn far(mappings: &[Mapping<'_>], len: u64) -> Option<u64> {
     let gaps = mappings.windows(2).map(|pair| pair[0].addresses.end..pair[1].addresses.start);
     let user = gaps.filter(|gap| gap.end <= 1 << 47 && gap.start < gap.end);
-    let largest = user.max_by_key(|gap| gap.end - gap.start)?;
+    let largest = user.max_by_key(|gap| gap.end - gap.start).filter(|gap| gap.end - gap.start >= len);
+    let largest = largest.or_else(|| Some(LOWEST..top_program(mappings)?))?;
     let spare = (largest.end - largest.start).checked_sub(len)?;
     let at = (largest.start + spare / 2).next_multiple_of(CHUNK);
     (at + len <= largest.end).then_some(at)
+}
+
+/// Where a static program begins that the kernel has put at the top of the address space: there is no mapping below it.
+fn top_program(mappings: &[Mapping<'_>]) -> Option<u64> {
+    const TOP: u64 = 1 << 46;
+    mappings.first().map(|mapping| mapping.addresses.start).filter(|start| *start >= TOP)
 }
 
 /// The main stack grows into the gap below it.
@@ -131,6 +140,17 @@ mod tests {
         // From 2 GiB below the function to the libraries; the gap between the libraries is smaller.
         let (low, high) = (0x7f00_0010_0000 - REACH, 0x7f00_0000_0000 - MARGIN);
         check(&[0x7f00_0010_0000], 0x4000, Some((low + (high - 0x4000 - low) / 2) & !(PAGE - 1)));
+    }
+
+    #[test]
+    fn below_a_program_at_the_top_there_is_room() {
+        let maps = "7ffff7f00000-7ffff8000000 r-xp 00000000 08:01 1 /bin/static\n7ffffffde000-7ffffffff000 rw-p 0 00:00 0 [stack]\n";
+        let mappings: Vec<_> = formats::maps::parse(maps.as_bytes()).collect();
+        let site = 0x7fff_f7f0_1000;
+        let at = near(&mappings, &[site], 0x8000).expect("there is room below");
+        assert!(at < 0x7fff_f7f0_0000 && site - at < REACH, "{at:x}");
+        let at = far(&mappings, 1 << 40).expect("and far away");
+        assert!(at > LOWEST && at + (1 << 40) < 0x7fff_f7f0_0000, "{at:x}");
     }
 
     #[test]

@@ -9,8 +9,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use model::{Address, FrameTrust};
-use model::{Bytes, Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally};
-use wire::{Block, COUNTERS_BYTES, Control, FRAMES_MAX, STACKS_MAX, THREADS_MAX, chunk_shift, regions};
+use model::{Bytes, Coverage, Lifetimes, LiveBlock, Losses, SiteCounts, Snapshot, StackId, Tally};
+use wire::{
+    Block, CHUNK_SPAN_SHIFT, COUNTERS_BYTES, Control, FRAMES_MAX, STACKS_MAX, THREADS_MAX, chunk_shift, regions,
+};
 
 use super::file::SharedFile;
 use super::ticks::Ticks;
@@ -187,6 +189,48 @@ fn scan_blocks(
             }
         }
     })
+}
+
+/// Every live block, in order of address.
+pub(crate) fn live_blocks(file: &SharedFile, control: &Control) -> io::Result<Vec<LiveBlock>> {
+    let chunks = control.shadow.chunks.load(Relaxed).min(control.chunks_max.load(Relaxed));
+    let granule = control.granule_shift.load(Relaxed) & 7;
+    let shift = chunk_shift(granule);
+    let spans = spans(file, chunks)?;
+    let mut blocks = Vec::new();
+    let end = regions::SHADOW_AT + (u64::from(chunks) << shift);
+    file.for_each_part(regions::SHADOW_AT, end, PIECE, |at, words| {
+        for (number, entry) in words.chunks_exact(2).enumerate() {
+            let Some(block) = Block::unpack([entry[0], entry[1]]) else { continue };
+            let offset = at + 16 * number as u64 - regions::SHADOW_AT;
+            let Some(Some(span)) = spans.get((offset >> shift) as usize) else { continue };
+            let inside = (offset & ((1 << shift) - 1)) / 16;
+            // The granule leaves out bits that the entry has.
+            let address = (span + (inside << granule)) & !0b1_1000 | block.low << 3;
+            blocks.push(LiveBlock { at: Address(address), size: Bytes(block.size), stack: StackId(block.stack) });
+        }
+    })?;
+    blocks.sort_unstable_by_key(|block| block.at);
+    Ok(blocks)
+}
+
+/// For each chunk of the shadow the part of the address space that it stands for.
+fn spans(file: &SharedFile, chunks: u32) -> io::Result<Vec<Option<u64>>> {
+    let mut spans = vec![None; chunks as usize];
+    let directory = regions::DIRECTORY;
+    file.for_each_part(directory.at, directory.end(), PIECE, |at, words| {
+        for (number, word) in words.iter().enumerate() {
+            for (half, chunk) in [*word as u32, (*word >> 32) as u32].into_iter().enumerate() {
+                let place = (at - directory.at) / 4 + 2 * number as u64 + half as u64;
+                if chunk != 0
+                    && let Some(span) = spans.get_mut(chunk as usize)
+                {
+                    *span = Some(place << CHUNK_SPAN_SHIFT);
+                }
+            }
+        }
+    })?;
+    Ok(spans)
 }
 
 fn site(id: u32, sum: &Sum, now: u64, ticks: &Ticks) -> SiteCounts {

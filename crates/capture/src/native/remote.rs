@@ -43,7 +43,7 @@ pub(crate) enum Restorer {
 
 impl Gadgets {
     /// The first word of the frame, and what lies just below it.
-    fn chain(&self) -> (u64, Vec<u8>) {
+    pub(crate) fn chain(&self) -> (u64, Vec<u8>) {
         match self.restorer {
             Restorer::Whole(at) => (at, Vec::new()),
             Restorer::Popped(at) => {
@@ -205,7 +205,7 @@ fn refuse_filter(target: &Target, tid: u32, tracee: Tracee) -> io::Result<()> {
 }
 
 /// Writes the frame that brings the thread back without us, and says where, and what was there and below.
-fn put_frame(
+pub(crate) fn put_frame(
     target: &Target,
     tracee: Tracee,
     registers: &Registers,

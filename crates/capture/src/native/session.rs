@@ -175,8 +175,21 @@ impl Session {
         Detached { snapshot, longest_stop, left }
     }
 
-    fn control(&self) -> &Control {
+    pub(crate) fn control(&self) -> &Control {
         self.page.control()
+    }
+
+    pub(crate) fn process(&self) -> &Target {
+        &self.target
+    }
+
+    pub(crate) fn shared(&self) -> &SharedFile {
+        &self.shared
+    }
+
+    /// What leakline mapped into the target.
+    pub(crate) fn own_ranges(&self) -> Vec<std::ops::Range<u64>> {
+        std::iter::once(self.shared_at..self.shared_at + self.wanted.shared_len).chain(self.wanted.code()).collect()
     }
 
     /// Writes settings, tables, the agent and, last, the link by which it finds them.

@@ -30,8 +30,15 @@ impl Target {
         if pid.0 == std::process::id() {
             return Err(AttachError::Itself(pid));
         }
+        if started(pid).is_some() {
+            refuse_state(pid)?;
+        }
+        Self::open_held(pid)
+    }
+
+    /// Opens a process that one of our threads traces.
+    pub(crate) fn open_held(pid: Pid) -> Result<Self, AttachError> {
         let started = started(pid).ok_or_else(|| not_seen(pid))?;
-        refuse_state(pid)?;
         refuse_architecture(pid)?;
         let memory = OpenOptions::new().read(true).write(true).open(path(pid, "mem"));
         let memory = memory.map_err(|error| forbidden_or_gone(pid, &error))?;

@@ -2,7 +2,10 @@
 //!
 //! Owns: every `unsafe` block of this crate, one system call per function. Must not know: why it is called.
 
+pub(crate) mod futex;
 pub(crate) mod keeper;
 pub(crate) mod map;
 pub(crate) mod process;
 pub(crate) mod ptrace;
+pub(crate) mod signals;
+pub(crate) mod start;

@@ -6,6 +6,8 @@
 
 use std::io;
 
+use model::Pid;
+
 /// The time stamp counter, the same one that the agent reads.
 pub(crate) fn ticks() -> u64 {
     // SAFETY: the instruction reads a counter; this process has not disabled it.
@@ -18,6 +20,27 @@ pub(crate) fn die() {
     let this = std::process::id() as libc::pid_t;
     // SAFETY: the call takes numbers only.
     unsafe { libc::kill(this, libc::SIGKILL) };
+}
+
+/// Ends another process without any clean-up of its own.
+pub(crate) fn kill(pid: u32) {
+    // SAFETY: the call takes numbers only.
+    unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+}
+
+/// Whether two processes run in the same memory, as parent and child of `vfork` do until the child executes a program. Where the
+/// kernel cannot tell, a parent that waits uninterruptibly counts as one that waits for its child.
+pub fn shares_memory(parent: Pid, child: Pid) -> bool {
+    const KCMP_VM: u64 = 1;
+    // SAFETY: the call takes numbers only.
+    match unsafe { libc::syscall(libc::SYS_kcmp, parent.0, child.0, KCMP_VM, 0_u64, 0_u64) } {
+        0 => true,
+        -1 => {
+            let stat = std::fs::read_to_string(format!("/proc/{parent}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('D'))
+        }
+        _ => false,
+    }
 }
 
 /// Wakes the calling thread from system calls that would sleep for ever, ten times a second, as long as it lives.

@@ -52,6 +52,28 @@ impl Tracee {
         Ok(Self { tid })
     }
 
+    /// A child of this thread that asked to be traced.
+    pub(crate) fn child(pid: u32) -> Self {
+        Self { tid: pid as pid_t }
+    }
+
+    /// From here on the thread dies with the calling one, and says when it executes another program.
+    pub(crate) fn hold(self) -> io::Result<()> {
+        let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACEEXEC;
+        request(libc::PTRACE_SETOPTIONS, self.tid, 0, options as usize)
+    }
+
+    /// From here on the thread says when it executes another program.
+    pub(crate) fn tell_of_execution(self) -> io::Result<()> {
+        let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEEXEC;
+        request(libc::PTRACE_SETOPTIONS, self.tid, 0, options as usize)
+    }
+
+    /// Executes one instruction.
+    pub(crate) fn step(self) -> io::Result<()> {
+        request(libc::PTRACE_SINGLESTEP, self.tid, 0, 0)
+    }
+
     /// Asks the thread to stop; [`Self::wait`] tells when it has.
     pub(crate) fn interrupt(self) -> io::Result<()> {
         request(libc::PTRACE_INTERRUPT, self.tid, 0, 0)
@@ -66,7 +88,12 @@ impl Tracee {
 
     /// Runs until the next entry to or exit from a system call.
     pub(crate) fn run_to_syscall(self) -> io::Result<()> {
-        request(libc::PTRACE_SYSCALL, self.tid, 0, 0)
+        self.run_to_syscall_with(0)
+    }
+
+    /// The same, and delivers `signal`, if it is not zero.
+    pub(crate) fn run_to_syscall_with(self, signal: c_int) -> io::Result<()> {
+        request(libc::PTRACE_SYSCALL, self.tid, 0, signal as usize)
     }
 
     /// Runs on and delivers `signal`, if it is not zero.
@@ -127,17 +154,34 @@ impl Tracee {
     /// Waits until the thread stops, or until the calling thread's [`super::process::Nudges`] wake it. Sleeping is essential:
     /// whoever polls keeps the very thread that is to stop from its processor (measured: 90 ms instead of 0.1).
     fn sleep_until_stop(self) -> io::Result<Option<Stop>> {
+        // SAFETY: the structure consists of integers and pointers, for which zero is a value.
+        let mut seen: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // The end of a process is only looked at: it may be a child of ours whose status is asked for later.
+        let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL;
+        // SAFETY: `seen` outlives the call.
+        if unsafe { libc::waitid(libc::P_PID, self.tid as libc::id_t, &raw mut seen, options) } != 0 {
+            return none_if_gone(io::Error::last_os_error());
+        }
+        if matches!(seen.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED) {
+            return Ok(Some(Stop::Gone));
+        }
         let mut status: c_int = 0;
         // SAFETY: `status` outlives the call.
-        let result = unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL) };
-        match result {
-            -1 => match io::Error::last_os_error() {
-                error if error.raw_os_error() == Some(libc::ECHILD) => Ok(Some(Stop::Gone)),
-                error if error.raw_os_error() == Some(libc::EINTR) => Ok(None),
-                error => Err(error),
-            },
+        match unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL | libc::WNOHANG) } {
+            -1 => none_if_gone(io::Error::last_os_error()),
+            // It stopped and was killed at once.
+            0 => Ok(None),
             _ => Ok(Some(meaning(status))),
         }
+    }
+}
+
+/// What a failed wait means.
+fn none_if_gone(error: io::Error) -> io::Result<Option<Stop>> {
+    match error.raw_os_error() {
+        Some(libc::ECHILD) => Ok(Some(Stop::Gone)),
+        Some(libc::EINTR) => Ok(None),
+        _ => Err(error),
     }
 }
 

@@ -57,7 +57,7 @@ fn of_stack(object: Object, event: &str, at: Duration, stack: StackId) -> Object
 }
 
 /// The process and what was done to it.
-fn target(view: &TargetView) -> Value {
+pub(super) fn target(view: &TargetView) -> Value {
     Object::new()
         .figure(&metrics::PID, view.pid.0)
         .text(metrics::COMMAND.key, &view.command)
@@ -74,7 +74,7 @@ fn target(view: &TargetView) -> Value {
 }
 
 /// What the hooks saw: the proof that they fire.
-fn coverage(view: &SitesView) -> Value {
+pub(super) fn coverage(view: &SitesView) -> Value {
     Object::new()
         .figure(&metrics::ALLOCATIONS, view.coverage.allocations)
         .figure(&metrics::FREES, view.coverage.frees)
@@ -97,7 +97,7 @@ fn kinds_of(kinds: Kinds) -> Vec<String> {
 }
 
 /// Losses stand here even when they are zero: a reader must not have to guess whether they were counted.
-fn losses(view: &SitesView) -> Value {
+pub(super) fn losses(view: &SitesView) -> Value {
     Object::new()
         .figure(&metrics::BLOCKS_UNRECORDED, view.losses.blocks_unrecorded)
         .figure(&metrics::STACKS_CUT, view.losses.stacks_cut)
@@ -181,7 +181,7 @@ fn excerpt_of(view: &SiteView, index: usize) -> Option<&Excerpt> {
 }
 
 /// One frame. The address is a text, since JSON numbers lose digits above 2^53 in many readers.
-fn frame(frame: &Frame, excerpt: Option<&Excerpt>) -> Value {
+pub(super) fn frame(frame: &Frame, excerpt: Option<&Excerpt>) -> Value {
     let object = Object::new().text("address", &frame.address.to_string());
     let object = match &frame.function {
         Reading::Known(function) => object.text("function", &function.name).figure(&metrics::OFFSET, function.offset),

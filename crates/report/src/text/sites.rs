@@ -267,7 +267,7 @@ pub(super) fn source_lines(site: &SiteView, index: usize) -> Vec<(bool, String)>
 }
 
 /// The frames are never cut to the width: a cut line number is a wrong one.
-fn write_frames(frames: &[Frame], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_frames(frames: &[Frame], out: &mut dyn Write) -> io::Result<()> {
     if frames.is_empty() {
         return writeln!(out, "    (the stack could not be read)");
     }
@@ -314,7 +314,7 @@ fn source(frame: &Frame) -> String {
 }
 
 /// Proof that the hooks fire, without which nothing may be said about leaks.
-fn seen(view: &SitesView) -> String {
+pub(super) fn seen(view: &SitesView) -> String {
     let coverage = &view.coverage;
     let mut seen = Vec::new();
     if coverage.kinds.heap {
@@ -345,7 +345,7 @@ fn seen(view: &SitesView) -> String {
 }
 
 /// What the session costs the target.
-fn cost(view: &SitesView) -> String {
+pub(super) fn cost(view: &SitesView) -> String {
     let detach = match view.target.detach_stop {
         Reading::Known(stop) => format!(" and {} at the detach", Span(stop)),
         Reading::Missing(_) => String::new(),
@@ -359,7 +359,7 @@ fn cost(view: &SitesView) -> String {
 }
 
 /// Everything that was not recorded, by cause; "nothing" is said aloud, since it is a promise.
-fn lost(view: &SitesView) -> String {
+pub(super) fn lost(view: &SitesView) -> String {
     let losses = &view.losses;
     // The causes in the order of what they cost: a block that is not recorded may be the leak itself.
     let causes = [

@@ -3,6 +3,7 @@
 //! Owns: every instruction that Rust has no word for. Must not know: what the values are used for.
 
 use core::arch::asm;
+use core::sync::atomic::AtomicU32;
 
 /// Offset of the saved rbp, rsp and rip in the `ucontext` that rsp points to in a signal trampoline.
 pub(crate) const SIGNAL_RBP: u64 = 120;
@@ -11,6 +12,10 @@ pub(crate) const SIGNAL_RIP: u64 = 168;
 
 const SYS_RT_SIGPROCMASK: u64 = 14;
 const SYS_GETPID: u64 = 39;
+const SYS_GETTID: u64 = 186;
+const SYS_FUTEX: u64 = 202;
+const FUTEX_WAIT: u64 = 0;
+const FUTEX_WAKE: u64 = 1;
 const EFAULT: i64 = -14;
 
 /// The time stamp counter.
@@ -42,15 +47,52 @@ pub(crate) fn readable(at: u64) -> bool {
     result != EFAULT
 }
 
-/// Number of the calling process.
+/// The number of the process as it knows itself.
 #[cold]
 pub(crate) fn process_number() -> u32 {
-    let result: u64;
-    // SAFETY: the call has no arguments and changes nothing; the clobbered registers are declared.
+    // SAFETY: the call takes nothing and touches no memory.
+    unsafe { call(SYS_GETPID, [0; 4]) as u32 }
+}
+
+/// The number of the calling thread as it knows itself.
+#[cold]
+pub(crate) fn thread_number() -> u32 {
+    // SAFETY: the call takes nothing and touches no memory.
+    unsafe { call(SYS_GETTID, [0; 4]) as u32 }
+}
+
+/// Sleeps while the word has this value, for a tenth of a second at most.
+#[cold]
+pub(crate) fn sleep_while(word: &AtomicU32, value: u32) {
+    const TENTH_OF_SECOND: [u64; 2] = [0, 100_000_000];
+    let timeout = TENTH_OF_SECOND.as_ptr().expose_provenance() as u64;
+    let at = word.as_ptr().expose_provenance() as u64;
+    // SAFETY: the kernel reads the word and the time, which both outlive the call.
+    unsafe { call(SYS_FUTEX, [at, FUTEX_WAIT, u64::from(value), timeout]) };
+}
+
+/// Wakes all who sleep on the word.
+#[cold]
+pub(crate) fn wake(word: &AtomicU32) {
+    let at = word.as_ptr().expose_provenance() as u64;
+    // SAFETY: the kernel uses the address as a name only.
+    unsafe { call(SYS_FUTEX, [at, FUTEX_WAKE, i32::MAX as u64, 0]) };
+}
+
+/// A system call that leaves `errno` alone.
+///
+/// # Safety
+///
+/// What the arguments point to must be what the call expects.
+unsafe fn call(number: u64, arguments: [u64; 4]) -> i64 {
+    let result: i64;
+    let [a, b, c, d] = arguments;
+    // SAFETY: the caller vouches for the arguments; the clobbered registers are declared.
     unsafe {
-        asm!("syscall", inlateout("rax") SYS_GETPID => result, lateout("rcx") _, lateout("r11") _, options(nostack));
+        asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
+            lateout("rcx") _, lateout("r11") _, options(nostack));
     }
-    result as u32
+    result
 }
 
 /// Ends the process: reached only if an impossible state was reached.

@@ -44,6 +44,12 @@ pub(crate) fn stack_pointer(registers: &Registers) -> u64 {
     registers.rsp
 }
 
+/// What may hold pointers of the program.
+pub(crate) fn general(registers: &Registers) -> [u64; 15] {
+    let r = registers;
+    [r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15]
+}
+
 /// What a thread finds its own memory by.
 pub(crate) fn thread_pointer(registers: &Registers) -> u64 {
     registers.fs_base

@@ -1,0 +1,174 @@
+//! The memory of an attached program at one moment, with every thread at rest.
+//!
+//! Owns: reading live blocks, registers and roots. Must not know: what the words in them mean.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
+
+use formats::maps::{self, Mapping};
+use model::LiveBlock;
+
+use super::arch;
+use super::error::SessionError;
+use super::read;
+use super::roots::{Own, free_lists, roots};
+use super::session::Session;
+use super::target::Target;
+use super::threads::{AllStopped, Resting, tracing};
+use crate::fault;
+
+const PAGE: u64 = 4096;
+/// Memory that is read at a time.
+const PIECE: u64 = 1 << 20;
+/// Pages of blocks that are kept: neighbours are often looked at one after the other.
+const PAGES_KEPT: usize = 1024;
+/// In an entry of `/proc/PID/pagemap`: the page is in memory, or in swap.
+const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
+/// It is one of a file, which the program has not written, or is shared with others.
+const OF_FILE: u64 = 1 << 61;
+
+/// The memory of a program that stands still.
+#[derive(Debug)]
+pub struct Heap<'a> {
+    target: &'a Target,
+    blocks: Vec<LiveBlock>,
+    registers: Vec<u64>,
+    roots: Vec<Range<u64>>,
+    shared: Vec<Range<u64>>,
+    pages: Option<File>,
+    kept: Vec<(u64, Vec<u64>)>,
+    unreadable: u64,
+}
+
+impl Session {
+    /// Stops the program, lets `work` look at its memory, and lets it go on. Also says how long it stood still.
+    pub fn look<T: Send>(
+        &mut self,
+        work: impl FnOnce(&mut Heap<'_>) -> T + Send,
+    ) -> Result<(T, Duration), SessionError> {
+        let unreadable = |error: io::Error| SessionError::Unreadable(error.to_string());
+        let ours = self.own_ranges();
+        let (target, shared, control) = (self.process(), self.shared(), self.control());
+        tracing(|| {
+            let all = AllStopped::stop(target)?;
+            fault::point("heap-stopped");
+            let text = target.maps().map_err(|error| io::Error::other(error.to_string()))?;
+            let mappings: Vec<Mapping<'_>> = maps::parse(&text).collect();
+            let blocks = read::live_blocks(shared, control)?;
+            let own = |thread: &Resting| Own {
+                stack: arch::stack_pointer(&thread.registers),
+                pointer: arch::thread_pointer(&thread.registers),
+            };
+            let threads: Vec<Own> = all.threads().iter().map(own).collect();
+            let mut heap = Heap {
+                target,
+                registers: all.threads().iter().flat_map(|thread| arch::general(&thread.registers)).collect(),
+                shared: mappings.iter().filter(|m| m.permissions.shared).map(|m| m.addresses.clone()).collect(),
+                roots: roots(&mappings, &blocks, &threads, &ours),
+                blocks,
+                pages: File::open(target.path("pagemap")).ok(),
+                kept: vec![(u64::MAX, Vec::new()); PAGES_KEPT],
+                unreadable: 0,
+            };
+            let result = work(&mut heap);
+            Ok((result, all.resume()))
+        })
+        .map_err(unreadable)
+    }
+}
+
+impl Heap<'_> {
+    /// The live blocks in order of address; a second call gives none.
+    pub fn take_blocks(&mut self) -> Vec<LiveBlock> {
+        std::mem::take(&mut self.blocks)
+    }
+
+    /// Every word of the registers and of all roots.
+    pub fn roots(&mut self, each: &mut dyn FnMut(u64)) {
+        self.registers.iter().copied().for_each(&mut *each);
+        for range in std::mem::take(&mut self.roots) {
+            for part in self.touched(&range) {
+                let words = self.words(&part);
+                let skipped = free_lists(part.start, &words).unwrap_or(0..0);
+                let address = |index: usize| part.start + 8 * index as u64;
+                let looked_at = words.iter().enumerate().filter(|(index, _)| !skipped.contains(&address(*index)));
+                looked_at.for_each(|(_, word)| each(*word));
+            }
+        }
+    }
+
+    /// Every aligned word of a block.
+    pub fn block(&mut self, block: &LiveBlock, each: &mut dyn FnMut(u64)) {
+        let begin = block.at.0.next_multiple_of(8);
+        let end = block.at.0.saturating_add(block.size.0) & !7;
+        let mut at = begin;
+        while at < end {
+            let page = at & !(PAGE - 1);
+            let until = (page + PAGE).min(end);
+            let words = self.page(page);
+            if words.is_empty() {
+                // A size of the shared memory may be anything; where the mapping ends, so does the block.
+                break;
+            }
+            let within = (at - page) as usize / 8..(until - page) as usize / 8;
+            words.get(within).unwrap_or(&[]).iter().copied().for_each(&mut *each);
+            at = until;
+        }
+    }
+
+    /// Bytes that should have been looked at and could not be read.
+    pub const fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
+    fn page(&mut self, page: u64) -> &[u64] {
+        let slot = (page / PAGE) as usize % PAGES_KEPT;
+        if self.kept.get(slot).is_none_or(|kept| kept.0 != page) {
+            let words = self.words(&(page..page + PAGE));
+            if let Some(kept) = self.kept.get_mut(slot) {
+                *kept = (page, words);
+            }
+        }
+        self.kept.get(slot).map_or(&[], |kept| kept.1.as_slice())
+    }
+
+    fn words(&mut self, range: &Range<u64>) -> Vec<u64> {
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        let read = self.target.read(range.start, &mut bytes).unwrap_or(0);
+        self.unreadable += (bytes.len() - read) as u64;
+        bytes.truncate(read);
+        bytes.chunks_exact(8).filter_map(|word| word.try_into().ok()).map(u64::from_le_bytes).collect()
+    }
+
+    /// The parts of a range that were ever written, cut into pieces: programs reserve far more than they use.
+    fn touched(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        let shared = self.shared.iter().any(|mapping| mapping.contains(&range.start));
+        let is_touched = |entry: u64| entry & PRESENT_OR_SWAPPED != 0 && (shared || entry & OF_FILE == 0);
+        let mut parts: Vec<Range<u64>> = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let until = ((at & !(PAGE - 1)) + PIECE).min(range.end);
+            let pages = (until - (at & !(PAGE - 1))).div_ceil(PAGE) as usize;
+            let mut entries = vec![0; pages * 8];
+            let known =
+                self.pages.as_ref().is_some_and(|pages| pages.read_exact_at(&mut entries, at / PAGE * 8).is_ok());
+            for (number, entry) in entries.chunks_exact(8).enumerate() {
+                let page = (at & !(PAGE - 1)) + number as u64 * PAGE;
+                let entry = entry.try_into().map_or(0, u64::from_le_bytes);
+                if known && !is_touched(entry) {
+                    continue;
+                }
+                let part = page.max(range.start)..(page + PAGE).min(range.end);
+                match parts.last_mut() {
+                    Some(last) if last.end == part.start && part.end - last.start <= PIECE => last.end = part.end,
+                    _ => parts.push(part),
+                }
+            }
+            at = until;
+        }
+        parts
+    }
+}

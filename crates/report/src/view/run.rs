@@ -1,0 +1,119 @@
+//! A program that leakline started, and what it had not freed when it ended.
+//!
+//! Owns: which leaks are listed, which are suppressed, and the outcome. Must not know: how a block's kind is found.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use analysis::{Leak, Reach, Suppressions};
+use model::{Frame, Kind, Reading, StackId, Tally};
+
+use super::{Outcome, SitesView};
+
+/// All that is shown of it.
+#[derive(Clone, Debug)]
+pub struct RunView {
+    /// The process, what the hooks saw and what was not recorded; its sites are not listed.
+    pub process: SitesView,
+    /// How it ended, for example `ended with status 0`.
+    pub end: String,
+    /// What it had not freed, suppressed or not.
+    pub not_freed: Tally,
+    /// The blocks of each kind that no suppression matches, in the order of [`Reach::ALL`]; missing where its memory was gone.
+    pub kinds: Reading<[Tally; 4]>,
+    /// What matched suppressions, by pattern.
+    pub suppressed: Vec<SuppressionView>,
+    /// What is listed, worst first.
+    pub leaks: Vec<LeakView>,
+    /// Stacks with leaks that are not listed: `--top` was reached, or their kind is not asked for.
+    pub left_out: u64,
+    /// How long it stood still at its end.
+    pub look_stop: Reading<Duration>,
+    /// What it came to.
+    pub outcome: Outcome,
+}
+
+/// What one stack left, of one kind.
+#[derive(Clone, Debug)]
+pub struct LeakView {
+    /// The kind.
+    pub kind: Reach,
+    /// The stack.
+    pub stack: StackId,
+    /// How much.
+    pub blocks: Tally,
+    /// The stack, innermost first.
+    pub frames: Arc<[Frame]>,
+}
+
+/// What one suppression matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuppressionView {
+    /// The pattern, as it was written.
+    pub pattern: String,
+    /// The blocks that it hides.
+    pub blocks: Tally,
+}
+
+impl RunView {
+    /// The view of a program; `reachable` lists and counts also what it could still reach, `top` bounds the list.
+    pub fn new(
+        process: SitesView,
+        end: String,
+        found: Reading<(Vec<Leak>, Duration)>,
+        suppressions: &Suppressions,
+        (reachable, top): (bool, usize),
+        mut frames: impl FnMut(StackId) -> Arc<[Frame]>,
+    ) -> Self {
+        let not_freed = process.totals.kind(Kind::Heap).live;
+        let (leaks, look_stop) = match found {
+            Reading::Known((leaks, stop)) => (Reading::Known(leaks), Reading::Known(stop)),
+            Reading::Missing(why) => (Reading::Missing(why), Reading::Missing(why)),
+        };
+        let mut kinds = [Tally::default(); 4];
+        let mut suppressed: BTreeMap<String, Tally> = BTreeMap::new();
+        let (mut listed, mut left_out) = (Vec::new(), 0);
+        for leak in leaks.as_known().map_or(&[][..], Vec::as_slice) {
+            let stack = frames(leak.stack);
+            if let Some(pattern) = suppressions.find(&stack) {
+                add(suppressed.entry(pattern.to_owned()).or_default(), leak.blocks);
+                continue;
+            }
+            if let Some((tally, _)) = kinds.iter_mut().zip(Reach::ALL).find(|(_, kind)| *kind == leak.kind) {
+                add(tally, leak.blocks);
+            }
+            if listed.len() < top && (reachable || leak.kind != Reach::StillReachable) {
+                listed.push(LeakView { kind: leak.kind, stack: leak.stack, blocks: leak.blocks, frames: stack });
+            } else {
+                left_out += 1;
+            }
+        }
+        let kinds = leaks.map(|_| kinds);
+        let outcome = outcome(&process, &kinds, reachable);
+        let suppressed = suppressed.into_iter().map(|(pattern, blocks)| SuppressionView { pattern, blocks }).collect();
+        Self { process, end, not_freed, kinds, suppressed, leaks: listed, left_out, look_stop, outcome }
+    }
+
+    /// What it held at its end beside blocks: mappings, stacks of threads, descriptors.
+    pub(crate) fn held(&self) -> Vec<(Kind, Tally)> {
+        let live = |kind: Kind| (kind, self.process.totals.kind(kind).live);
+        let others = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Heap);
+        others.map(live).filter(|(_, tally)| tally.count > 0).collect()
+    }
+}
+
+fn add(sum: &mut Tally, more: Tally) {
+    *sum = sum.plus(more);
+}
+
+/// Whether it leaks is only known if its memory was looked at and no block went unseen.
+fn outcome(process: &SitesView, kinds: &Reading<[Tally; 4]>, reachable: bool) -> Outcome {
+    match kinds {
+        Reading::Known([definite, ..]) if definite.count > 0 => Outcome::LeakFound,
+        Reading::Known([.., still]) if reachable && still.count > 0 => Outcome::LeakFound,
+        Reading::Known(_) if process.losses.blocks_unrecorded == 0 => Outcome::NothingFound,
+        Reading::Missing(_) if process.coverage.allocations == 0 => Outcome::Blind,
+        Reading::Known(_) | Reading::Missing(_) => Outcome::CouldNotJudge,
+    }
+}

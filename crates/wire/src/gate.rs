@@ -1,0 +1,27 @@
+//! Where a program waits for leakline before it gives its memory up.
+//!
+//! Owns: [`Gate`] and the requests. Must not know: what is done while it waits.
+
+use core::sync::atomic::AtomicU32;
+
+/// What a thread is about to do, in the lowest bits of [`Gate::request`].
+pub const GATE_EXIT: u32 = 1;
+/// It is about to execute another program.
+pub const GATE_EXECUTE: u32 = 2;
+/// How far a thread number is shifted to make room for the kind.
+pub const GATE_KIND_BITS: u32 = 2;
+/// The bits of the kind.
+pub const GATE_KIND_MASK: u32 = (1 << GATE_KIND_BITS) - 1;
+
+/// A program that ends, or that becomes another one, takes its memory with it. While the gate is open a thread that is about to
+/// do so waits here until leakline has looked, or is no longer there.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Gate {
+    /// Not zero: leakline wants to be waited for.
+    pub open: AtomicU32,
+    /// The process as it knows itself, in its own namespace: a child of `vfork` runs in the same memory and must not wait.
+    pub process: AtomicU32,
+    /// Thread number and kind of the thread that waits; zero where none does. A futex, for both sides.
+    pub request: AtomicU32,
+}
