@@ -211,7 +211,9 @@ impl LaunchError {
             Self::NotFound { .. } => Some("check the name and `PATH`, as for any command".into()),
             Self::NotExecutable { name, folder: false } => Some(format!("`chmod +x {name}`")),
             Self::Privileged { .. } => Some("run leakline as root, which keeps the program's rights".into()),
-            Self::Forbidden { .. } => Some(forbidden_hint(super::target::ptrace_scope())),
+            Self::Forbidden { .. } => {
+                Some("run as root, or see what `leakline doctor` says of tracing on this machine".into())
+            }
             Self::NotExecutable { .. } | Self::Failed { .. } => None,
         }
     }

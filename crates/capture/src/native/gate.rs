@@ -51,7 +51,7 @@ impl Session {
     /// From here on the program waits for [`Self::pass`] before it ends or executes another one.
     pub fn open_gate(&self) {
         let gate = self.gate();
-        gate.process.store(own_number(self.process()).unwrap_or(0), Release);
+        gate.process.store(self.process().process_inside(), Release);
         gate.open.store(1, Release);
         fault::point("gate-open");
     }
@@ -163,11 +163,6 @@ fn path_of(target: &Target, tid: u32, at: Option<u64>) -> std::path::PathBuf {
         Ok(absolute) => target.path("root").join(absolute),
         Err(_) => target.path(&format!("task/{tid}/cwd")).join(path),
     }
-}
-
-/// The number of the process in its own namespace.
-fn own_number(target: &Target) -> Option<u32> {
-    last_number(&std::fs::read_to_string(target.path("status")).ok()?, "NSpid:")
 }
 
 /// The thread that has this number in its own namespace.
