@@ -20,6 +20,7 @@
     bytes, count: (v) => v == null ? "–" : +v.toPrecision(6) + "", seconds: (v) => v == null ? "–" : +v.toPrecision(4) + " s",
     share: (v) => v == null ? "–" : +(v * 100).toPrecision(3) + " %",
   };
+  const WHOLE = [...Array(13).keys()].flatMap((e) => [1, 2, 5].map((f) => f * Math.pow(10, e)));
   const bytesSplits = (u, axis, low, high) => {
     // Powers of two alone are round on both sides of a unit: 512 MiB, 1 GiB, 1.5 GiB.
     const step = Math.pow(2, Math.ceil(Math.log2(Math.max((high - low) / 6, 1)))), ticks = [];
@@ -94,9 +95,9 @@
         width: Math.max(320, holder.clientWidth), height: 260, tzDate: (ts) => uPlot.tzDate(new Date(ts * 1e3), "Etc/UTC"),
         plugins: [bands], cursor: { sync: { key: sync.key }, focus: { prox: 24 }, drag: { x: true, y: false } }, focus: { alpha: .35 },
         scales: { x: { time: true }, y: isLog ? { distr: 3, log: 2 } : { range: (u, low, high) => low == null ? [0, 1] :
-          [low > 0.6 * high && low > 0 ? Math.max(0, low - (high - low) * .1) : 0, high + Math.max((high - low) * .05, high * 1e-6, 1e-9)] } },
+          [low > 0.6 * high && low > 0 && high > low ? Math.max(0, low - (high - low) * .1) : 0, high + Math.max((high - low) * .05, high * 1e-6, 1e-9)] } },
         padding: [8, 24, 0, 0], axes: [{ ...axis, values: moments }, { ...axis, size: 76, values: (u, ticks) => ticks.map((v) => v == null ? "" : show(v)),
-          ...(chart.unit === "bytes" && !isLog ? { splits: bytesSplits } : {}) }],
+          ...(chart.unit === "bytes" && !isLog ? { splits: bytesSplits } : {}), ...(chart.unit === "count" && !isLog ? { incrs: WHOLE } : {}) }],
         series: [{ value: (u, v) => v == null ? "–" : new Date(v * 1e3).toISOString().slice(0, 19).replace("T", " ") }].concat(
           chart.lines.map((line, i) => ({ label: line.name, class: line.severity, show: !hidden.has(line.name), stroke: COLOURS[i % COLOURS.length],
             width: line.severity === "leak" ? 2.5 : 1.5, value: (u, v, s, at) => show(at == null ? line.v.findLast((v) => v != null) : v), points: { show: line.t.length < 3 }, spanGaps: false }))),

@@ -43,7 +43,9 @@ impl Scale {
             let low = least.max(1.0);
             return Self { low, high: greatest.max(low * 2.0), log };
         }
-        let low = if least > greatest * ZOOM_FROM && least > 0.0 { least - (greatest - least) * 0.1 } else { 0.0 };
+        // What does not change at all has no growth to be seen: closer marks would all have the same label.
+        let is_zoomed = least > greatest * ZOOM_FROM && least > 0.0 && greatest > least;
+        let low = if is_zoomed { least - (greatest - least) * 0.1 } else { 0.0 };
         let room = ((greatest - low) * 0.05).max(greatest.abs() * 1e-6).max(1e-9);
         Self { low: low.max(0.0), high: greatest + room, log }
     }
@@ -91,20 +93,9 @@ impl Scale {
         let step = match unit {
             // Powers of two alone are round on both sides of a unit: 512 MiB, 1 GiB, 1.50 GiB.
             Unit::Bytes | Unit::BytesPerHour => 2_f64.powf(least.max(1.0).log2().ceil()),
-            Unit::Seconds
-            | Unit::Count
-            | Unit::CountPerHour
-            | Unit::Blocks
-            | Unit::Share
-            | Unit::Identifier
-            | Unit::Text => {
-                let decade = 10_f64.powf(least.log10().floor());
-                [1.0, 2.0, 5.0, 10.0]
-                    .map(|factor| factor * decade)
-                    .into_iter()
-                    .find(|step| *step >= least)
-                    .unwrap_or(least)
-            }
+            // There is no half of a thing.
+            Unit::Count | Unit::Blocks | Unit::Identifier => decimal(least.max(1.0)),
+            Unit::Seconds | Unit::CountPerHour | Unit::Share | Unit::Text => decimal(least),
         };
         let step = step.max(f64::MIN_POSITIVE);
         let first = (self.low / step).ceil();
@@ -118,6 +109,12 @@ impl Scale {
         let count = ((last - first) / step).clamp(0.0, 64.0) as usize;
         (0..=count).map(|index| 2_f64.powf(first + index as f64 * step)).collect()
     }
+}
+
+/// The least of 1, 2, 5, 10, 20, … that is no less.
+fn decimal(least: f64) -> f64 {
+    let decade = 10_f64.powf(least.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].map(|factor| factor * decade).into_iter().find(|step| *step >= least).unwrap_or(least)
 }
 
 /// A value as it stands beside an axis or in a legend.
@@ -179,7 +176,13 @@ mod tests {
         check((900.0, 1000.0), false, Unit::Count, "900, 950, 1000");
         let scale = Scale::of_values((900.0, 1000.0), false);
         assert!(scale.place(900.0) < 0.2 && scale.place(1000.0) > 0.8);
-        assert!(Scale::of_values((5.0, 5.0), false).place(0.0) < 0.0);
+    }
+
+    #[test]
+    fn what_does_not_change_has_marks_that_differ() {
+        check((5.0, 5.0), false, Unit::Count, "0, 2, 4");
+        check((1.0, 1.0), false, Unit::Count, "0, 1");
+        check((5.0, 6.0), false, Unit::Count, "5, 6");
     }
 
     #[track_caller]

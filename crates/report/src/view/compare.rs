@@ -112,6 +112,10 @@ fn grown(old: &BTreeMap<Same, Group>, new: &BTreeMap<Same, Group>) -> TableView 
         &metrics::CHANGE,
     ];
     let mut table = TableView::new("grown", "Private memory of processes that are in both", &columns);
+    // What did not change is counted, not listed.
+    let all = rows.len();
+    rows.retain(|(change, ..)| *change != Reading::Known(0));
+    table.left_out = (all - rows.len()) as u64;
     for (change, before, after) in rows {
         let mut cells = named(&after.identity);
         cells.extend([
