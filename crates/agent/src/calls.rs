@@ -31,6 +31,12 @@ impl Answer {
     pub(crate) fn of(result: usize) -> Self {
         Self { result, done: 1 }
     }
+
+    /// What the call returned, if it is done.
+    #[cfg(test)]
+    pub(crate) fn result(self) -> Option<usize> {
+        (self.done != 0).then_some(self.result)
+    }
 }
 
 /// A hooked call: its arguments, where its return address stands, rbp, and the function without its hook.

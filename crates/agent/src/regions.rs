@@ -11,7 +11,7 @@ const FAILED: usize = usize::MAX;
 
 /// Where `pthread_attr_t` says that a thread is made detached: in glibc (bit 0 of this word), in musl (not zero).
 const DETACHED_GLIBC_AT: usize = 8;
-const DETACHED_MUSL_AT: usize = 28;
+const DETACHED_MUSL_AT: usize = 24;
 
 /// `mmap(address, length, protection, flags, descriptor, offset)`.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]

@@ -166,7 +166,8 @@ fn displaced(code: &[u8], at: u64, stub: Stub) -> Result<Vec<Instruction>, Patch
             FlowControl::Next | FlowControl::ConditionalBranch => {}
             FlowControl::UnconditionalBranch if len >= JUMP_BYTES => {}
             // It returns behind the replaced bytes, into the copy: safe where no exception passes, and for whoever is inside now.
-            FlowControl::Call | FlowControl::IndirectCall if len >= JUMP_BYTES && stub == Stub::Plain => {}
+            FlowControl::Call | FlowControl::IndirectCall
+                if len >= JUMP_BYTES && matches!(stub, Stub::Plain | Stub::Whole) => {}
             FlowControl::Call | FlowControl::IndirectCall => return Err(PatchError::CallInPrologue),
             FlowControl::Return | FlowControl::UnconditionalBranch | FlowControl::IndirectBranch => {
                 take_padding(&mut decoder, &mut displaced, &mut len)?;

@@ -160,6 +160,21 @@ mod tests {
         assert_eq!(pushed, popped);
     }
 
+    /// musl's `close` begins by a call that returns at once.
+    #[test]
+    fn a_whole_function_may_begin_by_a_call() {
+        let relocation = relocate(&bytes("48 83 ec 18 e8 00 00 00 00 c3"), ENTRY, SITE, 0x1234, Stub::Whole).unwrap();
+        assert_eq!((relocation.before.len(), relocation.site.len()), (9, SITE_BYTES));
+        let inside = relocate(
+            &bytes("e8 00 00 00 00 c3"),
+            ENTRY,
+            SITE,
+            0x1234,
+            Stub::Behind(Caller { return_at: 0, saved_rbp: None }),
+        );
+        assert!(inside.is_err(), "{inside:?}");
+    }
+
     #[test]
     fn behind_a_system_call_everything_stays_as_it_is() {
         for saved_rbp in [None, Some(24)] {
