@@ -22,6 +22,8 @@ mod targets;
 mod contract;
 #[path = "suite/coroutines.rs"]
 mod coroutines;
+#[path = "suite/damaged.rs"]
+mod damaged;
 #[path = "suite/excerpts.rs"]
 mod excerpts;
 #[path = "suite/faults.rs"]

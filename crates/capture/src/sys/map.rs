@@ -4,9 +4,10 @@
 
 #![expect(unsafe_code, reason = "a mapped file can change under its reader; see `open`")]
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
 use std::ops::Deref;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -20,7 +21,11 @@ pub(crate) struct MappedFile {
 impl MappedFile {
     /// Maps a regular file for reading.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        // Opening a device may do something, and opening a pipe waits for whoever writes into it; the path may be the target's word.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         let data = file.metadata()?;
         if !data.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -51,6 +56,15 @@ mod tests {
     fn folders_and_missing_files_are_refused() {
         assert!(MappedFile::open(Path::new("/proc")).is_err());
         assert!(MappedFile::open(Path::new("/nowhere/at/all")).is_err());
+    }
+
+    #[test]
+    fn a_pipe_is_refused_without_waiting_for_its_writer() {
+        let path = std::env::temp_dir().join(format!("leakline-map-{}", std::process::id()));
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        assert!(MappedFile::open(&path).is_err());
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]
