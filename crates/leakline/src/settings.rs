@@ -189,6 +189,36 @@ mod tests {
         assert_eq!(shown.as_deref(), wanted);
     }
 
+    /// Every byte of a file in turn cut off or replaced: it is understood or refused by name.
+    #[test]
+    fn a_damaged_file_is_understood_or_refused() {
+        let file = FILE.as_bytes();
+        let (mut refused, mut understood) = (0, 0);
+        for at in 0..file.len() {
+            let cut = file[..at].to_vec();
+            let replaced = b"\0\xff\n[]='\"#9".iter().map(|byte| {
+                let mut bytes = file.to_vec();
+                bytes[at] = *byte;
+                bytes
+            });
+            for bytes in replaced.chain([cut]) {
+                let text = String::from_utf8_lossy(&bytes);
+                match Settings::parse(&text, PathBuf::from("damaged.toml")) {
+                    Ok(settings) => {
+                        let _ = settings.check(|section, _| section != "y");
+                        settings.find("record", "every", &|_| None);
+                        understood += 1;
+                    }
+                    Err(failure) => {
+                        assert!(format!("{failure:?}").contains("damaged.toml:"), "{failure:?}");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert!(refused > 100 && understood > 100, "{refused} refused, {understood} understood");
+    }
+
     #[test]
     fn the_nearer_word_counts() {
         check(&[], "record", "every", Some("/c (key record.every): [\"7s\"]"));
