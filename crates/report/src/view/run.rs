@@ -117,3 +117,87 @@ fn outcome(process: &SitesView, kinds: &Reading<[Tally; 4]>, reachable: bool) ->
         Reading::Known(_) | Reading::Missing(_) => Outcome::CouldNotJudge,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::{Address, Bytes, FrameTrust, Function, Why};
+
+    use super::*;
+    use crate::{Document, Text, samples};
+
+    fn leak(kind: Reach, stack: u32, count: u64) -> Leak {
+        Leak { kind, stack: StackId(stack), blocks: Tally::exact(count, Bytes(count * 10)) }
+    }
+
+    /// A stack of one frame, `f1` for stack 1.
+    fn frames(stack: StackId) -> Arc<[Frame]> {
+        Arc::new([Frame {
+            address: Address(0x1000),
+            module: Reading::Missing(Why::NotRecorded),
+            function: Reading::Known(Function { name: format!("f{}", stack.0).into(), offset: 0 }),
+            line: Reading::Missing(Why::NotRecorded),
+            inlined: false,
+            trust: FrameTrust::Caller,
+        }])
+    }
+
+    fn view(leaks: Reading<Vec<Leak>>, patterns: &str, reachable: bool) -> RunView {
+        let mut suppressions = Suppressions::default();
+        suppressions.add(patterns).expect("good patterns");
+        let mut process = samples::sites();
+        process.losses.blocks_unrecorded = 0;
+        let found = leaks.map(|leaks| (leaks, Duration::from_millis(2)));
+        RunView::new(process, "ended with status 0".to_owned(), found, &suppressions, (reachable, 2), frames)
+    }
+
+    #[track_caller]
+    fn check(view: &RunView, outcome: Outcome, parts: &[&str]) {
+        assert_eq!(view.outcome, outcome);
+        let (mut text, mut json) = (Vec::new(), Vec::new());
+        Text { width: 160, colour: false }.run(view, &mut text).expect("a Vec takes all");
+        Document::Run(view).write(&mut json).expect("a Vec takes all");
+        let all = String::from_utf8([text, json].concat()).expect("UTF-8");
+        for part in parts {
+            assert!(all.contains(part), "{part} is missing: {all}");
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_listed_and_what_is_reachable_only_if_it_is_asked_for() {
+        let leaks = vec![leak(Reach::DefinitelyLost, 1, 3), leak(Reach::StillReachable, 2, 5)];
+        let parts = [
+            "definitely lost  3 blocks (30 B)",
+            "definitely lost: 3 blocks (30 B) (stack 1)",
+            "1 further stack not listed",
+        ];
+        check(&view(Reading::Known(leaks.clone()), "", false), Outcome::LeakFound, &parts);
+        let parts =
+            [r#""kinds":{"definitely_lost":{"blocks":3,"bytes":30"#, "still reachable: 5 blocks (50 B) (stack 2)"];
+        check(&view(Reading::Known(leaks.clone()), "", true), Outcome::LeakFound, &parts);
+        check(&view(Reading::Known(leaks[1..].to_vec()), "", false), Outcome::NothingFound, &["nothing found"]);
+        check(
+            &view(Reading::Known(leaks[1..].to_vec()), "", true),
+            Outcome::LeakFound,
+            &["5 blocks (50 B) still reachable"],
+        );
+    }
+
+    #[test]
+    fn what_is_suppressed_is_shown_and_does_not_count() {
+        let leaks = vec![leak(Reach::DefinitelyLost, 1, 3), leak(Reach::PossiblyLost, 2, 5)];
+        let parts = ["3 blocks (30 B) by leak:^f1$", "definitely lost  0 blocks (0 B)", r#""pattern":"^f1$""#];
+        check(&view(Reading::Known(leaks), "leak:^f1$", false), Outcome::NothingFound, &parts);
+    }
+
+    #[test]
+    fn without_its_memory_the_kinds_are_missing_with_the_reason() {
+        let parts = [
+            "of which kind is unknown: the process is gone",
+            r#""kinds":{"missing":"the process is gone"}"#,
+            "could not judge",
+        ];
+        check(&view(Reading::Missing(Why::ProcessGone), "", false), Outcome::CouldNotJudge, &parts);
+    }
+}
