@@ -133,6 +133,12 @@ impl Order {
 fn processes(found: &MachineInspection, key: &'static str, by: Order) -> TableView {
     let mut rows: Vec<_> = userland(found).collect();
     descending(&mut rows, |process| by.of(process));
+    let all = rows.len();
+    // Whoever was not read has no place in the order; where nobody was, the table says why.
+    if rows.iter().any(|process| by.of(process).known().is_some()) {
+        rows.retain(|process| by.of(process).known().is_some());
+    }
+    let part = if rows.len() < all { format!(", of {} that were read", rows.len()) } else { String::new() };
     let columns = [
         &metrics::PID,
         &metrics::COMMAND,
@@ -144,7 +150,7 @@ fn processes(found: &MachineInspection, key: &'static str, by: Order) -> TableVi
         &metrics::USER,
         &metrics::PLACE,
     ];
-    TableView::new(key, format!("Top consumers by {}", by.word()), &columns).with_rows(
+    TableView::new(key, format!("Top consumers by {}{part}", by.word()), &columns).with_rows(
         Reading::Known(rows),
         |process| {
             let mut cells = named(process);
