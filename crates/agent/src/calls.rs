@@ -113,7 +113,7 @@ pub(crate) fn tell(thread: Thread, nested: bool, call: Call, stack: u32, words: 
     event.number.store(0, Relaxed);
     fence(Release);
     let nested = if nested { Event::NESTED } else { 0 };
-    event.what.store(call as u64 | nested | u64::from(thread.number) << 32, Relaxed);
+    event.what.store(call as u64 | nested | u64::from(thread.number()) << 32, Relaxed);
     event.time.store(arch::ticks(), Relaxed);
     event.stack.store(u64::from(stack), Relaxed);
     for (place, word) in event.words.iter().zip(words) {

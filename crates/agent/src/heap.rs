@@ -1,69 +1,70 @@
-//! The live blocks: a shadow of the target's heap, one entry per granule, found by the block's own address.
+//! The live blocks, counted for the stacks that made them.
 //!
-//! Owns: inserting and taking blocks, and counting both for their stacks.
-//! Must not know: which function was called, or how stacks are found.
-//!
-//! No lock is needed: a block belongs to whoever the allocator gave it to, so only one thread at a time can insert or take
-//! it. An entry is written birth first, so that a reader never sees a block with the birth of another.
+//! Owns: what a thread counts when a block is born and when it goes. Must not know: which function was called, how stacks are
+//! found, or where blocks are kept.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
+use core::sync::atomic::Ordering::Relaxed;
 
-use wire::{Block, CHUNK_SPAN_SHIFT, COUNTERS_BYTES, STACKS_MAX, SiteCounters, chunk_shift, regions};
+use wire::{Block, COUNTERS_BYTES, STACKS_MAX, SiteCounters, regions};
 
 use crate::record::Thread;
-use crate::shared::{Shared, add};
+use crate::shared::add;
+use crate::table::{self, Home, Put};
 
-const ADDRESS_MAX: u64 = 1 << 47;
+/// Looks up where a block will be put, before the stack is: the memory it is in may take as long to come.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+pub(crate) fn expect(thread: Thread, address: u64) -> Home {
+    table::home(thread.shared, address)
+}
 
 /// Counts a new block.
-#[inline]
-pub(crate) fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+pub(crate) fn insert(thread: Thread, home: Home, address: u64, size: u64, stack: u32) {
     let figures = &thread.record.figures;
-    add(&figures.allocations, 1);
-    let counters = counters(thread, stack);
-    let Some(entry) = entry(thread.shared, address, true) else {
-        add(&figures.blocks_unrecorded, 1);
-        return;
-    };
-    let before = entry[0].load(Relaxed);
-    if before & 1 != 0 {
-        replace(thread, [before, 0]);
+    thread.keep_time(add(&figures.allocations, 1));
+    add(&thread.record.bytes, size);
+    let block = Block::new(address, size, stack, thread.now());
+    match table::put(thread, home, address, block) {
+        Put::Done => {}
+        Put::Replaced(before) => replace(thread, before),
+        Put::NoRoom => {
+            add(&figures.blocks_unrecorded, 1);
+            return;
+        }
     }
+    let counters = counters(thread, stack);
     add(&counters.allocated, 1);
-    add(&counters.allocated_bytes, size.min(wire::BLOCK_SIZE_MAX));
-    put(entry, Block { low: address >> 3 & 0b11, size, stack, birth: thread.now() }.pack());
+    add(&counters.allocated_bytes, block.size);
 }
 
 /// Takes a block that is about to be freed out of the table; none where it is older than the attach.
-#[inline]
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
 pub(crate) fn take(thread: Thread, address: u64) -> Option<Block> {
-    let entry = entry(thread.shared, address, false)?;
-    let first = entry[0].load(Relaxed);
-    let block = Block::unpack([first, entry[1].load(Relaxed)])?;
-    if block.low != address >> 3 & 0b11 {
-        return None;
-    }
-    entry[0].store(0, Relaxed);
-    Some(block)
+    table::take(thread.shared, address)
 }
 
 /// Puts a block back whose `realloc` failed.
 pub(crate) fn restore(thread: Thread, address: u64, block: Block) {
-    if let Some(entry) = entry(thread.shared, address, false) {
-        put(entry, block.pack());
+    if table::put(thread, expect(thread, address), address, block) == Put::NoRoom {
+        // It was counted as allocated; there it is as good as gone.
+        replace(thread, block);
     }
 }
 
 /// Counts the free of a block that was taken.
-#[inline]
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
 pub(crate) fn count_free(thread: Thread, taken: Option<Block>) {
     let figures = &thread.record.figures;
-    add(&figures.frees, 1);
+    thread.keep_time(add(&figures.frees, 1));
     let Some(block) = taken else {
         add(&figures.frees_of_older, 1);
         return;
     };
-    let life = thread.now().saturating_sub(block.birth);
+    let life = block.age(thread.now());
     let counters = counters(thread, block.stack);
     add(&counters.freed, 1);
     add(&counters.freed_bytes, block.size);
@@ -83,63 +84,17 @@ pub(crate) fn count_free(thread: Thread, taken: Option<Block>) {
 /// The allocator gave out an address that was still in the table: its free went unseen. Counted, so that what is live stays
 /// the difference of the other figures.
 #[cold]
-fn replace(thread: Thread, before: [u64; 2]) {
+fn replace(thread: Thread, before: Block) {
     add(&thread.record.figures.blocks_replaced, 1);
-    if let Some(old) = Block::unpack(before) {
-        let counters = counters(thread, old.stack);
-        add(&counters.replaced, 1);
-        add(&counters.replaced_bytes, old.size);
-    }
+    let counters = counters(thread, before.stack);
+    add(&counters.replaced, 1);
+    add(&counters.replaced_bytes, before.size);
 }
 
-#[inline]
-fn put(entry: &[AtomicU64; 2], words: [u64; 2]) {
-    entry[1].store(words[1], Relaxed);
-    entry[0].store(words[0], Release);
-}
-
-#[inline]
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
 fn counters(thread: Thread, stack: u32) -> &'static SiteCounters {
     let stack = if (stack as usize) < STACKS_MAX { u64::from(stack) } else { 0 };
-    let row = regions::COUNTERS.at + u64::from(thread.number) * regions::COUNTERS_PER_THREAD;
+    let row = regions::COUNTERS.at + u64::from(thread.number()) * regions::COUNTERS_PER_THREAD;
     thread.shared.at(row + stack * COUNTERS_BYTES)
-}
-
-/// The entry of a block; none where its chunk has no shadow (and, if `make`, there is no room for one).
-#[inline]
-fn entry(shared: Shared, address: u64, make: bool) -> Option<&'static [AtomicU64; 2]> {
-    if address >= ADDRESS_MAX {
-        return None;
-    }
-    let place: &AtomicU32 = shared.at(regions::DIRECTORY.at + (address >> CHUNK_SPAN_SHIFT) * 4);
-    let mut chunk = place.load(Relaxed);
-    if chunk == 0 {
-        if !make {
-            return None;
-        }
-        chunk = new_chunk(shared, place)?;
-    }
-    if chunk >= shared.control().chunks_max.load(Relaxed) {
-        return None;
-    }
-    let granule = shared.control().granule_shift.load(Relaxed) & 7;
-    let inside = (address & ((1 << CHUNK_SPAN_SHIFT) - 1)) >> granule;
-    Some(shared.at(regions::SHADOW_AT + (u64::from(chunk) << chunk_shift(granule)) + inside * 16))
-}
-
-#[cold]
-fn new_chunk(shared: Shared, place: &AtomicU32) -> Option<u32> {
-    let control = shared.control();
-    let next = &control.shadow.chunks;
-    if next.load(Relaxed) >= control.chunks_max.load(Relaxed) {
-        return None;
-    }
-    let chunk = next.fetch_add(1, Relaxed);
-    if chunk >= control.chunks_max.load(Relaxed) {
-        return None;
-    }
-    match place.compare_exchange(0, chunk, Relaxed, Relaxed) {
-        Ok(_) => Some(chunk),
-        Err(other) => Some(other),
-    }
 }

@@ -21,6 +21,29 @@ pub(crate) fn function(address: usize) -> Function {
     unsafe { core::mem::transmute::<usize, Function>(address) }
 }
 
+/// Counts a block: the same as in [`allocate`], once, for all functions that are not called millions of times a second.
+#[inline(never)]
+pub(crate) fn note(thread: Thread, address: usize, size: usize, sp: usize, bp: usize) {
+    let home = heap::expect(thread, address as u64);
+    let stack = stack::id_of(thread, sp as u64, bp as u64);
+    heap::insert(thread, home, address as u64, size as u64, stack);
+}
+
+/// As [`allocate`], for functions that are called less often: shorter code rather than faster.
+#[inline]
+fn allocate_rarely(arguments: [usize; 3], size: usize, sp: usize, bp: usize, real: usize) -> usize {
+    let real = function(real);
+    let [a, b, c] = arguments;
+    let Some(thread) = Thread::current(sp as u64) else { return real(a, b, c) };
+    thread.enter(sp as u64);
+    let address = real(a, b, c);
+    if address != 0 {
+        note(thread, address, size, sp, bp);
+    }
+    thread.leave();
+    address
+}
+
 /// Calls the real function and counts the block that it returns.
 #[expect(clippy::inline_always, reason = "each hook is one straight run of code; calls between would double its cost")]
 #[inline(always)]
@@ -31,8 +54,9 @@ fn allocate(arguments: [usize; 3], size: usize, sp: usize, bp: usize, real: usiz
     thread.enter(sp as u64);
     let address = real(a, b, c);
     if address != 0 {
+        let home = heap::expect(thread, address as u64);
         let stack = stack::id_of(thread, sp as u64, bp as u64);
-        heap::insert(thread, address as u64, size as u64, stack);
+        heap::insert(thread, home, address as u64, size as u64, stack);
     }
     thread.leave();
     address
@@ -47,7 +71,7 @@ pub extern "C" fn leakline_malloc(a: usize, b: usize, c: usize, sp: usize, bp: u
 /// `valloc(size)`, `pvalloc(size)`.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_valloc(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
-    allocate([a, b, c], a, sp, bp, real)
+    allocate_rarely([a, b, c], a, sp, bp, real)
 }
 
 /// `calloc(count, size)`.
@@ -59,7 +83,7 @@ pub extern "C" fn leakline_calloc(a: usize, b: usize, c: usize, sp: usize, bp: u
 /// `memalign(alignment, size)`, `aligned_alloc(alignment, size)`.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_memalign(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
-    allocate([a, b, c], b, sp, bp, real)
+    allocate_rarely([a, b, c], b, sp, bp, real)
 }
 
 /// `posix_memalign(pointer, alignment, size)`.
@@ -73,8 +97,7 @@ pub extern "C" fn leakline_posix_memalign(a: usize, b: usize, c: usize, sp: usiz
         let pointer = core::ptr::with_exposed_provenance::<usize>(a);
         // SAFETY: the real function succeeded, so it stored the block's address there.
         let address = unsafe { pointer.read_unaligned() };
-        let stack = stack::id_of(thread, sp as u64, bp as u64);
-        heap::insert(thread, address as u64, c as u64, stack);
+        note(thread, address, c, sp, bp);
     }
     thread.leave();
     result
@@ -110,8 +133,7 @@ fn resize(arguments: [usize; 3], block: usize, size: usize, sp: usize, bp: usize
             heap::count_free(thread, old);
         }
         if address != 0 {
-            let stack = stack::id_of(thread, sp as u64, bp as u64);
-            heap::insert(thread, address as u64, size as u64, stack);
+            note(thread, address, size, sp, bp);
         }
     }
     thread.leave();
@@ -166,19 +188,19 @@ pub extern "C" fn leakline_delete_third(a: usize, b: usize, c: usize, sp: usize,
 /// `operator new(size, alignment)`: `real` is `memalign(alignment, size)`, which does not throw.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_new_aligned(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
-    allocate([b, a, c], a, sp, bp, real)
+    allocate_rarely([b, a, c], a, sp, bp, real)
 }
 
 /// A function whose third argument is the size.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_size_third(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
-    allocate([a, b, c], c, sp, bp, real)
+    allocate_rarely([a, b, c], c, sp, bp, real)
 }
 
 /// `mi_heap_calloc(heap, count, size)`.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_product_of_last(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
-    allocate([a, b, c], b.wrapping_mul(c), sp, bp, real)
+    allocate_rarely([a, b, c], b.wrapping_mul(c), sp, bp, real)
 }
 
 /// `mi_heap_realloc(heap, pointer, size)`.

@@ -20,6 +20,7 @@ mod record;
 mod regions;
 mod shared;
 mod stack;
+mod table;
 mod unwind;
 mod wide;
 

@@ -23,8 +23,8 @@ pub(crate) const LEAF_SLOTS: usize = 256;
 /// Words for remembered stacks: what is left of the record.
 pub(crate) const ARENA_WORDS: usize = 28 * 1024;
 
-/// How often one reading of the clock is used at most.
-const CLOCK_USES: u64 = 7;
+/// How many calls of a thread one reading of the clock serves at most: a few microseconds' worth.
+const CLOCK_USES: u64 = 64;
 
 const PAGE: u64 = 4096;
 /// The gap that the kernel leaves below the main stack; no mapping of the program's own lies in it.
@@ -42,9 +42,10 @@ pub(crate) struct Record {
     /// Stack that is known to be mapped as long as the thread lives.
     low: AtomicU64,
     high: AtomicU64,
-    /// The time as this thread last read it, and how often it was used since.
+    /// The time as this thread last read it.
     clock: AtomicU64,
-    clock_uses: AtomicU64,
+    /// Bytes of all blocks that the thread allocated.
+    pub(crate) bytes: AtomicU64,
     /// Generation of the modules for which the caches are true.
     pub(crate) generation: AtomicU32,
     /// Next free word of the arena.
@@ -72,31 +73,43 @@ const _: () = assert!(size_of::<Record>() as u64 <= regions::RECORD_BYTES, "a re
 pub(crate) struct Thread {
     pub(crate) shared: Shared,
     pub(crate) record: &'static Record,
-    pub(crate) number: u32,
 }
 
 impl Thread {
     /// The calling thread, unless nobody listens or this call comes from inside another hooked one.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+    #[inline(always)]
     pub(crate) fn current(sp: u64) -> Option<Self> {
         Self::calling().filter(|thread| !thread.is_inside(sp))
     }
 
     /// The calling thread, unless nobody listens.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+    #[inline(always)]
     pub(crate) fn calling() -> Option<Self> {
         let shared = Shared::listening()?;
         let pointer = arch::thread_pointer();
         let slots: &[ThreadSlot] = shared.slice(regions::THREADS.at, THREAD_SLOTS);
         let slot = slots.get(slot_of(pointer))?;
-        let number = if slot.pointer.load(Relaxed) == pointer { slot.record.load(Relaxed) } else { 0 };
-        let number = if number == 0 { find(shared, slots, pointer)? } else { number };
-        let number = number - 1;
+        let known = if slot.pointer.load(Relaxed) == pointer { slot.record.load(Relaxed) } else { 0 };
+        let mut number = known.wrapping_sub(1);
         if number as usize >= THREADS_MAX {
-            return None;
+            number = find(shared, pointer)?;
         }
         let record: &Record = shared.at(regions::RECORDS.at + u64::from(number) * regions::RECORD_BYTES);
-        Some(Self { shared, record, number })
+        Some(Self { shared, record })
+    }
+
+    /// Number of its record. Not kept: two words go to functions in registers, three do not.
+    #[inline]
+    pub(crate) fn number(self) -> u32 {
+        ((self.shared.offset_of(self.record) - regions::RECORDS.at) / regions::RECORD_BYTES) as u32
+    }
+
+    /// Its name as the owner of buckets.
+    #[inline]
+    pub(crate) fn owner(self) -> u32 {
+        self.number() + 1
     }
 
     /// Whether a call at `sp` comes from inside another hooked one.
@@ -117,18 +130,23 @@ impl Thread {
         self.record.guard.store(0, Relaxed);
     }
 
-    /// The time in ticks, as old as this thread's last few calls at most, and no older than leakline's clock.
+    /// Mean size of the blocks that the thread allocated.
+    pub(crate) fn mean_size(self) -> u64 {
+        self.record.bytes.load(Relaxed) / self.record.figures.allocations.load(Relaxed).max(1)
+    }
+
+    /// The time in ticks: as this thread last read it in [`Self::keep_time`] or, if that is later, leakline's clock.
     #[inline]
     pub(crate) fn now(self) -> u64 {
-        let (last, uses) = (self.record.clock.load(Relaxed), self.record.clock_uses.load(Relaxed));
-        if uses < CLOCK_USES && self.shared.control().clock.ticks.load(Relaxed) <= last {
-            self.record.clock_uses.store(uses + 1, Relaxed);
-            return last;
+        self.record.clock.load(Relaxed).max(self.shared.control().clock.ticks.load(Relaxed))
+    }
+
+    /// Reads the clock at every so-manieth of the thread's calls.
+    #[inline]
+    pub(crate) fn keep_time(self, calls: u64) {
+        if calls.is_multiple_of(CLOCK_USES) {
+            self.record.clock.store(arch::ticks(), Relaxed);
         }
-        let now = arch::ticks();
-        self.record.clock.store(now, Relaxed);
-        self.record.clock_uses.store(0, Relaxed);
-        now
     }
 }
 
@@ -136,6 +154,7 @@ impl Record {
     /// Whether a call at `sp` comes from inside the hook that set the guard. A hook that was left by `longjmp` never cleared
     /// its guard: that shows by a stack pointer above it on the same stack.
     #[cold]
+    #[inline(never)]
     fn is_nested(&self, guard: u64, sp: u64) -> bool {
         let known = |at: u64| self.low.load(Relaxed) <= at && at < self.high.load(Relaxed);
         !(known(sp) && (sp >= guard || !known(guard)))
@@ -147,14 +166,19 @@ impl Record {
         self.low.load(Relaxed) <= sp && end <= self.high.load(Relaxed)
     }
 
-    /// Finds the bounds of the stack at `sp`; false where it is neither the main stack nor the one that ends at the
-    /// thread's control block (a coroutine or an alternate signal stack), whose pages may vanish at any time.
+    /// The end of the stack at `sp`, all of which can be read; none where it is neither the main stack nor the one that ends at
+    /// the thread's control block (a coroutine or an alternate signal stack), whose pages may vanish at any time.
     #[inline]
-    pub(crate) fn anchor(&self, shared: Shared, sp: u64) -> bool {
-        (self.low.load(Relaxed) <= sp && sp < self.high.load(Relaxed)) || self.find_anchor(shared, sp)
+    pub(crate) fn anchor(&self, shared: Shared, sp: u64) -> Option<u64> {
+        let high = self.high.load(Relaxed);
+        if self.low.load(Relaxed) <= sp && sp < high {
+            return Some(high);
+        }
+        self.find_anchor(shared, sp).then(|| self.high.load(Relaxed))
     }
 
     #[cold]
+    #[inline(never)]
     fn find_anchor(&self, shared: Shared, sp: u64) -> bool {
         let main = shared.control().main_stack_high.load(Relaxed);
         let page = sp & !(PAGE - 1);
@@ -188,9 +212,11 @@ fn slot_of(pointer: u64) -> usize {
     ((pointer >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize & (THREAD_SLOTS - 1)
 }
 
-/// Number plus one of the record of the thread with this pointer, claimed if it has none.
+/// Number of the record of the thread with this pointer, claimed if it has none.
 #[cold]
-fn find(shared: Shared, slots: &[ThreadSlot], pointer: u64) -> Option<u32> {
+#[inline(never)]
+fn find(shared: Shared, pointer: u64) -> Option<u32> {
+    let slots: &[ThreadSlot] = shared.slice(regions::THREADS.at, THREAD_SLOTS);
     let first = slot_of(pointer);
     for step in 0..THREAD_SLOTS {
         let slot = slots.get((first + step) & (THREAD_SLOTS - 1))?;
@@ -202,7 +228,7 @@ fn find(shared: Shared, slots: &[ThreadSlot], pointer: u64) -> Option<u32> {
             owner => owner,
         };
         if owner == pointer {
-            return claim(shared, slot);
+            return claim(shared, slot)?.checked_sub(1).filter(|number| (*number as usize) < THREADS_MAX);
         }
     }
     None

@@ -38,6 +38,12 @@ impl Shared {
         Self { base }
     }
 
+    /// A mapping that the hooks do not use.
+    #[cfg(test)]
+    pub(crate) fn apart(base: u64) -> Self {
+        Self { base }
+    }
+
     #[inline]
     pub(crate) fn control(self) -> &'static Control {
         self.at(regions::CONTROL.at)
@@ -49,6 +55,12 @@ impl Shared {
         let pointer = core::ptr::with_exposed_provenance::<T>((self.base + offset) as usize);
         // SAFETY: the loader mapped the whole file at `base` before it filled in the link; callers stay within regions.
         unsafe { &*pointer }
+    }
+
+    /// Where in the file something lies that [`Self::at`] gave.
+    #[inline]
+    pub(crate) fn offset_of<T: Plain>(self, value: &T) -> u64 {
+        core::ptr::from_ref(value).addr() as u64 - self.base
     }
 
     /// `len` entries from an offset of the file on.
@@ -67,8 +79,9 @@ impl Plain for AtomicU32 {}
 impl Plain for AtomicU64 {}
 impl Plain for Control {}
 impl Plain for Record {}
-impl Plain for [AtomicU64; 2] {}
 impl Plain for wire::Event {}
+impl Plain for crate::table::Line {}
+impl Plain for wire::FurtherBucket {}
 impl Plain for wire::SiteCounters {}
 impl Plain for wire::StackRecord {}
 impl Plain for wire::ThreadSlot {}
@@ -87,8 +100,10 @@ pub(crate) struct ModuleCell {
 
 const _: () = assert!(size_of::<ModuleCell>() == size_of::<wire::Module>(), "both sides read the same modules");
 
-/// Adds to a figure that only this thread writes.
+/// Adds to a figure that only this thread writes; gives the sum.
 #[inline]
-pub(crate) fn add(figure: &AtomicU64, amount: u64) {
-    figure.store(figure.load(Relaxed).wrapping_add(amount), Relaxed);
+pub(crate) fn add(figure: &AtomicU64, amount: u64) -> u64 {
+    let sum = figure.load(Relaxed).wrapping_add(amount);
+    figure.store(sum, Relaxed);
+    sum
 }

@@ -17,8 +17,12 @@ use crate::unwind::{self, Walk};
 
 /// How many places a remembered stack can stand in.
 const WAYS: usize = 4;
-/// Words before the remembered words: return address; stack pointer; rbp; id and flags; number of pairs and reach.
+/// Words before the remembered words: return address; stack pointer; rbp; id and flags; number of groups and reach.
 const HEAD: usize = 5;
+/// Remembered words are compared so many at a time.
+const GROUP: usize = 4;
+/// Bits of each word's distance from the stack pointer, counted in words; a group's distances share one word.
+const DISTANCE_BITS: u32 = 16;
 /// Flag beside the id: rbp decided, so it has to be the same.
 const NEEDS_RBP: u64 = 1 << 32;
 /// Words of the frames region.
@@ -34,7 +38,8 @@ pub(crate) struct Entry {
 }
 
 /// The id of the stack whose innermost return address is at `sp`.
-#[inline]
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
 pub(crate) fn id_of(thread: Thread, sp: u64, bp: u64) -> u32 {
     let record = thread.record;
     if record.generation.load(Relaxed) != thread.shared.control().generation.load(Relaxed) {
@@ -42,37 +47,48 @@ pub(crate) fn id_of(thread: Thread, sp: u64, bp: u64) -> u32 {
     }
     // The stack pointer was valid an instant ago: the call pushed the return address there.
     let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
-    if !record.anchor(thread.shared, sp) {
-        return unwind_and_intern(thread, entry, None);
+    let Some(high) = record.anchor(thread.shared, sp) else { return unwind_and_intern(thread, entry, None) };
+    let hash = hash_of(record, entry, high);
+    match recall_way(record, hash, 0, entry, high) {
+        Some(id) => id,
+        None => recall_elsewhere(thread, hash, entry, high),
     }
-    let hash = hash_of(record, entry);
-    for way in 0..WAYS {
-        let Some(slot) = record.memory.get((hash as usize + way) % MEMORY_SLOTS) else { break };
-        let slot = slot.load(Relaxed);
-        if slot >> 32 == hash >> 32
-            && let Some(id) = recall(record, slot as u32 as usize, entry)
-        {
-            return id;
-        }
-    }
-    unwind_and_intern(thread, entry, Some(hash))
+}
+
+/// Looks at the further places where the stack may stand, and unwinds.
+#[cold]
+#[inline(never)]
+fn recall_elsewhere(thread: Thread, hash: u64, entry: Entry, high: u64) -> u32 {
+    let known = (1..WAYS).find_map(|way| recall_way(thread.record, hash, way, entry, high));
+    known.unwrap_or_else(|| unwind_and_intern(thread, entry, Some(high)))
+}
+
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn recall_way(record: &Record, hash: u64, way: usize, entry: Entry, high: u64) -> Option<u32> {
+    let slot = record.memory.get((hash as usize + way) % MEMORY_SLOTS)?.load(Relaxed);
+    if slot >> 32 == hash >> 32 { recall(record, slot as u32 as usize, entry, high) } else { None }
 }
 
 /// The id of a remembered stack, if every word of it is as it was.
-#[inline]
-fn recall(record: &Record, at: usize, entry: Entry) -> Option<u32> {
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn recall(record: &Record, at: usize, entry: Entry, high: u64) -> Option<u32> {
     let head = record.arena.get(at..at + HEAD)?;
     let [pc, sp, bp, id, size] = [0, 1, 2, 3, 4].map(|i| head[i].load(Relaxed));
-    let (pairs, reach) = ((size >> 32) as usize, size & 0xffff_ffff);
-    if pc != entry.pc || sp != entry.sp || (id & NEEDS_RBP != 0 && bp != entry.bp) || !record.covers(sp, sp + reach) {
+    let (groups, reach) = ((size >> 32) as usize, size & 0xffff_ffff);
+    if pc != entry.pc || sp != entry.sp || (id & NEEDS_RBP != 0 && bp != entry.bp) || sp + reach > high {
         return None;
     }
-    let body = record.arena.get(at + HEAD..at + HEAD + 3 * pairs)?;
-    for triple in body.chunks_exact(3) {
-        let offsets = triple[0].load(Relaxed);
-        let low = unwind::word_on_own_stack(sp + (offsets & 0xffff_ffff));
-        let high = unwind::word_on_own_stack(sp + (offsets >> 32));
-        if low != triple[1].load(Relaxed) || high != triple[2].load(Relaxed) {
+    let body = record.arena.get(at + HEAD..at + HEAD + (1 + GROUP) * groups)?;
+    for group in body.chunks_exact(1 + GROUP) {
+        let distances = group[0].load(Relaxed);
+        let differs = |i: usize| {
+            let distance = distances >> (i as u32 * DISTANCE_BITS) & ((1 << DISTANCE_BITS) - 1);
+            unwind::word_on_own_stack(sp + 8 * distance) ^ group[1 + i].load(Relaxed)
+        };
+        // One branch for all four: each alone would cost as much as the comparison.
+        if differs(0) | differs(1) | differs(2) | differs(3) != 0 {
             return None;
         }
     }
@@ -81,13 +97,13 @@ fn recall(record: &Record, at: usize, entry: Entry) -> Option<u32> {
 
 /// Mixes what tells stacks apart: return address, stack pointer and, where a leaf rule is known, the caller's return address
 /// (wrappers such as `operator new` make the first two the same for many stacks).
-#[inline]
-fn hash_of(record: &Record, entry: Entry) -> u64 {
+#[inline(always)]
+fn hash_of(record: &Record, entry: Entry, high: u64) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut hash = (entry.pc ^ entry.sp.rotate_left(24)).wrapping_mul(MIX);
     if let Some([pc, above]) = record.leaves.get(leaf_of(entry.pc)) {
         let at = entry.sp + above.load(Relaxed);
-        if pc.load(Relaxed) == entry.pc && record.covers(entry.sp, at + 8) {
+        if pc.load(Relaxed) == entry.pc && at < high {
             hash = (hash ^ unwind::word_on_own_stack(at)).wrapping_mul(MIX);
         }
     }
@@ -100,7 +116,8 @@ fn leaf_of(pc: u64) -> usize {
 }
 
 #[cold]
-fn unwind_and_intern(thread: Thread, entry: Entry, hash: Option<u64>) -> u32 {
+#[inline(never)]
+fn unwind_and_intern(thread: Thread, entry: Entry, high: Option<u64>) -> u32 {
     let record = thread.record;
     let walk = unwind::walk(thread, entry);
     add(&record.figures.stacks_unwound, 1);
@@ -113,38 +130,46 @@ fn unwind_and_intern(thread: Thread, entry: Entry, hash: Option<u64>) -> u32 {
         to.store(above, Relaxed);
         pc.store(entry.pc, Relaxed);
     }
-    if hash.is_some() && walk.on_own_stack {
+    if let Some(high) = high
+        && walk.on_own_stack
+    {
         // The hash is made anew, since the leaf rule may just have been learnt.
-        remember(record, hash_of(record, entry), entry, &walk, id);
+        remember(record, hash_of(record, entry, high), entry, &walk, id);
     }
     id
 }
 
 /// Remembers the words of a walk. The index points there only once they are all in place.
 fn remember(record: &Record, hash: u64, entry: Entry, walk: &Walk, id: u32) {
-    let pairs = walk.words.div_ceil(2);
-    let len = HEAD + 3 * pairs;
+    let groups = walk.words.div_ceil(GROUP);
+    let len = HEAD + (1 + GROUP) * groups;
     let mut at = record.arena_next.load(Relaxed) as usize;
     if at == 0 || at + len > ARENA_WORDS {
         forget_stacks(record);
         at = 1;
     }
     record.arena_next.store((at + len) as u32, Relaxed);
-    let Some(place) = record.arena.get(at..at + len) else { return };
+    let Some((head, body)) = record.arena.get(at..at + len).and_then(|place| place.split_at_checked(HEAD)) else {
+        return;
+    };
     let mut reach = 0;
-    for pair in 0..pairs {
-        // An odd last word is compared twice.
-        let second = (2 * pair + 1).min(walk.words - 1);
-        let [low, high] = [2 * pair, second].map(|i| word(record, i, entry.sp));
-        let Some([offsets, first, last]) = place.get(HEAD + 3 * pair..HEAD + 3 * pair + 3) else { return };
-        offsets.store(low.0 | high.0 << 32, Relaxed);
-        first.store(low.1, Relaxed);
-        last.store(high.1, Relaxed);
-        reach = reach.max(low.0 + 8).max(high.0 + 8);
+    for (group, places) in body.chunks_exact(1 + GROUP).enumerate() {
+        let mut distances = 0;
+        for i in 0..GROUP {
+            // The last group is filled up with the last word.
+            let (above, value) = word(record, (group * GROUP + i).min(walk.words - 1), entry.sp);
+            if above >> (DISTANCE_BITS + 3) != 0 {
+                return;
+            }
+            distances |= (above / 8) << (i as u32 * DISTANCE_BITS);
+            places[1 + i].store(value, Relaxed);
+            reach = reach.max(above + 8);
+        }
+        places[0].store(distances, Relaxed);
     }
     let flags = if walk.used_rbp { NEEDS_RBP } else { 0 };
-    let head = [entry.pc, entry.sp, entry.bp, u64::from(id) | flags, (pairs as u64) << 32 | reach];
-    for (place, value) in place.iter().zip(head) {
+    let values = [entry.pc, entry.sp, entry.bp, u64::from(id) | flags, (groups as u64) << 32 | reach];
+    for (place, value) in head.iter().zip(values) {
         place.store(value, Relaxed);
     }
     let ways = (0..WAYS).filter_map(|way| record.memory.get((hash as usize + way) % MEMORY_SLOTS));
@@ -155,16 +180,17 @@ fn remember(record: &Record, hash: u64, entry: Entry, walk: &Walk, id: u32) {
     }
 }
 
-/// Offset from the stack pointer and value of a word that the walk read.
+/// Distance from the stack pointer and value of a word that the walk read.
 fn word(record: &Record, index: usize, sp: u64) -> (u64, u64) {
     match (record.word_at.get(index), record.word.get(index)) {
-        (Some(at), Some(word)) => (at.load(Relaxed).wrapping_sub(sp) & 0xffff_ffff, word.load(Relaxed)),
+        (Some(at), Some(word)) => (at.load(Relaxed).wrapping_sub(sp), word.load(Relaxed)),
         _ => (0, 0),
     }
 }
 
 /// Forgets all that depends on which modules are loaded.
 #[cold]
+#[inline(never)]
 fn forget(thread: Thread) {
     let record = thread.record;
     record.generation.store(thread.shared.control().generation.load(Relaxed), Relaxed);

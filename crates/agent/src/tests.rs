@@ -15,7 +15,7 @@ use crate::record::Thread;
 use crate::shared::{ModuleCell, Shared};
 use crate::stack;
 
-const CHUNKS: u32 = 64;
+const LINES: u32 = 1 << 20;
 const GRANULE_SHIFT: u32 = 5;
 /// Made-up code: one function every 0x100 bytes, with the rule of the same position in [`RULES`].
 const CODE: u64 = 0x10_0000;
@@ -43,7 +43,7 @@ fn shared() -> Shared {
     let base = *BASE.get_or_init(|| {
         let (protection, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
-        let len = wire::file_len(CHUNKS, GRANULE_SHIFT) as usize;
+        let len = wire::FILE_BYTES as usize;
         // SAFETY: a new mapping at an address of the kernel's choice.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
         assert_ne!(base, libc::MAP_FAILED);
@@ -59,8 +59,8 @@ fn fill(shared: Shared) {
     control.depth.store(8, Relaxed);
     control.stacks_max.store(wire::STACKS_MAX as u32, Relaxed);
     control.stacks.ids.store(1, Relaxed);
-    control.chunks_max.store(CHUNKS, Relaxed);
-    control.shadow.chunks.store(1, Relaxed);
+    control.lines_max.store(LINES, Relaxed);
+    control.blocks.further.store(1, Relaxed);
     control.granule_shift.store(GRANULE_SHIFT, Relaxed);
     control.expire_ticks.store(u64::MAX, Relaxed);
     control.generation.store(1, Relaxed);
@@ -243,8 +243,12 @@ fn every_word_that_matters_is_proven() {
     assert_eq!(unwound(&frames), before + 1, "new modules void what is remembered");
 }
 
+fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
+    heap::insert(thread, heap::expect(thread, address), address, size, stack);
+}
+
 fn counters(thread: Thread, id: u32) -> &'static SiteCounters {
-    let row = regions::COUNTERS.at + u64::from(thread.number) * regions::COUNTERS_PER_THREAD;
+    let row = regions::COUNTERS.at + u64::from(thread.number()) * regions::COUNTERS_PER_THREAD;
     thread.shared.at(row + u64::from(id) * wire::COUNTERS_BYTES)
 }
 
@@ -257,16 +261,16 @@ fn blocks_are_counted_from_birth_to_free() {
         [&c.allocated, &c.allocated_bytes, &c.freed, &c.freed_bytes, &c.replaced, &c.late][i].load(Relaxed)
     };
     let address = 0x5555_0000_0010;
-    heap::insert(thread, address, 100, site);
-    assert_eq!(heap::take(thread, address + 8), None, "another address of the same granule");
+    insert(thread, address, 100, site);
+    assert_eq!(heap::take(thread, address + 8), None, "another address of the same line");
     let block = heap::take(thread, address).expect("it was inserted");
     assert_eq!((block.size, block.stack), (100, site));
     assert_eq!(heap::take(thread, address), None, "it is taken once");
     heap::restore(thread, address, block);
     heap::count_free(thread, heap::take(thread, address));
     assert_eq!([0, 1, 2, 3, 4, 5].map(figures), [1, 100, 1, 100, 0, 0]);
-    heap::insert(thread, address, 7, site);
-    heap::insert(thread, address, 9, site);
+    insert(thread, address, 7, site);
+    insert(thread, address, 9, site);
     assert_eq!(figures(4), 1, "an address that is given out twice was freed unseen");
 }
 
@@ -276,7 +280,7 @@ fn a_block_without_room_is_counted_as_unrecorded() {
     let thread = thread(&frames);
     let unrecorded = || thread.record.figures.blocks_unrecorded.load(Relaxed);
     let before = unrecorded();
-    heap::insert(thread, 1 << 47, 1, 5);
+    insert(thread, 1 << 47, 1, 5);
     assert_eq!(unrecorded(), before + 1);
     assert_eq!(Block::unpack([0, 1]), None);
 }
@@ -324,7 +328,7 @@ fn hooks_count_what_the_real_function_did() {
 fn a_call_inside_a_hook_is_nested_until_the_stack_shows_that_it_was_left() {
     let frames = Frames::new(&[in_function(2), 0, 0, 0, in_function(2)]);
     let outer = thread(&frames);
-    assert!(outer.record.anchor(outer.shared, frames.sp()));
+    assert!(outer.record.anchor(outer.shared, frames.sp()).is_some());
     outer.enter(frames.at(4));
     assert!(Thread::current(frames.sp()).is_none(), "deeper on the same stack");
     assert!(Thread::current(frames.at(5)).is_some(), "the frame of the hook is gone: somebody jumped out of it");
@@ -335,10 +339,10 @@ fn a_call_inside_a_hook_is_nested_until_the_stack_shows_that_it_was_left() {
 
 #[test]
 fn threads_have_records_of_their_own() {
-    let mine = thread(&Frames::new(&[0])).number;
-    let other = std::thread::spawn(|| thread(&Frames::new(&[0])).number).join().unwrap();
+    let mine = thread(&Frames::new(&[0])).number();
+    let other = std::thread::spawn(|| thread(&Frames::new(&[0])).number()).join().unwrap();
     assert_ne!(mine, other);
-    assert_eq!(thread(&Frames::new(&[0])).number, mine);
+    assert_eq!(thread(&Frames::new(&[0])).number(), mine);
 }
 
 #[test]

@@ -6,8 +6,8 @@
 
 use crate::calls::{Answer, Hooked};
 use crate::heap;
+use crate::hooks::note;
 use crate::record::Thread;
-use crate::stack;
 
 /// Calls the real function and counts the block that it returns.
 fn allocate(hooked: &Hooked, size: usize) -> Answer {
@@ -42,8 +42,7 @@ fn resize(hooked: &Hooked, block: usize, size: usize) -> Answer {
 }
 
 fn insert(thread: Thread, hooked: &Hooked, address: usize, size: usize) {
-    let stack = stack::id_of(thread, hooked.sp, hooked.bp);
-    heap::insert(thread, address as u64, size as u64, stack);
+    note(thread, address, size, hooked.sp as usize, hooked.bp as usize);
 }
 
 /// `mi_calloc_aligned_at(count, size, alignment, offset)`.

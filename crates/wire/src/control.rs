@@ -10,13 +10,17 @@ use crate::gate::Gate;
 pub const MAGIC: u64 = 0x656e_696c_6b61_656c;
 
 /// Grows whenever the layout changes; leakline only cleans up, never reads, a file of another version.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The bits of [`Control::state`] that hold a thread number. All zero: nobody listens and hooks pass calls through.
 ///
 /// The state is a robust futex: its value is the thread number of leakline's keeper thread, and when that thread dies, by
 /// whatever means, the kernel clears these bits. So the hooks go dormant without leakline's help.
 pub const STATE_TID_MASK: u32 = 0x3fff_ffff;
+
+/// Binary logarithm of the granule of glibc, whose blocks of all sizes lie side by side; allocators with smaller ones keep
+/// sizes apart.
+pub const GRANULE_OF_MIXED_SIZES: u32 = 5;
 
 /// Mappings of code beside the first: a program and its libraries lie further apart than a jump reaches.
 pub const CODE_AREAS_MORE: usize = 3;
@@ -39,13 +43,13 @@ pub struct Control {
     pub depth: AtomicU32,
     /// Greatest number of stacks that get an id.
     pub stacks_max: AtomicU32,
-    /// How many chunks of shadow the file has room for.
-    pub chunks_max: AtomicU32,
+    /// How many lines of blocks there may be.
+    pub lines_max: AtomicU32,
     /// Lowest address of the main thread's stack at the attach.
     pub main_stack_low: AtomicU64,
     /// End of the main thread's stack.
     pub main_stack_high: AtomicU64,
-    /// Binary logarithm of the granule of the shadow: no two blocks of the target's allocator start within one granule.
+    /// Binary logarithm of the granule: no two blocks of the target's allocator start within one.
     pub granule_shift: AtomicU32,
     /// Where the agent's code was put, for whoever has to clean up.
     pub code_at: AtomicU64,
@@ -63,8 +67,8 @@ pub struct Control {
     pub process: AtomicU32,
     /// The time, now and then.
     pub clock: Clock,
-    /// Where the shadow has room.
-    pub shadow: ShadowCursor,
+    /// Where the table of live blocks has room.
+    pub blocks: BlockCursors,
     /// Where the stacks have room.
     pub stacks: StackCursors,
     /// Where the threads have room.
@@ -86,12 +90,14 @@ pub struct Clock {
     pub ticks: AtomicU64,
 }
 
-/// Next free place in the shadow; alone in its cache line, like the other cursors.
+/// Next free places for live blocks; alone in their cache line, like the other cursors.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
-pub struct ShadowCursor {
-    /// Next free chunk; chunk 0 is never used.
-    pub chunks: AtomicU32,
+pub struct BlockCursors {
+    /// Next free line.
+    pub lines: AtomicU32,
+    /// Next free further bucket; number 0 is never used.
+    pub further: AtomicU32,
 }
 
 /// Next free places for stacks.

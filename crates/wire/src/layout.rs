@@ -2,6 +2,8 @@
 //!
 //! Owns: offsets, sizes and limits. Must not know: what the entries mean.
 
+use crate::block::SPAN_SHIFT;
+use crate::bucket::{Bucket, FurtherBucket, LINE_SLOTS, LINES_MAX};
 use crate::event::{EVENTS, Event};
 use crate::tables::{Module, Patch, Robust, SiteCounters, StackRecord, ThreadSlot};
 
@@ -19,13 +21,14 @@ pub const FRAMES_MAX: usize = 128;
 pub const MODULES_MAX: usize = 8192;
 /// Places in the target's code that can be changed.
 pub const PATCHES_MAX: usize = 256;
-/// A chunk of the shadow covers so many bytes of heap (64 MiB, which is also one arena of glibc).
-pub const CHUNK_SPAN_SHIFT: u32 = 26;
+/// Buckets that spans can have beside their first.
+pub const FURTHER_BUCKETS_MAX: u32 = 1 << 26;
 /// Bytes of one [`SiteCounters`].
 pub const COUNTERS_BYTES: u64 = size_of::<SiteCounters>() as u64;
 
 const PAGE: u64 = 4096;
-const ADDRESS_BITS: u32 = 47;
+/// Addresses of programs.
+pub const ADDRESS_BITS: u32 = 47;
 
 /// A region of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +53,9 @@ impl Layout {
 /// The regions, in order.
 pub mod regions {
     use super::{
-        ADDRESS_BITS, CHUNK_SPAN_SHIFT, COUNTERS_BYTES, EVENTS, Event, FRAMES_MAX, Layout, MODULES_MAX, Module, PAGE,
-        PATCHES_MAX, Patch, Robust, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX, ThreadSlot,
+        ADDRESS_BITS, Bucket, COUNTERS_BYTES, EVENTS, Event, FRAMES_MAX, FURTHER_BUCKETS_MAX, FurtherBucket,
+        LINE_BYTES, LINES_MAX, Layout, MODULES_MAX, Module, PAGE, PATCHES_MAX, Patch, Robust, SPAN_SHIFT,
+        STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX, ThreadSlot,
     };
 
     /// [`crate::Control`].
@@ -78,10 +82,14 @@ pub mod regions {
     pub const FRAMES: Layout = Layout::after(STACKS, (STACKS_MAX * FRAMES_MAX * 8) as u64);
     /// [`Event`]s, in a ring.
     pub const EVENT_RING: Layout = Layout::after(FRAMES, (EVENTS * size_of::<Event>()) as u64);
-    /// `u32` chunk numbers by `address >> CHUNK_SPAN_SHIFT`, zero where there is no chunk.
-    pub const DIRECTORY: Layout = Layout::after(EVENT_RING, (4 << (ADDRESS_BITS - CHUNK_SPAN_SHIFT)) as u64);
-    /// Chunks of [`crate::Block`]s; the last region, since its length is chosen at the attach.
-    pub const SHADOW_AT: u64 = DIRECTORY.end().next_multiple_of(1 << 21);
+    /// [`Bucket`] words by `address >> SPAN_SHIFT`, zero where nothing was recorded.
+    pub const DIRECTORY: Layout = Layout::after(EVENT_RING, 8 << (ADDRESS_BITS - SPAN_SHIFT));
+    /// `u32` numbers of the first further bucket by `address >> SPAN_SHIFT`, zero where there is none.
+    pub const CHAINS: Layout = Layout::after(DIRECTORY, 4 << (ADDRESS_BITS - SPAN_SHIFT));
+    /// [`FurtherBucket`]s by number.
+    pub const FURTHER: Layout = Layout::after(CHAINS, FURTHER_BUCKETS_MAX as u64 * size_of::<FurtherBucket>() as u64);
+    /// Lines of slots, with room behind them for whatever a word of the directory may lead to.
+    pub const LINES: Layout = Layout::after(FURTHER, (LINES_MAX as u64 + 2 * Bucket::LINES_MAX as u64) * LINE_BYTES);
 
     /// Bytes of a thread's record.
     pub const RECORD_BYTES: u64 = 256 * 1024;
@@ -89,16 +97,10 @@ pub mod regions {
     pub const COUNTERS_PER_THREAD: u64 = STACKS_MAX as u64 * COUNTERS_BYTES;
 }
 
-/// Binary logarithm of the bytes of shadow in one chunk: one [`crate::Block`] of 16 bytes per granule.
-#[inline]
-pub const fn chunk_shift(granule_shift: u32) -> u32 {
-    CHUNK_SPAN_SHIFT - granule_shift + 4
-}
-
-/// Bytes of the whole file with room for `chunks` chunks.
-pub const fn file_len(chunks: u32, granule_shift: u32) -> u64 {
-    regions::SHADOW_AT + ((chunks as u64) << chunk_shift(granule_shift))
-}
+/// Bytes of one line: of one cache line.
+pub const LINE_BYTES: u64 = (LINE_SLOTS * size_of::<[u64; 2]>()) as u64;
+/// Bytes of the whole file.
+pub const FILE_BYTES: u64 = regions::LINES.end();
 
 const _: () = assert!(THREAD_SLOTS.is_power_of_two(), "slots are masked, not divided");
 const _: () = assert!(STACK_INDEX_SLOTS.is_power_of_two(), "slots are masked, not divided");
@@ -127,12 +129,14 @@ mod tests {
             regions::FRAMES,
             regions::EVENT_RING,
             regions::DIRECTORY,
+            regions::CHAINS,
+            regions::FURTHER,
+            regions::LINES,
         ];
         for pair in all.windows(2) {
             assert_eq!(pair[0].end(), pair[1].at);
             assert_eq!(pair[1].at % PAGE, 0);
         }
-        assert!(regions::SHADOW_AT >= regions::DIRECTORY.end());
-        assert_eq!(file_len(2, 5) - file_len(1, 5), 32 << 20);
+        assert_eq!(FILE_BYTES, regions::LINES.end());
     }
 }

@@ -20,11 +20,16 @@
 //! | counters | agent | one [`SiteCounters`] per thread and stack |
 //! | stack index, stacks, frames | agent | every distinct stack once |
 //! | events | agent | a ring of rare calls: mappings, descriptors, threads |
-//! | directory, shadow | agent | one [`Block`] per granule of the target's heap |
+//! | directory, chains, further buckets | agent | which lines hold the blocks of which span of addresses |
+//! | lines | agent | live [`Block`]s, four to a cache line |
 
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 mod block;
+mod bucket;
 mod control;
 mod event;
 mod gate;
@@ -32,16 +37,17 @@ mod layout;
 mod rule;
 mod tables;
 
-pub use block::{BLOCK_SIZE_MAX, Block};
+pub use block::{BLOCK_SIZE_MAX, Block, SLOT_CLAIMED, SLOT_LEFT, SPAN_SHIFT};
+pub use bucket::{Bucket, FurtherBucket, LINE_SLOTS, LINES_MAX};
 pub use control::{
-    CODE_AREAS_MORE, Clock, Control, EventCursor, MAGIC, STATE_TID_MASK, ShadowCursor, StackCursors, ThreadCursors,
-    VERSION,
+    BlockCursors, CODE_AREAS_MORE, Clock, Control, EventCursor, GRANULE_OF_MIXED_SIZES, MAGIC, STATE_TID_MASK,
+    StackCursors, ThreadCursors, VERSION,
 };
 pub use event::{Call, EVENTS, Event};
 pub use gate::{GATE_EXECUTE, GATE_EXIT, GATE_KIND_BITS, GATE_KIND_MASK, Gate};
 pub use layout::{
-    CHUNK_SPAN_SHIFT, COUNTERS_BYTES, FRAMES_MAX, Layout, MODULES_MAX, PATCHES_MAX, STACK_INDEX_SLOTS, STACKS_MAX,
-    THREAD_SLOTS, THREADS_MAX, chunk_shift, file_len, regions,
+    ADDRESS_BITS, COUNTERS_BYTES, FILE_BYTES, FRAMES_MAX, FURTHER_BUCKETS_MAX, LINE_BYTES, Layout, MODULES_MAX,
+    PATCHES_MAX, STACK_INDEX_SLOTS, STACKS_MAX, THREAD_SLOTS, THREADS_MAX, regions,
 };
 pub use rule::{PackedRule, RuleKind};
 pub use tables::{

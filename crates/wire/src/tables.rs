@@ -79,9 +79,9 @@ pub struct ThreadFigures {
     pub allocations: AtomicU64,
     /// Calls that freed.
     pub frees: AtomicU64,
-    /// Frees of blocks that are not in the shadow.
+    /// Frees of blocks that are not in the table.
     pub frees_of_older: AtomicU64,
-    /// Blocks that found no room in the shadow.
+    /// Blocks that found no room in the table.
     pub blocks_unrecorded: AtomicU64,
     /// Blocks that replaced one whose free was not seen.
     pub blocks_replaced: AtomicU64,

@@ -90,7 +90,7 @@ fn to_words(bytes: &[u8]) -> Vec<u64> {
     bytes.chunks_exact(8).filter_map(|word| word.try_into().ok()).map(u64::from_le_bytes).collect()
 }
 
-const _: () = assert!(regions::SHADOW_AT.is_multiple_of(4096), "parts start at pages");
+const _: () = assert!(regions::LINES.at.is_multiple_of(4096), "parts start at pages");
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ use super::target::Target;
 use crate::sys::map::MappedFile;
 
 /// Binary logarithms of the distance at which an allocator puts blocks at least.
-const GLIBC_GRANULE_SHIFT: u32 = 5;
+const GLIBC_GRANULE_SHIFT: u32 = wire::GRANULE_OF_MIXED_SIZES;
 const MUSL_GRANULE_SHIFT: u32 = 4;
 /// Granule for allocators that may put blocks of 8 bytes side by side.
 const SMALLEST_GRANULE_SHIFT: u32 = 3;

@@ -21,9 +21,6 @@ use super::place::{self, Area, Areas};
 use super::remote::Gadgets;
 use super::target::Target;
 
-/// Chunks of shadow that there is room for: 512 GiB of heap. Only what is used becomes memory.
-const CHUNKS: u32 = 8192;
-
 /// A plan for one target.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -36,7 +33,6 @@ pub(crate) struct Plan {
     pub(crate) wanted: Wanted,
     pub(crate) code: CodeTables,
     pub(crate) granule_shift: u32,
-    pub(crate) chunks: u32,
     pub(crate) is_musl: bool,
     pub(crate) main_stack: (u64, u64),
 }
@@ -77,7 +73,7 @@ impl Plan {
         let Areas { areas, places } = place::areas(&mappings, &functions, image.len(), SITE_BYTES as u64)
             .filter(|found| found.areas.len() <= 1 + CODE_AREAS_MORE)
             .ok_or_else(|| missing("its allocator functions lie too far from each other or from free memory".into()))?;
-        let shared_len = wire::file_len(CHUNKS, granule_shift);
+        let shared_len = wire::FILE_BYTES;
         let shared_at = place::far(&mappings, shared_len)
             .ok_or_else(|| step("find room for the shared memory")("its address space has no gap that large".into()))?;
         let wanted = wanted(&areas, image.link_page, shared_at, shared_len);
@@ -100,7 +96,6 @@ impl Plan {
             gadgets,
             code,
             granule_shift,
-            chunks: CHUNKS,
             is_musl: calls.is_musl,
             main_stack: main_stack(&mappings),
         })

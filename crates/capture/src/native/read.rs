@@ -4,14 +4,18 @@
 //!
 //! The memory was in the target's hands: every index is checked, and what makes no sense is counted as corrupt.
 
+mod lines;
+
+pub(crate) use lines::live_blocks;
+
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use model::{Address, FrameTrust};
-use model::{Bytes, Coverage, Lifetimes, LiveBlock, Losses, SiteCounts, Snapshot, StackId, Tally};
+use model::{Bytes, Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally};
 use wire::{
-    Block, CHUNK_SPAN_SHIFT, COUNTERS_BYTES, Control, FRAMES_MAX, STACKS_MAX, THREADS_MAX, chunk_shift, regions,
+    Block, COUNTERS_BYTES, Control, FRAMES_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, STACKS_MAX, THREADS_MAX, regions,
 };
 
 use super::file::SharedFile;
@@ -39,6 +43,7 @@ struct Sum {
     life_max: u64,
     live: Tally,
     expired: Tally,
+    /// Greatest age of a live block.
     oldest: Option<u64>,
 }
 
@@ -60,7 +65,7 @@ pub(crate) fn snapshot(file: &SharedFile, control: &Control, ticks: &Ticks, expi
     let nameless = sums.first().map_or(0, |sum| sum.allocated.count);
     snapshot.losses.blocks_unrecorded = snapshot.losses.blocks_unrecorded.saturating_add(nameless);
     let used = sums.iter().enumerate().skip(1).filter(|(_, sum)| sum.allocated.count > 0);
-    snapshot.sites = used.map(|(id, sum)| site(id as u32, sum, now, ticks)).collect();
+    snapshot.sites = used.map(|(id, sum)| site(id as u32, sum, ticks)).collect();
     snapshot.memory_in_target = Bytes(file.occupied()?);
     Ok(snapshot)
 }
@@ -165,7 +170,7 @@ impl Sum {
         if age >= expire {
             one(&mut self.expired);
         }
-        self.oldest = Some(self.oldest.map_or(block.birth, |known| known.min(block.birth)));
+        self.oldest = Some(self.oldest.map_or(age, |known| known.max(age)));
     }
 }
 
@@ -177,63 +182,22 @@ fn scan_blocks(
     expire: u64,
     losses: &mut Losses,
 ) -> io::Result<()> {
-    let chunks = control.shadow.chunks.load(Relaxed).min(control.chunks_max.load(Relaxed));
-    let end = regions::SHADOW_AT + (u64::from(chunks) << chunk_shift(control.granule_shift.load(Relaxed) & 7));
-    file.for_each_part(regions::SHADOW_AT, end, PIECE, |_, words| {
-        for entry in words.chunks_exact(2) {
-            let Some(block) = Block::unpack([entry[0], entry[1]]) else { continue };
+    let lines = control.blocks.lines.load(Relaxed).min(LINES_MAX);
+    let end = regions::LINES.at + u64::from(lines) * LINE_BYTES;
+    file.for_each_part(regions::LINES.at, end, PIECE, |_, words| {
+        let lines = words.chunks_exact(2 * LINE_SLOTS).filter_map(|line| line.split_at_checked(LINE_SLOTS));
+        for (first, second) in lines.flat_map(|(first, second)| first.iter().zip(second)) {
+            let Some(block) = Block::unpack([*first, *second]) else { continue };
             // A block may have been born since `now` was read; nothing is born in the far future.
             match sums.get_mut(block.stack as usize) {
-                Some(sum) if block.birth != 0 => sum.add_live(block, now.saturating_sub(block.birth), expire),
+                Some(sum) if block.birth != 0 => sum.add_live(block, block.age(now), expire),
                 _ => losses.entries_corrupt += 1,
             }
         }
     })
 }
 
-/// Every live block, in order of address.
-pub(crate) fn live_blocks(file: &SharedFile, control: &Control) -> io::Result<Vec<LiveBlock>> {
-    let chunks = control.shadow.chunks.load(Relaxed).min(control.chunks_max.load(Relaxed));
-    let granule = control.granule_shift.load(Relaxed) & 7;
-    let shift = chunk_shift(granule);
-    let spans = spans(file, chunks)?;
-    let mut blocks = Vec::new();
-    let end = regions::SHADOW_AT + (u64::from(chunks) << shift);
-    file.for_each_part(regions::SHADOW_AT, end, PIECE, |at, words| {
-        for (number, entry) in words.chunks_exact(2).enumerate() {
-            let Some(block) = Block::unpack([entry[0], entry[1]]) else { continue };
-            let offset = at + 16 * number as u64 - regions::SHADOW_AT;
-            let Some(Some(span)) = spans.get((offset >> shift) as usize) else { continue };
-            let inside = (offset & ((1 << shift) - 1)) / 16;
-            // The granule leaves out bits that the entry has.
-            let address = (span + (inside << granule)) & !0b1_1000 | block.low << 3;
-            blocks.push(LiveBlock { at: Address(address), size: Bytes(block.size), stack: StackId(block.stack) });
-        }
-    })?;
-    blocks.sort_unstable_by_key(|block| block.at);
-    Ok(blocks)
-}
-
-/// For each chunk of the shadow the part of the address space that it stands for.
-fn spans(file: &SharedFile, chunks: u32) -> io::Result<Vec<Option<u64>>> {
-    let mut spans = vec![None; chunks as usize];
-    let directory = regions::DIRECTORY;
-    file.for_each_part(directory.at, directory.end(), PIECE, |at, words| {
-        for (number, word) in words.iter().enumerate() {
-            for (half, chunk) in [*word as u32, (*word >> 32) as u32].into_iter().enumerate() {
-                let place = (at - directory.at) / 4 + 2 * number as u64 + half as u64;
-                if chunk != 0
-                    && let Some(span) = spans.get_mut(chunk as usize)
-                {
-                    *span = Some(place << CHUNK_SPAN_SHIFT);
-                }
-            }
-        }
-    })?;
-    Ok(spans)
-}
-
-fn site(id: u32, sum: &Sum, now: u64, ticks: &Ticks) -> SiteCounts {
+fn site(id: u32, sum: &Sum, ticks: &Ticks) -> SiteCounts {
     let lifetimes = sum.life_min.map(|min| {
         let mean = sum.life_total / sum.life_count.max(1);
         Lifetimes { min: ticks.duration(min), mean: ticks.duration(mean), max: ticks.duration(sum.life_max) }
@@ -248,7 +212,7 @@ fn site(id: u32, sum: &Sum, now: u64, ticks: &Ticks) -> SiteCounts {
         freed_late: sum.late,
         freed_late_longest: late_longest,
         lifetimes,
-        oldest_live: sum.oldest.map(|birth| ticks.duration(now.saturating_sub(birth))),
+        oldest_live: sum.oldest.map(|age| ticks.duration(age)),
         contents: Vec::new(),
     }
 }

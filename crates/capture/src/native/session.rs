@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use formats::maps;
 use model::{Address, FrameTrust, Kinds, Pid, Snapshot, StackId};
-use wire::{Control, MAGIC, STACKS_MAX, VERSION, regions};
+use wire::{Control, LINES_MAX, MAGIC, STACKS_MAX, VERSION, regions};
 
 use super::arm::{self, Changed};
 use super::code::CodeTables;
@@ -202,7 +202,7 @@ impl Session {
         control.clock.ticks.store(Ticks::now(), Relaxed);
         control.depth.store(u32::from(options.depth.max(1)), Relaxed);
         control.stacks_max.store(options.stacks_max.saturating_add(1).min(STACKS_MAX as u32), Relaxed);
-        control.chunks_max.store(plan.chunks, Relaxed);
+        control.lines_max.store(LINES_MAX, Relaxed);
         control.granule_shift.store(plan.granule_shift, Relaxed);
         control.process.store(self.target.process_inside(), Relaxed);
         control.main_stack_low.store(plan.main_stack.0, Relaxed);
@@ -211,7 +211,7 @@ impl Session {
         control.code_len.store(plan.wanted.code_len, Relaxed);
         control.shared_at.store(self.shared_at, Relaxed);
         control.shared_len.store(plan.wanted.shared_len, Relaxed);
-        control.shadow.chunks.store(1, Relaxed);
+        control.blocks.further.store(1, Relaxed);
         control.stacks.ids.store(1, Relaxed);
         self.write_patches()?;
         control.magic.store(MAGIC, Release);

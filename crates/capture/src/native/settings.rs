@@ -41,7 +41,7 @@ fn fields(control: &Control) -> [Field<'_>; FIELDS] {
         Short(&control.version),
         Short(&control.depth),
         Short(&control.stacks_max),
-        Short(&control.chunks_max),
+        Short(&control.lines_max),
         Short(&control.granule_shift),
         Long(&control.main_stack_low),
         Long(&control.main_stack_high),
@@ -76,15 +76,15 @@ mod tests {
     #[test]
     fn a_setting_that_was_overwritten_is_noticed_and_put_back() {
         let control = Control::default();
-        control.chunks_max.store(7, Relaxed);
+        control.lines_max.store(7, Relaxed);
         control.shared_len.store(1 << 40, Relaxed);
         let settings = Settings::of(&control);
         assert_eq!(settings.mend(&control), 0, "nothing happened yet");
-        control.chunks_max.store(u32::MAX, Relaxed);
+        control.lines_max.store(u32::MAX, Relaxed);
         control.shared_len.store(3, Relaxed);
         control.stacks.ids.store(9, Relaxed);
         assert_eq!(settings.mend(&control), 2, "cursors are the agent's to change");
-        assert_eq!((control.chunks_max.load(Relaxed), control.shared_len.load(Relaxed)), (7, 1 << 40));
+        assert_eq!((control.lines_max.load(Relaxed), control.shared_len.load(Relaxed)), (7, 1 << 40));
         assert_eq!(settings.mend(&control), 0);
     }
 }

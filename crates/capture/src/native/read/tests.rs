@@ -7,8 +7,9 @@ use super::*;
 
 /// Blocks younger than this are not expired; seconds on any machine.
 const EXPIRE: u64 = 1 << 32;
-const GRANULE_SHIFT: u32 = 4;
-const CHUNKS: u32 = 4;
+
+/// As many lines as the entries of most tests need.
+const LINES: u32 = 4096;
 
 /// A sparse file with the length of a real one, and the control words that go with it.
 struct Shared {
@@ -19,20 +20,18 @@ struct Shared {
 
 impl Shared {
     /// Every line is an entry: `thread N WORD…` its figures, `site THREAD STACK WORD…` its counters, `block SLOT STACK SIZE
-    /// AGE` a live block, `raw SLOT WORD WORD` any entry of the shadow, `stack ID FIRST LEN` a record, `frame AT WORD`.
-    fn new(threads: u32, stacks: u32, chunks: u32, entries: &str) -> Self {
+    /// AGE` a live block, `raw SLOT WORD WORD` any slot, `stack ID FIRST LEN` a record, `frame AT WORD`.
+    fn new(threads: u32, stacks: u32, lines: u32, entries: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("leakline-read-{}-{number}", std::process::id()));
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        file.set_len(wire::file_len(CHUNKS, GRANULE_SHIFT)).unwrap();
+        file.set_len(wire::FILE_BYTES).unwrap();
         let control = Control::default();
         control.threads.records.store(threads, Relaxed);
         control.stacks.ids.store(stacks, Relaxed);
-        control.shadow.chunks.store(chunks, Relaxed);
-        control.chunks_max.store(CHUNKS, Relaxed);
-        control.granule_shift.store(GRANULE_SHIFT, Relaxed);
+        control.blocks.lines.store(lines, Relaxed);
         let shared = Self { file: SharedFile::new(file), control, now: Ticks::now() };
         for entry in entries.lines().filter(|line| !line.trim().is_empty()) {
             shared.put(entry);
@@ -54,15 +53,22 @@ impl Shared {
                 (counters + stack * COUNTERS_BYTES, words.to_vec())
             }
             ("block", [slot, stack, size, age]) => {
-                let block = Block { low: 0, size: *size, stack: *stack as u32, birth: self.now - age };
-                (regions::SHADOW_AT + slot * 16, block.pack().to_vec())
+                return self.put_slot(*slot, Block::new(0, *size, *stack as u32, self.now - age).pack());
             }
-            ("raw", [slot, first, second]) => (regions::SHADOW_AT + slot * 16, vec![*first, *second]),
+            ("raw", [slot, first, second]) => return self.put_slot(*slot, [*first, *second]),
             ("stack", [id, first, len]) => (regions::STACKS.at + id * 16, vec![77, first | len << 32]),
             ("frame", [at, word]) => (regions::FRAMES.at + at * 8, vec![*word]),
             _ => panic!("what is {entry:?}?"),
         };
         self.file.write_words(at, &words).unwrap();
+    }
+
+    /// The first words of a line come before the second ones.
+    fn put_slot(&self, slot: u64, [first, second]: [u64; 2]) {
+        let slots = LINE_SLOTS as u64;
+        let at = regions::LINES.at + slot / slots * LINE_BYTES + slot % slots * 8;
+        self.file.write_words(at, &[first]).unwrap();
+        self.file.write_words(at + slots * 8, &[second]).unwrap();
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -100,7 +106,7 @@ fn the_counters_of_all_threads_are_summed_by_site() {
     let shared = Shared::new(
         3,
         4,
-        1,
+        LINES,
         "site 0 1 5 500 2 200
          site 1 1 1 10
          site 1 3 7 70 7 70
@@ -118,7 +124,7 @@ fn the_counters_of_all_threads_are_summed_by_site() {
 #[test]
 fn a_site_far_behind_a_hole_of_the_counters_keeps_its_number() {
     // Page 1 of the counters begins with site 32, page 1,024 with site 32,768.
-    let shared = Shared::new(1, STACKS_MAX as u32, 1, "site 0 33 1 11\nsite 0 32769 2 22\nsite 0 65535 3 33");
+    let shared = Shared::new(1, STACKS_MAX as u32, LINES, "site 0 33 1 11\nsite 0 32769 2 22\nsite 0 65535 3 33");
     check_sites(
         &shared,
         &[
@@ -131,14 +137,14 @@ fn a_site_far_behind_a_hole_of_the_counters_keeps_its_number() {
 
 #[test]
 fn a_block_whose_free_went_unseen_counts_as_freed() {
-    let shared = Shared::new(1, 2, 1, "site 0 1 10 1000 4 400 0 0 0 3 2 200 300");
+    let shared = Shared::new(1, 2, LINES, "site 0 1 10 1000 4 400 0 0 0 3 2 200 300");
     check_sites(&shared, &["1: allocated 10/1000 freed 7/700 late 2/200 live 0/0 expired 0/0"]);
 }
 
 #[test]
 fn only_threads_and_stacks_that_were_given_out_are_read() {
     let entries = "thread 0 1\nthread 1 10\nthread 2 100\nsite 0 1 1 1\nsite 1 1 1 1\nsite 2 1 1 1\nsite 0 2 9 9";
-    let shared = Shared::new(2, 2, 1, entries);
+    let shared = Shared::new(2, 2, LINES, entries);
     check_sites(&shared, &["1: allocated 2/2 freed 0/0 late 0/0 live 0/0 expired 0/0"]);
     assert_eq!(shared.snapshot().coverage.allocations, 11);
     assert_eq!(shared.snapshot().coverage.threads, 2);
@@ -146,7 +152,7 @@ fn only_threads_and_stacks_that_were_given_out_are_read() {
 
 #[test]
 fn numbers_beyond_the_tables_read_no_further_than_the_tables() {
-    let shared = Shared::new(u32::MAX, u32::MAX, 1, "site 0 1 1 1");
+    let shared = Shared::new(u32::MAX, u32::MAX, LINES, "site 0 1 1 1");
     assert_eq!(shared.snapshot().coverage.threads, THREADS_MAX as u32);
     check_sites(&shared, &["1: allocated 1/1 freed 0/0 late 0/0 live 0/0 expired 0/0"]);
 }
@@ -155,20 +161,24 @@ fn numbers_beyond_the_tables_read_no_further_than_the_tables() {
 fn counters_beyond_what_any_thread_can_count_are_left_out_and_counted() {
     let (count, bytes) = (COUNT_MAX, BYTES_MAX);
     let most = format!("site 0 1 {} {} 1 1", count - 1, bytes - 1);
-    let shared = Shared::new(2, 2, 1, &format!("{most}\nsite 1 1 {count} 5\nthread 1 {count} 1"));
+    let shared = Shared::new(2, 2, LINES, &format!("{most}\nsite 1 1 {count} 5\nthread 1 {count} 1"));
     let sums = format!("1: allocated {}/{} freed 1/1 late 0/0 live 0/0 expired 0/0", count - 1, bytes - 1);
     check_sites(&shared, &[&sums]);
     let Snapshot { coverage, losses, .. } = shared.snapshot();
     assert_eq!((losses.entries_corrupt, coverage.frees), (2, 0), "neither the counters nor the figures of thread 1");
     for word in ["5 5 0 0 0 0 0 0 {} 0", "5 5 {} 0", "5 {} 1 1"] {
         let word = word.replace("{}", &u64::MAX.to_string());
-        assert_eq!(Shared::new(1, 2, 1, &format!("site 0 1 {word}")).snapshot().losses.entries_corrupt, 1, "{word}");
+        assert_eq!(
+            Shared::new(1, 2, LINES, &format!("site 0 1 {word}")).snapshot().losses.entries_corrupt,
+            1,
+            "{word}"
+        );
     }
 }
 
 #[test]
 fn figures_of_threads_go_where_they_belong() {
-    let shared = Shared::new(2, 2, 1, "thread 0 1 2 3 4 5 6 7 8\nthread 1 100 200 300 400 500 600 700 800");
+    let shared = Shared::new(2, 2, LINES, "thread 0 1 2 3 4 5 6 7 8\nthread 1 100 200 300 400 500 600 700 800");
     shared.control.threads.refused.store(10_000, Relaxed);
     let Snapshot { coverage, losses, .. } = shared.snapshot();
     assert_eq!((coverage.allocations, coverage.frees, coverage.frees_of_older), (101, 202, 303));
@@ -178,7 +188,7 @@ fn figures_of_threads_go_where_they_belong() {
 
 #[test]
 fn stack_zero_is_a_loss_and_no_site() {
-    let shared = Shared::new(1, 2, 1, "site 0 0 8 80\nsite 0 1 1 1\nthread 0 0 0 0 5");
+    let shared = Shared::new(1, 2, LINES, "site 0 0 8 80\nsite 0 1 1 1\nthread 0 0 0 0 5");
     check_sites(&shared, &["1: allocated 1/1 freed 0/0 late 0/0 live 0/0 expired 0/0"]);
     assert_eq!(shared.snapshot().losses.blocks_unrecorded, 13);
 }
@@ -189,7 +199,7 @@ fn live_blocks_are_counted_and_old_ones_expire() {
     let entries = format!(
         "site 0 1 3 60\nsite 0 2 1 5\nblock 0 1 10 {old}\nblock 1 1 20 0\nblock 9000 1 30 {old}\nblock 2 2 5 0"
     );
-    let shared = Shared::new(1, 3, 1, &entries);
+    let shared = Shared::new(1, 3, LINES, &entries);
     check_sites(
         &shared,
         &[
@@ -203,37 +213,33 @@ fn live_blocks_are_counted_and_old_ones_expire() {
 #[test]
 fn a_block_expires_at_the_very_tick() {
     let mut sum = Sum::default();
-    let block = |birth| Block { low: 0, size: 8, stack: 1, birth };
+    let block = |birth| Block::new(0, 8, 1, birth);
     for (birth, age) in [(70, 99), (50, 100), (60, 101)] {
         sum.add_live(block(birth), age, 100);
     }
-    assert_eq!((sum.live.count, sum.expired.count, sum.oldest), (3, 2, Some(50)));
+    assert_eq!((sum.live.count, sum.expired.count, sum.oldest), (3, 2, Some(101)));
 }
 
 #[test]
 fn entries_that_make_no_sense_are_counted_as_corrupt() {
     // A stack that was never given out, a block without birth, and a word without the mark of a block.
-    let block = |stack, birth| Block { low: 0, size: 8, stack, birth }.pack();
-    let ([unknown, birth], [unborn, zero]) = (block(2, 5), block(1, 0));
+    let block = |stack, birth| Block::new(0, 8, stack, birth).pack();
+    let ([unknown, birth], [unborn, zero]) = (block(2, 1 << 20), block(1, 0));
     let entries = format!("site 0 1 1 8\nraw 0 {unknown} {birth}\nraw 1 {unborn} {zero}\nraw 2 8 8\nblock 3 1 8 0");
-    let shared = Shared::new(1, 2, 1, &entries);
+    let shared = Shared::new(1, 2, LINES, &entries);
     check_sites(&shared, &["1: allocated 1/8 freed 0/0 late 0/0 live 1/8 expired 0/0"]);
     assert_eq!(shared.snapshot().losses.entries_corrupt, 2);
 }
 
-/// One chunk has as many entries as there are granules in 64 MiB.
 #[test]
-fn only_chunks_that_were_given_out_are_scanned() {
-    let per_chunk = (64 << 20) >> GRANULE_SHIFT;
-    let live = |chunks| {
-        let last = |chunk: u64| chunk * per_chunk - 1;
-        let entries =
-            format!("site 0 1 4 4\nblock {} 1 1 0\nblock {} 1 1 0\nblock {} 1 1 0", last(1), last(2), last(4));
-        Shared::new(1, 2, chunks, &entries).snapshot().sites[0].live.count
+fn only_lines_that_were_given_out_are_scanned() {
+    let live = |lines| {
+        let entries = "site 0 1 4 4\nblock 3 1 1 0\nblock 7 1 1 0\nblock 4095 1 1 0\nblock 4096 1 1 0";
+        Shared::new(1, 2, lines, entries).snapshot().sites[0].live.count
     };
-    assert_eq!([live(0), live(1), live(2), live(3), live(4)], [0, 1, 2, 2, 3]);
+    assert_eq!([live(0), live(1), live(2), live(1023), live(1024), live(1025)], [0, 1, 2, 2, 3, 4]);
     // The cursor is in the target's hands; the length of the file is not.
-    assert_eq!(live(u32::MAX), 3);
+    assert_eq!(live(u32::MAX), 4);
 }
 
 #[test]
@@ -249,7 +255,7 @@ fn lifetimes_are_the_extremes_of_all_threads_and_the_mean() {
         ticks(10),
         ticks(90)
     );
-    let snapshot = Shared::new(2, 3, 1, &entries).snapshot();
+    let snapshot = Shared::new(2, 3, LINES, &entries).snapshot();
     let tenths = |duration: Duration| (duration.as_secs_f64() * 10.0).round() as u64;
     let Lifetimes { min, mean, max } = snapshot.sites[0].lifetimes.unwrap();
     assert_eq!([tenths(min), tenths(mean), tenths(max)], [10, 40, 90]);
@@ -262,7 +268,7 @@ fn the_oldest_live_block_tells_the_age_of_its_site() {
     let second = Ticks::begin().ticks(Duration::from_secs(1));
     let entries =
         format!("site 0 1 3 3\nblock 0 1 1 {}\nblock 1 1 1 {}\nblock 2 1 1 0\nsite 0 2 1 1", second, 3 * second);
-    let snapshot = Shared::new(1, 3, 1, &entries).snapshot();
+    let snapshot = Shared::new(1, 3, LINES, &entries).snapshot();
     let oldest = snapshot.sites[0].oldest_live.unwrap().as_secs_f64();
     assert!((2.9..5.0).contains(&oldest), "{oldest} s");
     assert_eq!(snapshot.sites[1].oldest_live, None);
@@ -270,14 +276,14 @@ fn the_oldest_live_block_tells_the_age_of_its_site() {
 
 #[test]
 fn memory_in_the_target_is_what_the_file_occupies_not_its_length() {
-    let shared = Shared::new(1, 2, 1, "site 0 1 1 1\nblock 0 1 1 0");
+    let shared = Shared::new(1, 2, LINES, "site 0 1 1 1\nblock 0 1 1 0");
     let Bytes(bytes) = shared.snapshot().memory_in_target;
     assert!((8192..1 << 20).contains(&bytes), "{bytes} bytes");
 }
 
 #[test]
 fn a_file_that_is_too_short_is_an_error_and_no_zero() {
-    let shared = Shared::new(1, 2, 1, "");
+    let shared = Shared::new(1, 2, LINES, "");
     shared.file.file().set_len(regions::RECORDS.at).unwrap();
     assert!(snapshot(&shared.file, &shared.control, &Ticks::begin(), EXPIRE).is_err());
 }
@@ -285,7 +291,7 @@ fn a_file_that_is_too_short_is_an_error_and_no_zero() {
 /// Whether any thread is inside a hook: the first word behind its figures.
 #[track_caller]
 fn check_busy(threads: u32, entries: &str, busy: bool) {
-    let shared = Shared::new(threads, 2, 1, entries);
+    let shared = Shared::new(threads, 2, LINES, entries);
     assert_eq!(is_busy(&shared.file, &shared.control), busy, "{threads} threads, {entries:?}");
 }
 
@@ -302,7 +308,7 @@ fn a_thread_inside_a_hook_is_known_by_its_guard() {
 /// The frames as `address trust`, of one stack among eight.
 #[track_caller]
 fn check_stack(id: u32, entries: &str, expected: Option<&str>) {
-    let shared = Shared::new(1, 8, 1, entries);
+    let shared = Shared::new(1, 8, LINES, entries);
     let found = stack(&shared.file, &shared.control, StackId(id)).map(|frames| {
         let frames: Vec<String> = frames.iter().map(|(address, trust)| format!("{:x} {trust:?}", address.0)).collect();
         frames.join(", ")
@@ -341,7 +347,7 @@ fn a_stack_out_of_bounds_has_no_frames() {
 fn blocks_without_a_lifetime_do_not_shorten_the_mean() {
     let second = Ticks::begin().ticks(Duration::from_secs(1));
     let entries = format!("site 0 1 9 9 2 2 {} !{second} {} 7 0 0 7", 4 * second, 3 * second);
-    let snapshot = Shared::new(1, 2, 1, &entries).snapshot();
+    let snapshot = Shared::new(1, 2, LINES, &entries).snapshot();
     let Lifetimes { min, mean, max } = snapshot.sites[0].lifetimes.unwrap();
     assert_eq!([min, mean, max].map(|life| life.as_secs_f64().round() as u64), [1, 2, 3]);
     assert_eq!(tally(snapshot.sites[0].freed), "9/9");

@@ -1,0 +1,374 @@
+//! The table of live blocks: which are there, found by their addresses.
+//!
+//! Owns: putting blocks in and taking them out. Must not know: who allocates, what is counted, who reads.
+//!
+//! The addresses of a program are divided into spans; the blocks of a span lie in its buckets, runs of lines of four slots.
+//! No slot needs a lock, since each change has one thread that may make it:
+//!
+//! - A slot that holds a block is only changed by whoever frees that block, and a block is freed once.
+//! - A free slot of a bucket is only filled by the thread that the bucket belongs to. Other threads that have blocks in the
+//!   same span (heap changes hands) put them into a further bucket that belongs to nobody, where they claim slots by an
+//!   atomic exchange.
+//! - Which buckets a span has only ever grows, by atomic exchanges.
+//!
+//! A block lies in its line or, where that was full, in the next one that was not. Whoever searches goes on behind a line
+//! whose last slot was ever used: slots are filled in order, so a block can only be further on if it was.
+
+use core::sync::atomic::{
+    AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
+
+use wire::{
+    ADDRESS_BITS, Block, Bucket, FURTHER_BUCKETS_MAX, FurtherBucket, LINE_BYTES, LINE_SLOTS, LINES_MAX, SLOT_CLAIMED,
+    SLOT_LEFT, SPAN_SHIFT, regions,
+};
+
+use crate::arch;
+use crate::record::Thread;
+use crate::shared::Shared;
+
+/// Four slots: the first words of all, then the second words of all.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Line {
+    first: [AtomicU64; LINE_SLOTS],
+    second: [AtomicU64; LINE_SLOTS],
+}
+
+/// The last slot of a line.
+const LAST: usize = LINE_SLOTS - 1;
+/// Further buckets of one span that are looked at: more than doubling can make of one.
+const CHAIN_MAX: usize = 64;
+/// Bytes that an allocator that mixes sizes adds to a block, about.
+const BLOCK_EXTRA: u64 = 16;
+
+/// What became of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// It is in the table.
+    Done,
+    /// It is in the table. There was one with the same address, whose free went unseen.
+    Replaced(Block),
+    /// There is no room for it.
+    NoRoom,
+}
+
+/// Where a block belongs, looked up before it is needed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home(Option<(Bucket, &'static Line)>);
+
+/// Finds where a block belongs, and asks for its cache line.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+pub(crate) fn home(shared: Shared, address: u64) -> Home {
+    let bucket = if address >> ADDRESS_BITS == 0 { bucket_of(shared, address) } else { None };
+    Home(bucket.map(|bucket| {
+        let line = line(shared, bucket.line(bucket.home(address)));
+        arch::prefetch(line);
+        (bucket, line)
+    }))
+}
+
+/// Puts in a block that the calling thread was given.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+pub(crate) fn put(thread: Thread, home: Home, address: u64, block: Block) -> Put {
+    if let Home(Some((bucket, line))) = home
+        && bucket.owner() == thread.owner()
+        && !bucket.has_more()
+        && line.first[LAST].load(Relaxed) == 0
+        && find(line, address).is_none()
+    {
+        fill(line, first_free(line), block);
+        return Put::Done;
+    }
+    put_elsewhere(thread, address, block)
+}
+
+/// Takes out a block that is about to be freed; none where it is not there.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+pub(crate) fn take(shared: Shared, address: u64) -> Option<Block> {
+    if address >> ADDRESS_BITS != 0 {
+        return None;
+    }
+    let bucket = bucket_of(shared, address)?;
+    let line = line(shared, bucket.line(bucket.home(address)));
+    match find(line, address) {
+        Some(slot) => Some(empty(line, slot)),
+        None if line.first[LAST].load(Relaxed) == 0 && !bucket.has_more() => None,
+        None => take_elsewhere(shared, bucket, address),
+    }
+}
+
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn directory(shared: Shared, address: u64) -> &'static AtomicU64 {
+    shared.at(regions::DIRECTORY.at + (address >> SPAN_SHIFT) * 8)
+}
+
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn bucket_of(shared: Shared, address: u64) -> Option<Bucket> {
+    Bucket::from_word(directory(shared, address).load(Acquire))
+}
+
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn line(shared: Shared, number: u32) -> &'static Line {
+    shared.at(regions::LINES.at + u64::from(number) * LINE_BYTES)
+}
+
+/// The slot of a block in a line. Without branches: which one it is cannot be predicted.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn find(line: &Line, address: u64) -> Option<usize> {
+    let key = Block::key(address);
+    let is = |slot: usize| u32::from(line.first[slot].load(Acquire) as u16 == key) << slot;
+    let found = is(0) | is(1) | is(2) | is(3);
+    (found != 0).then(|| found.trailing_zeros() as usize % LINE_SLOTS)
+}
+
+/// The first slot without a block, of a line that has one.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn first_free(line: &Line) -> usize {
+    let holds = |slot: usize| (line.first[slot].load(Relaxed) as u32 & 1) << slot;
+    (holds(0) | holds(1) | holds(2)).trailing_ones() as usize % LINE_SLOTS
+}
+
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn fill(line: &Line, slot: usize, block: Block) {
+    let [first, second] = block.pack();
+    line.second[slot].store(second, Relaxed);
+    line.first[slot].store(first, Release);
+}
+
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn empty(line: &Line, slot: usize) -> Block {
+    let block = Block::of_slot([line.first[slot].load(Relaxed), line.second[slot].load(Relaxed)]);
+    line.first[slot].store(SLOT_LEFT, Relaxed);
+    block
+}
+
+/// The lines in which a block can be, in the order in which they are filled.
+fn lines_of(shared: Shared, bucket: Bucket, address: u64) -> impl Iterator<Item = &'static Line> {
+    (0..bucket.probes()).map(move |step| line(shared, bucket.probe(address, step)))
+}
+
+fn take_from(shared: Shared, bucket: Bucket, address: u64) -> Option<Block> {
+    for line in lines_of(shared, bucket, address) {
+        if let Some(slot) = find(line, address) {
+            return Some(empty(line, slot));
+        }
+        if line.first[LAST].load(Relaxed) == 0 {
+            break;
+        }
+    }
+    None
+}
+
+#[cold]
+#[inline(never)]
+fn take_elsewhere(shared: Shared, bucket: Bucket, address: u64) -> Option<Block> {
+    take_from(shared, bucket, address)
+        .or_else(|| further(shared, address).find_map(|(_, bucket)| take_from(shared, bucket, address)))
+}
+
+#[cold]
+#[inline(never)]
+fn put_elsewhere(thread: Thread, address: u64, block: Block) -> Put {
+    if address >> ADDRESS_BITS != 0 {
+        return Put::NoRoom;
+    }
+    let before = bucket_of(thread.shared, address).and_then(|bucket| take_elsewhere(thread.shared, bucket, address));
+    let done = match bucket_of(thread.shared, address) {
+        None => open(thread, address, block),
+        Some(bucket) if bucket.owner() == thread.owner() => put_into_own(thread, bucket, address, block),
+        Some(bucket) => put_into_shared(thread, bucket, address, block),
+    };
+    match before {
+        _ if !done => Put::NoRoom,
+        Some(before) => Put::Replaced(before),
+        None => Put::Done,
+    }
+}
+
+/// The first bucket of a span.
+fn open(thread: Thread, address: u64, block: Block) -> bool {
+    let Some(bucket) = new_bucket(thread, lines_wanted(thread, block.size), thread.owner()) else { return false };
+    match directory(thread.shared, address).compare_exchange(0, bucket.word(), AcqRel, Acquire) {
+        Ok(_) => put_into_own(thread, bucket, address, block),
+        Err(word) => Bucket::from_word(word).is_some_and(|bucket| put_into_shared(thread, bucket, address, block)),
+    }
+}
+
+fn put_into_own(thread: Thread, bucket: Bucket, address: u64, block: Block) -> bool {
+    let mut place = lines_of(thread.shared, bucket, address).enumerate();
+    if let Some((step, line)) = place.find(|(_, line)| has_room(line)) {
+        if step == 0 {
+            forget_overflow(thread.shared, bucket, address, line);
+        }
+        fill(line, first_free(line), block);
+        return true;
+    }
+    grow(thread, bucket, address, block)
+}
+
+fn has_room(line: &Line) -> bool {
+    (0..LINE_SLOTS).any(|slot| line.first[slot].load(Relaxed) & 1 == 0)
+}
+
+/// Makes the last slot of a line never used again, if it is free and no block of this line or one before lies behind it. Else
+/// each line that was ever full would send all who search on to the next, forever. Only the bucket's owner may do so.
+fn forget_overflow(shared: Shared, bucket: Bucket, address: u64, line: &Line) {
+    if line.first[LAST].load(Relaxed) != SLOT_LEFT {
+        return;
+    }
+    let (home, lines) = (bucket.home(address), bucket.lines().max(1));
+    for step in 1..bucket.probes() {
+        let next = self::line(shared, bucket.probe(address, step));
+        let passed = |slot: usize| {
+            let block = Block::unpack([next.first[slot].load(Relaxed), 0]);
+            // Its own line is this one or lies before it, seen from where it is.
+            block.is_some_and(|block| (home + step + lines - bucket.home(block.offset)) % lines >= step)
+        };
+        if (0..LINE_SLOTS).any(passed) {
+            return;
+        }
+        if next.first[LAST].load(Relaxed) == 0 {
+            break;
+        }
+    }
+    line.first[LAST].store(0, Relaxed);
+}
+
+/// Gives the span a larger bucket; the old one stays for the blocks that are in it.
+fn grow(thread: Thread, bucket: Bucket, address: u64, block: Block) -> bool {
+    let lines = (bucket.lines() * 2).max(lines_wanted(thread, block.size)).min(lines_max(thread.shared));
+    if lines <= bucket.lines() {
+        return false;
+    }
+    let Some(larger) = new_bucket(thread, lines, thread.owner()) else { return false };
+    // First to the others: whoever searches must find it in one place or the other.
+    if !chain(thread.shared, address, bucket) {
+        return false;
+    }
+    let place = directory(thread.shared, address);
+    let mut word = bucket.word();
+    // Another thread may just have made a shared bucket, and noted it here.
+    while let Err(now) = place.compare_exchange(word, larger.with_more().word(), AcqRel, Acquire) {
+        word = now;
+    }
+    put_into_own(thread, larger, address, block)
+}
+
+/// Puts a block into a bucket of the span that belongs to nobody.
+fn put_into_shared(thread: Thread, first: Bucket, address: u64, block: Block) -> bool {
+    let is_shared = |(_, bucket): &(u32, Bucket)| bucket.owner() == Bucket::SHARED;
+    let known = further(thread.shared, address).find(is_shared).map(|(_, bucket)| bucket);
+    if known.is_some_and(|bucket| claim(thread.shared, bucket, address, block)) {
+        return true;
+    }
+    let lines = known.map_or(first.lines(), |known| known.lines() * 2).clamp(1, lines_max(thread.shared));
+    let Some(bucket) = new_bucket(thread, lines, Bucket::SHARED) else { return false };
+    if !chain(thread.shared, address, bucket) {
+        return false;
+    }
+    let place = directory(thread.shared, address);
+    let mut word = first.word();
+    while let Err(now) =
+        place.compare_exchange(word, Bucket::from_word(word).map_or(0, |b| b.with_more().word()), AcqRel, Acquire)
+    {
+        word = now;
+    }
+    claim(thread.shared, bucket, address, block)
+}
+
+/// Claims a free slot of a shared bucket and fills it.
+fn claim(shared: Shared, bucket: Bucket, address: u64, block: Block) -> bool {
+    for line in lines_of(shared, bucket, address) {
+        for slot in 0..LINE_SLOTS {
+            let word = &line.first[slot];
+            let before = word.load(Relaxed);
+            let is_free = before == 0 || before == SLOT_LEFT;
+            if is_free && word.compare_exchange(before, SLOT_CLAIMED, AcqRel, Relaxed).is_ok() {
+                fill(line, slot, block);
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// The further buckets of a span with their numbers, the newest first.
+fn further(shared: Shared, address: u64) -> impl Iterator<Item = (u32, Bucket)> {
+    let first: &AtomicU32 = shared.at(regions::CHAINS.at + (address >> SPAN_SHIFT) * 4);
+    let entry =
+        move |number: u32| -> &'static FurtherBucket { shared.at(regions::FURTHER.at + u64::from(number) * 16) };
+    let valid = |number: u32| (0 < number && number < FURTHER_BUCKETS_MAX).then_some(number);
+    let chain =
+        core::iter::successors(valid(first.load(Acquire)), move |number| valid(entry(*number).next.load(Relaxed)));
+    chain
+        .take(CHAIN_MAX)
+        .filter_map(move |number| Some((number, Bucket::from_word(entry(number).bucket.load(Relaxed))?)))
+}
+
+/// Puts a bucket in front of the further ones of a span.
+fn chain(shared: Shared, address: u64, bucket: Bucket) -> bool {
+    let cursor = &shared.control().blocks.further;
+    if cursor.load(Relaxed) >= FURTHER_BUCKETS_MAX {
+        return false;
+    }
+    let number = cursor.fetch_add(1, Relaxed);
+    if number == 0 || number >= FURTHER_BUCKETS_MAX {
+        return false;
+    }
+    let entry: &FurtherBucket = shared.at(regions::FURTHER.at + u64::from(number) * 16);
+    let first: &AtomicU32 = shared.at(regions::CHAINS.at + (address >> SPAN_SHIFT) * 4);
+    entry.bucket.store(bucket.word(), Relaxed);
+    let mut next = first.load(Relaxed);
+    loop {
+        entry.next.store(next, Relaxed);
+        match first.compare_exchange(next, number, AcqRel, Relaxed) {
+            Ok(_) => return true,
+            Err(now) => next = now,
+        }
+    }
+}
+
+fn new_bucket(thread: Thread, lines: u32, owner: u32) -> Option<Bucket> {
+    let control = thread.shared.control();
+    let limit = control.lines_max.load(Relaxed).min(LINES_MAX);
+    let next = &control.blocks.lines;
+    let mut first = next.load(Relaxed);
+    loop {
+        let end = first.checked_add(lines).filter(|end| *end <= limit)?;
+        match next.compare_exchange(first, end, Relaxed, Relaxed) {
+            Ok(_) => return Some(Bucket::new(first, lines, owner)),
+            Err(now) => first = now,
+        }
+    }
+}
+
+/// Lines of a bucket in which no line can ever be full: blocks start at least a granule apart.
+fn lines_max(shared: Shared) -> u32 {
+    let granule = (shared.control().granule_shift.load(Relaxed) & 7).max(3);
+    1 << (SPAN_SHIFT - granule - LINE_SLOTS.trailing_zeros())
+}
+
+/// Lines for a span full of blocks like those that the thread allocated until now, or, where the allocator keeps sizes apart
+/// from each other, like this one.
+fn lines_wanted(thread: Thread, size: u64) -> u32 {
+    let mixes = thread.shared.control().granule_shift.load(Relaxed) == wire::GRANULE_OF_MIXED_SIZES;
+    let each = if mixes { thread.mean_size().saturating_add(BLOCK_EXTRA) } else { size.max(8) };
+    let blocks = ((1 << SPAN_SHIFT) / each).max(1);
+    // Room for unevenness: a line that is ever full costs time until it is tidied.
+    let slots = blocks * 5 / 2;
+    (slots.div_ceil(LINE_SLOTS as u64) as u32).min(lines_max(thread.shared))
+}
+
+#[cfg(test)]
+mod tests;
