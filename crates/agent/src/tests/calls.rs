@@ -48,7 +48,7 @@ fn told(thread: Thread, since: &mut u64) -> Vec<(Call, bool, [u64; 4])> {
     let mut told = Vec::new();
     for event in (*since..end).map(event) {
         let what = event.what.load(Relaxed);
-        if (what >> 32) as u32 == thread.number {
+        if (what >> 32) as u32 == thread.number() {
             let words = [0, 1, 2, 3].map(|i: usize| event.words[i].load(Relaxed));
             told.push((Call::of(what as u8).unwrap(), what & Event::NESTED != 0, words));
         }
