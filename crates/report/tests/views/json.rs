@@ -172,6 +172,7 @@ fn every_metric_is_shown_somewhere() {
     for sheet in [&process, &machine, &status, &compared, &removed] {
         keys_of(&written(Document::Sheet(sheet)), &mut keys);
     }
+    keys_of(&written(Document::Run(&samples::run())), &mut keys);
     keys_of(&written(Document::Recording(&samples::every_series())), &mut keys);
     keys_of(&written(Document::Sample(&samples::beat(0))), &mut keys);
     for metric in metrics::ALL {

@@ -15,7 +15,8 @@ use model::{
 use report::{
     AlertView, BalanceView, Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, FindingView, GapView,
     HuntView, KindTotals, LastRun, MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, Rate,
-    RecorderView, RecordingView, Series, Severity, SiteTotals, SiteView, SitesView, TargetView, WallTime, metrics,
+    RecorderView, RecordingView, RunView, Series, Severity, SiteTotals, SiteView, SitesView, SuppressionView,
+    TargetView, WallTime, metrics,
 };
 
 mod inspected;
@@ -428,6 +429,21 @@ pub(crate) fn descriptor_site() -> SiteView {
         reasons: vec!["for: it never closed a descriptor".to_owned()],
         excerpts: Vec::new(),
         ..leaking_site()
+    }
+}
+
+/// A program that was run to its end, of whose blocks one pattern hides some.
+pub(crate) fn run() -> RunView {
+    RunView {
+        process: sites(),
+        end: "ended with status 0".to_owned(),
+        not_freed: tally(30, 64),
+        kinds: Reading::Known([tally(1, 64), tally(2, 64), tally(3, 64), tally(20, 64)]),
+        suppressed: vec![SuppressionView { pattern: "*dl_init*".to_owned(), blocks: tally(4, 64) }],
+        leaks: Vec::new(),
+        left_out: 3,
+        look_stop: Reading::Known(seconds(0.001)),
+        outcome: Outcome::LeakFound,
     }
 }
 
