@@ -24,10 +24,27 @@ keep() { PIDS+=("$!"); }
 # One figure of the last JSON document.
 figure() { tail -n 1 "$1" | python3 -c "import json,sys; d=json.loads(sys.stdin.read()); print($2)"; }
 
+# What an attach must leave as it was: a hash of every mapping with code of a file, and the signal handlers.
+appearance() {
+    python3 - "$1" <<'CODE'
+import hashlib, sys
+pid, digest = sys.argv[1], hashlib.sha256()
+with open(f"/proc/{pid}/mem", "rb") as memory:
+    for line in open(f"/proc/{pid}/maps"):
+        words = line.split()
+        if words[1] == "r-xp" and words[-1].startswith("/"):
+            start, end = (int(word, 16) for word in words[0].split("-"))
+            memory.seek(start)
+            digest.update(line.encode() + memory.read(end - start))
+handlers = [line for line in open(f"/proc/{pid}/status") if line.startswith(("SigIgn", "SigCgt", "TracerPid"))]
+print(digest.hexdigest(), *"".join(handlers).split())
+CODE
+}
+
 # NAME PID PROBE: the program is under load already; PROBE answers while it is well.
 judge() {
-    local name=$1 pid=$2 probe=$3 out="$WORK/$1.json" failed=0 round before after
-    before=$(ls "/proc/$pid/fd" | wc -l)
+    local name=$1 pid=$2 probe=$3 out="$WORK/$1.json" failed=0 round before after kept
+    before=$(appearance "$pid")
     if ! "$LEAKLINE" attach "$pid" --json --expire 5 --for "$SECONDS_EACH" >"$out" 2>"$WORK/$name.err" && [ ! -s "$out" ]; then
         echo "$name: NOT ATTACHED: $(head -n 1 "$WORK/$name.err")"
         return
@@ -37,6 +54,7 @@ judge() {
         [ -s "$WORK/round.json" ] && [ ! -s "$WORK/round.err" ] || failed=$((failed + 1))
     done
     after=$(grep -c leakline "/proc/$pid/maps" 2>/dev/null)
+    [ "$before" = "$(appearance "$pid" 2>/dev/null)" ] && kept='as before' || kept=CHANGED
     printf '%s: %s' "$name" "$(figure "$out" '"%s; %d functions, not hooked: %s; %d allocations, %d frees, %d of older; losses %s; stopped %.2f and %.2f ms; %d sites" % (
         d["target"]["allocator"], len(d["target"]["functions"]), d["target"].get("unhooked") or "none",
         d["coverage"]["allocations"], d["coverage"]["frees"], d["coverage"]["frees_of_older"],
@@ -44,7 +62,7 @@ judge() {
         1e3 * d["target"]["detach_stop_seconds"] if isinstance(d["target"]["detach_stop_seconds"], float) else -1,
         d["totals"]["sites_seen"])')"
     if eval "$probe" >"$WORK/probe" 2>&1; then printf '; lives'; else printf '; DOES NOT ANSWER: %s' "$(head -c 200 "$WORK/probe")"; fi
-    printf '; %d of %d rounds failed; mappings left: %s\n' "$failed" "$ROUNDS" "${after:-gone}"
+    printf '; %d of %d rounds failed; mappings left: %s; code and handlers: %s\n' "$failed" "$ROUNDS" "${after:-gone}" "$kept"
 }
 
 run_redis() {

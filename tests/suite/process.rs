@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// All that an attach must leave as it was.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +33,18 @@ impl Appearance {
 pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
     kill_process(pid, signal).unwrap_or_else(|error| panic!("signal {signal:?} to {pid:?}: {error}"));
+}
+
+/// What a parent is told of a child that was stopped or goes on, once for each; none where nothing happened since.
+pub(crate) fn news_of(child: u32) -> Option<&'static str> {
+    let pid = i32::try_from(child).ok().and_then(Pid::from_raw);
+    let wanted = WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED;
+    let (_, status) = waitpid(pid, wanted).expect("it is a child of ours")?;
+    Some(match status {
+        status if status.stopped() => "stopped",
+        status if status.continued() => "continued",
+        _ => "ended",
+    })
 }
 
 /// The letter of the state of a process, for example `T` for stopped.

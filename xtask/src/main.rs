@@ -1,4 +1,4 @@
-//! What a developer runs: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask bench`.
+//! What a developer runs: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask soak`.
 //!
 //! Owns: the names of the tasks. Must not know: anything of the product; rules are in `tidy`, steps in `ci`.
 #![expect(
@@ -13,11 +13,12 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask ci | tidy | bench [OPTIONS]
+const USAGE: &str = "usage: cargo xtask ci | tidy | bench [OPTIONS] | soak
 
   ci      format, clippy, tidy, tests in debug and release, cargo-deny, bench smoke: all that must hold
   tidy    the rules that no compiler checks, and the figures of the code
-  bench   measures bare, leakline and heaptrack in alternation (see `cargo xtask bench --help`)";
+  bench   measures bare, leakline and heaptrack in alternation (see `cargo xtask bench --help`)
+  soak    the contract with the target for an hour: a thousand rounds, a thousand kills, real servers under load";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Some(("ci", [])) => ci::run(&root()),
         Some(("tidy", [])) => tidy::run(&root()),
         Some(("bench", options)) => bench(options),
+        Some(("soak", [])) => soak(),
         _ => Err(USAGE.to_owned()),
     };
     match done {
@@ -46,9 +48,20 @@ fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// What takes too long for every run: the suite's own cases many more times, and programs from packages (`tests/real`).
+fn soak() -> Result<(), String> {
+    run(cargo().args(["build", "--quiet", "--release", "--package", "leakline"]))?;
+    let words = "test --release --package leakline --test suite contract";
+    run(cargo().args(words.split(' ')).env("LEAKLINE_ROUNDS", "1000").env("LEAKLINE_KILLS", "1000"))?;
+    run(&mut Command::new(root().join("tests/real/run.sh")))?;
+    run(&mut Command::new(root().join("tests/real/soak.sh")))
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let status = command.current_dir(root()).status().map_err(|error| format!("{command:?}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} failed")) }
+}
+
 fn bench(options: &[String]) -> Result<(), String> {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--release", "--package", "bench", "--"]).args(options).current_dir(root());
-    let status = command.status().map_err(|error| format!("cargo cannot be started: {error}"))?;
-    if status.success() { Ok(()) } else { Err("the bench failed".to_owned()) }
+    run(cargo().args(["run", "--quiet", "--release", "--package", "bench", "--"]).args(options))
 }

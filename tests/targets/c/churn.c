@@ -39,7 +39,7 @@
 
 #define SITES 64u
 #define DEPTH_MAX 32u
-#define THREADS_MAX 64u
+#define THREADS_MAX 256u
 #define FRAME __attribute__((noinline, noclone, noipa))
 #define KEEP(value) __asm__ volatile("" : "+m"(value))
 
@@ -435,7 +435,7 @@ static void options(int count, char **words)
     }
     leaking = leak_every && !leak_later;
     if (threads < 1 || threads > THREADS_MAX || depth < 2 || depth > DEPTH_MAX || window < 1)
-        die("threads 1..64, depth 2..32, window 1..");
+        die("threads 1..256, depth 2..32, window 1..");
 }
 
 int main(int count, char **words)
