@@ -38,6 +38,8 @@ mod inspect;
 mod refusals;
 #[path = "suite/remains.rs"]
 mod remains;
+#[path = "suite/stopped.rs"]
+mod stopped;
 #[path = "suite/truth.rs"]
 mod truth;
 

@@ -4,14 +4,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{account, assert_exact, attached, build_as, stopped, work};
 use crate::command::{Running, leakline, program};
-use crate::process::{appearance, assert_unchanged, cannot_run, holds_soon, signal, state};
+use crate::process::{appearance, assert_unchanged, cannot_run};
 use crate::targets::Target;
 
 /// A user without any rights.
@@ -172,18 +170,4 @@ fn libraries_that_come_and_go() {
         work(&mut target);
         target.stop().assert_unharmed();
     }
-}
-
-/// It is refused while it is stopped, and stays stopped; when it goes on, so does everything.
-#[test]
-fn a_stopped_program() {
-    let mut target = Target::start_program(&hard(), "plain");
-    signal(target.pid(), Signal::STOP);
-    assert!(holds_soon(|| state(target.pid()) == 'T'));
-    leakline(&format!("attach {} --for 1", target.pid())).assert_refused(&["stopped", "kill -cont"]);
-    assert_eq!(state(target.pid()), 'T');
-    signal(target.pid(), Signal::CONT);
-    std::thread::sleep(Duration::from_millis(10));
-    work(&mut target);
-    target.stop().assert_unharmed();
 }

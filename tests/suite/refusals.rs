@@ -91,20 +91,6 @@ fn a_process_that_is_traced_already() {
 }
 
 #[test]
-fn a_stopped_process_stays_stopped() {
-    let mut target = Target::start("c/leaky.c", "");
-    let before = appearance(target.pid());
-    signal(target.pid(), Signal::STOP);
-    assert!(holds_soon(|| state(target.pid()) == 'T'));
-    attach(target.pid(), SHORT).assert_refused(&["stopped"]);
-    assert_eq!(state(target.pid()), 'T');
-    assert_unchanged(&before, &appearance(target.pid()));
-    signal(target.pid(), Signal::CONT);
-    target.ask("mark", "marked");
-    target.stop().assert_unharmed();
-}
-
-#[test]
 fn a_process_that_is_stopped_while_it_is_recorded() {
     let mut target = Target::start("c/leaky.c", "--rate 4096");
     let before = appearance(target.pid());

@@ -1,12 +1,13 @@
-//! Places at which tests let leakline die.
+//! Places at which tests let leakline die or wait.
 //!
 //! Owns: the names of those places. Must not know: what happens there.
 //!
 //! Only in builds with debug assertions: `LEAKLINE_FAULT=syscall-exit:3` ends the process with SIGKILL when the place of
-//! that name is reached for the third time. The promise is that a target survives each of them.
+//! that name is reached for the third time. The promise is that a target survives each of them. `syscall-exit:3:wait` stops the
+//! process there instead, as SIGSTOP would, so that a test can do something to the target meanwhile; SIGCONT lets it go on.
 
 /// Every place, in the order in which an attach and a detach reach them first.
-pub const FAULT_POINTS: [&str; 13] = [
+pub const FAULT_POINTS: [&str; 14] = [
     "thread-stopped",
     "frame-written",
     "call-prepared",
@@ -15,6 +16,7 @@ pub const FAULT_POINTS: [&str; 13] = [
     "thread-restored",
     "agent-loaded",
     "all-stopped",
+    "threads-moved",
     "first-jump",
     "jumps-written",
     "listening",
@@ -26,25 +28,27 @@ pub const FAULT_POINTS: [&str; 13] = [
 pub const RUN_FAULT_POINTS: [&str; 6] =
     ["breakpoints-put", "program-held", "program-parked", "gate-open", "at-gate", "heap-stopped"];
 
-/// Dies here if the environment asks for it.
+/// Dies or waits here if the environment asks for it.
 #[cfg(debug_assertions)]
 pub(crate) fn point(name: &'static str) {
-    use std::sync::Mutex;
-    static SEEN: Mutex<Option<usize>> = Mutex::new(None);
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
     debug_assert!(FAULT_POINTS.contains(&name) || RUN_FAULT_POINTS.contains(&name), "{name} is in a list");
-    let Ok(wanted) = std::env::var("LEAKLINE_FAULT") else { return };
-    let (wanted, times) = wanted.split_once(':').unwrap_or((&wanted, "1"));
-    if wanted != name {
+    let Ok(asked) = std::env::var("LEAKLINE_FAULT") else { return };
+    let mut words = asked.split(':');
+    if words.next() != Some(name) {
         return;
     }
-    let Ok(mut seen) = SEEN.lock() else { return };
-    let left = seen.unwrap_or_else(|| times.parse().unwrap_or(1)).saturating_sub(1);
-    *seen = Some(left);
-    if left == 0 {
-        crate::sys::process::die();
+    let times = words.next().and_then(|times| times.parse().ok()).unwrap_or(1);
+    if SEEN.fetch_add(1, Relaxed) + 1 != times {
+        return;
+    }
+    match words.next() {
+        Some("wait") => crate::sys::process::halt(),
+        _ => crate::sys::process::die(),
     }
 }
 
-/// Dies here if the environment asks for it: never, in a release.
+/// Dies or waits here if the environment asks for it: never, in a release.
 #[cfg(not(debug_assertions))]
 pub(crate) fn point(_name: &'static str) {}

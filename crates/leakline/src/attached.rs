@@ -181,6 +181,7 @@ impl Attached {
         drop(self.view());
         let Self { session, mut names, mut watch, wanted, mut target, last, mut sources, remarks: _ } = self;
         notes.extend(session.facts().unhooked.iter().map(|what| format!("not hooked: {what}")));
+        notes.extend(session.facts().halted.then(|| halted(session.facts().key.pid)));
         let detached = session.detach();
         // Of a target that vanished there may be no later figures than those that we have.
         let last = if detached.snapshot.at >= last.at { detached.snapshot } else { last };
@@ -208,7 +209,7 @@ fn target_view(facts: &Facts, expire: Duration) -> TargetView {
     TargetView {
         pid: facts.key.pid,
         command: command_of(facts.key.pid),
-        state: "attached".to_owned(),
+        state: if facts.halted { "attached, stopped by a signal" } else { "attached" }.to_owned(),
         allocator: facts.allocator.clone(),
         functions: facts.functions.clone(),
         mode: "exact".to_owned(),
@@ -218,6 +219,13 @@ fn target_view(facts: &Facts, expire: Duration) -> TargetView {
         attach_stop: facts.longest_stop,
         detach_stop: Reading::Missing(Why::NotRecorded),
     }
+}
+
+/// Why nothing may have been counted.
+fn halted(pid: Pid) -> String {
+    format!(
+        "a signal had stopped the process before the attach; it allocates again when it goes on (`kill -CONT {pid}`)"
+    )
 }
 
 /// The event that ends the list of events.

@@ -3,6 +3,7 @@
 //! Owns: reading of program headers, notes and symbol tables. Must not know: where a module is loaded, which
 //! names matter to an allocator.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use object::elf;
@@ -178,9 +179,10 @@ pub fn symbols(elf: &[u8], names: &[&str]) -> Result<Vec<FunctionSymbol>, Module
     let Some(sections) = sections(elf) else {
         return Ok(Vec::new());
     };
+    let names = Names::new(names);
     let mut found = Vec::new();
     for table in [elf::SHT_DYNSYM, elf::SHT_SYMTAB] {
-        collect_symbols(elf, &sections, table, names, &mut found)?;
+        collect_symbols(elf, &sections, table, &names, &mut found)?;
     }
     Ok(found)
 }
@@ -287,7 +289,7 @@ fn collect_symbols(
     elf: &[u8],
     sections: &Sections<'_>,
     kind: elf::SectionType,
-    names: &[&str],
+    names: &Names<'_>,
     found: &mut Vec<FunctionSymbol>,
 ) -> Result<(), ModuleError> {
     let malformed = |_| ModuleError::Malformed("a symbol table lies outside of the file");
@@ -324,12 +326,39 @@ fn collect_symbols(
     Ok(())
 }
 
+/// The names asked for. A program like `node` has a quarter of a million symbols, so each must be told at once from those that
+/// nobody asked for: nearly always its length does.
+struct Names<'names> {
+    set: HashSet<&'names str>,
+    /// Bit n is set where a name has n bytes.
+    lengths: u128,
+}
+
+impl<'names> Names<'names> {
+    fn new(names: &[&'names str]) -> Self {
+        let lengths = names.iter().fold(0, |lengths, name| lengths | Self::length_bit(name.len()));
+        Self { set: names.iter().copied().collect(), lengths }
+    }
+
+    /// Long names share the last bit.
+    fn length_bit(length: usize) -> u128 {
+        1 << length.min(127)
+    }
+
+    fn find(&self, plain: &[u8]) -> Option<&'names str> {
+        if self.lengths & Self::length_bit(plain.len()) == 0 {
+            return None;
+        }
+        self.set.get(std::str::from_utf8(plain).ok()?).copied()
+    }
+}
+
 /// The name asked for that this symbol has; `.symtab` writes the version behind the name, as `malloc@@GLIBC_2.2.5`.
-fn wanted<'names>(raw: &[u8], names: &[&'names str]) -> Option<(&'names str, Option<(String, bool)>)> {
+fn wanted<'names>(raw: &[u8], names: &Names<'names>) -> Option<(&'names str, Option<(String, bool)>)> {
     let raw = raw.get(..raw.len().min(NAME_BYTES_MAX))?;
     let at = raw.iter().position(|&byte| byte == b'@').unwrap_or(raw.len());
     let (plain, suffix) = raw.split_at(at);
-    let name = names.iter().find(|name| name.as_bytes() == plain)?;
+    let name = names.find(plain)?;
     let default = suffix.starts_with(b"@@");
     let text = String::from_utf8_lossy(suffix).trim_start_matches('@').to_owned();
     Some((name, (!text.is_empty()).then_some((text, default))))

@@ -63,8 +63,10 @@ fn state(target: &Target) -> Condition {
         Some('D') => {
             Condition::limited(NAME, "D: waits for a device", "a thread that answers; the attach waits a moment")
         }
-        Some('T') => Condition::unmet(NAME, "T: stopped by a signal", "a running process")
-            .remedied(format!("kill -CONT {}", target.pid)),
+        Some('T') => {
+            Condition::limited(NAME, "T: stopped by a signal", "a process that runs: this one allocates nothing")
+                .remedied(format!("kill -CONT {}", target.pid))
+        }
         Some('t') => Condition::unmet(NAME, "t: stopped by a debugger", "a running process"),
         Some('Z') => Condition::unmet(NAME, "Z: it has ended and waits for its parent", "a running process"),
         Some('X' | 'x') => Condition::unmet(NAME, "X: it is ending", "a running process"),
@@ -311,7 +313,7 @@ mod tests {
         let with = |letter| Target { state: Some(letter), ..server() };
         check(&root(), &with('S'), "state", "Met");
         check(&root(), &with('Z'), "state", "Unmet: Z: it has ended");
-        check(&root(), &with('T'), "state", "Unmet: T: stopped by a signal | kill -CONT 42");
+        check(&root(), &with('T'), "state", "Limited: T: stopped by a signal | kill -CONT 42");
         check(&root(), &with('t'), "state", "Unmet: t: stopped by a debugger");
         check(&root(), &with('D'), "state", "Limited");
         check(&root(), &with('\x1b'), "state", "Unknown: \\u{1b}");

@@ -33,13 +33,19 @@ pub(crate) fn arm(target: &Target, relocations: &[Relocation], ready: impl Fn() 
         let mut longest = Duration::ZERO;
         for pause in pauses() {
             let mut all = AllStopped::stop(target)?;
+            refuse_other_code(target, relocations)?;
             // A thread that stands in the bytes goes on in their copy; one that a signal handler interrupted there cannot be moved.
             let free = !all.threads().iter().any(|thread| stack_mentions(target, thread, &inside));
             if free {
-                all.move_threads(|at| relocations.iter().filter(|r| r.is_inside(at)).find_map(|r| r.to_copy(at)));
                 fault::point("all-stopped");
-                let written = write_all(target, relocations);
-                if written.is_ok() {
+                let copy = |at| relocations.iter().filter(|r| r.is_inside(at)).find_map(|r| r.to_copy(at));
+                let written = all.move_threads(copy).and_then(|()| {
+                    fault::point("threads-moved");
+                    write_all(target, relocations)
+                });
+                if written.is_err() {
+                    all.move_back();
+                } else {
                     fault::point("jumps-written");
                     ready();
                     fault::point("listening");
@@ -101,6 +107,17 @@ pub(crate) fn drained(
         }
         Ok((false, longest))
     })
+}
+
+/// The plan was made while the target ran: it may have become another program since, or somebody else may have changed its code
+/// (a debugger its breakpoints). Neither its threads nor its code are ours to change then.
+fn refuse_other_code(target: &Target, relocations: &[Relocation]) -> io::Result<()> {
+    for relocation in relocations {
+        if target.read_exactly(relocation.at, relocation.before.len())? != relocation.before {
+            return Err(io::Error::other("its allocator's code changed meanwhile"));
+        }
+    }
+    Ok(())
 }
 
 fn pauses() -> impl Iterator<Item = Duration> {

@@ -18,8 +18,6 @@ pub enum AttachError {
     KernelThread(Pid),
     /// It has ended and waits for its parent.
     Zombie(Pid),
-    /// It is stopped by a signal.
-    Stopped(Pid),
     /// Something else traces it.
     Traced {
         /// The target.
@@ -91,7 +89,6 @@ impl AttachError {
             Self::Itself(_) => "name another process".into(),
             Self::KernelThread(_) => "kernel memory shows in /proc/slabinfo: no allocator can be hooked there".into(),
             Self::Zombie(_) => "look at its parent, which has not collected it".into(),
-            Self::Stopped(pid) => format!("nothing is allocated while it is stopped: `kill -CONT {pid}`, then attach"),
             Self::Traced { tracer, .. } => {
                 format!("detach the other tracer first (process {tracer}: `ps -fp {tracer}`)")
             }
@@ -124,7 +121,6 @@ impl fmt::Display for AttachError {
             Self::Itself(pid) => write!(f, "process {pid} is leakline itself"),
             Self::KernelThread(pid) => write!(f, "process {pid} is a thread of the kernel"),
             Self::Zombie(pid) => write!(f, "process {pid} is a zombie: it has ended and has no memory"),
-            Self::Stopped(pid) => write!(f, "process {pid} is stopped by a signal"),
             Self::Traced { pid, tracer } => write!(f, "process {pid} is already traced by process {tracer}"),
             Self::Watched { pid, by: None } => write!(f, "another leakline is attached to process {pid}"),
             Self::Watched { pid, by: Some(by) } => {

@@ -103,11 +103,11 @@ fn through_execution(target: &Target, tid: u32, pass: impl FnOnce()) -> io::Resu
     pass();
     let mut signal = 0;
     loop {
-        tracee.run_to_syscall_with(signal)?;
+        tracee.run_to_syscall(signal)?;
         signal = 0;
         match tracee.wait(STOP_LIMIT)? {
             Stop::Signal(other) => signal = other,
-            Stop::Interrupted => {}
+            Stop::Interrupted | Stop::Halted => {}
             Stop::Syscall => match call(&tracee.registers()?) {
                 Call::Begins(path) if is_privileged(&path_of(target, tid, path)) => {
                     tracee.let_go(0)?;

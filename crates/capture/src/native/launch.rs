@@ -89,7 +89,7 @@ impl Program {
             let tracee = Tracee::child(child.id());
             let parked = match tracee.wait(START_LIMIT)? {
                 Stop::Gone => None,
-                Stop::Interrupted | Stop::Syscall | Stop::Signal(_) | Stop::Event => {
+                Stop::Interrupted | Stop::Halted | Stop::Syscall | Stop::Signal(_) | Stop::Event => {
                     tracee.hold().and_then(|()| park(Pid(child.id()), tracee))?
                 }
             };
@@ -151,7 +151,7 @@ impl Parked {
         tracee.interrupt()?;
         loop {
             match tracee.wait(STOP_LIMIT)? {
-                Stop::Interrupted => break,
+                Stop::Interrupted | Stop::Halted => break,
                 Stop::Signal(signal) => tracee.resume(signal)?,
                 Stop::Syscall | Stop::Event => tracee.resume(0)?,
                 Stop::Gone => return Ok(()),
@@ -179,11 +179,11 @@ impl Parked {
         tracee.set_registers(&registers)?;
         let mut stops = 0;
         while stops < 2 {
-            tracee.run_to_syscall()?;
+            tracee.run_to_syscall(0)?;
             match tracee.wait(STOP_LIMIT)? {
                 Stop::Syscall => stops += 1,
                 Stop::Signal(signal) => *held = signal,
-                Stop::Interrupted | Stop::Event => {}
+                Stop::Interrupted | Stop::Halted | Stop::Event => {}
                 Stop::Gone => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
             }
         }
@@ -251,7 +251,7 @@ fn run_to_start(target: &Target, tracee: Tracee) -> io::Result<Option<(Registers
                 signal = other;
                 continue;
             }
-            Stop::Interrupted | Stop::Syscall | Stop::Event => continue,
+            Stop::Interrupted | Stop::Halted | Stop::Syscall | Stop::Event => continue,
         }
         let mut registers = tracee.registers()?;
         let at = arch::instruction(&registers).wrapping_sub(1);
@@ -342,7 +342,12 @@ impl<'a> Breakpoints<'a> {
         let stop = tracee.wait(STOP_LIMIT)?;
         self.target.write(at, BREAKPOINT)?;
         Ok(match stop {
-            Stop::Signal(libc::SIGTRAP) | Stop::Interrupted | Stop::Syscall | Stop::Event | Stop::Gone => 0,
+            Stop::Signal(libc::SIGTRAP)
+            | Stop::Interrupted
+            | Stop::Halted
+            | Stop::Syscall
+            | Stop::Event
+            | Stop::Gone => 0,
             Stop::Signal(signal) => signal,
         })
     }

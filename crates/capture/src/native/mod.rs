@@ -91,6 +91,8 @@ pub struct Facts {
     pub active_after: Duration,
     /// Threads of the target at the attach.
     pub threads: u32,
+    /// A signal such as SIGSTOP had stopped the target at the attach, and it stayed so.
+    pub halted: bool,
 }
 
 /// What a detach did.

@@ -2,8 +2,6 @@
 //!
 //! Owns: the plan. Must not know: how it is carried out.
 
-use std::io;
-
 use formats::maps::{self, Mapping};
 use model::Kinds;
 
@@ -105,16 +103,6 @@ impl Plan {
     pub(crate) fn parts(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let sites = self.relocations.iter().map(|relocation| (relocation.site_at, relocation.site.as_slice()));
         std::iter::once((self.wanted.code_at, self.image.code.as_slice())).chain(sites)
-    }
-
-    /// Whether what was learnt of the target is still so: the mappings of its code have not changed.
-    pub(crate) fn still_holds(&self, target: &Target) -> io::Result<bool> {
-        for relocation in &self.relocations {
-            if target.read_exactly(relocation.at, relocation.before.len())? != relocation.before {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -100,11 +100,7 @@ pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
     if remains.listening || by.is_some() {
         return Err(AttachError::Watched { pid: target.pid(), by });
     }
-    let step = |found: io::Error| AttachError::Step {
-        pid: target.pid(),
-        step: "remove what an earlier leakline left",
-        found: found.to_string(),
-    };
+    let step = |error: io::Error| target.failed("remove what an earlier leakline left", &error);
     disarm(target, &remains.changed).map_err(step)?;
     let (free, _) = drained(target, &remains.code, || false).map_err(step)?;
     if !free {

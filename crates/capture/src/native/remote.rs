@@ -136,15 +136,16 @@ impl<'a> Remote<'a> {
     }
 
     fn run_to_syscall_stop(&mut self) -> io::Result<()> {
-        self.tracee.run_to_syscall()?;
+        let mut signal = 0;
         loop {
-            match self.tracee.wait(STOP_LIMIT)? {
+            self.tracee.run_to_syscall(signal)?;
+            signal = match self.tracee.wait(STOP_LIMIT)? {
                 Stop::Syscall => return Ok(()),
-                Stop::Signal(signal) => self.held = signal,
-                Stop::Interrupted | Stop::Event => {}
+                // Only SIGSTOP gets through the mask. Delivered, it stops the other threads; this one stops when it is let go of.
+                Stop::Signal(signal) => signal,
+                Stop::Interrupted | Stop::Halted | Stop::Event => 0,
                 Stop::Gone => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
-            }
-            self.tracee.run_to_syscall()?;
+            };
         }
     }
 
@@ -157,7 +158,7 @@ impl<'a> Remote<'a> {
             self.tracee.resume(0)?;
             match self.tracee.wait(STOP_LIMIT)? {
                 Stop::Signal(signal) => self.held = signal,
-                Stop::Interrupted | Stop::Event | Stop::Syscall => {}
+                Stop::Interrupted | Stop::Halted | Stop::Event | Stop::Syscall => {}
                 Stop::Gone => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
             }
         }
@@ -181,7 +182,7 @@ impl Drop for Remote<'_> {
 fn stopped(tracee: Tracee) -> io::Result<()> {
     loop {
         match tracee.wait(STOP_LIMIT)? {
-            Stop::Interrupted => return Ok(()),
+            Stop::Interrupted | Stop::Halted => return Ok(()),
             Stop::Signal(signal) => tracee.resume(signal)?,
             Stop::Syscall | Stop::Event => tracee.resume(0)?,
             Stop::Gone => return Err(io::Error::from_raw_os_error(libc::ESRCH)),

@@ -106,10 +106,10 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
         shared_at,
     };
     // From here on an error drops the session, which takes everything out again.
-    session.fill(&plan, options).map_err(|error| gone_or(&session.target, &error, "fill the shared memory"))?;
+    session.fill(&plan, options).map_err(|error| session.target.failed("fill the shared memory", &error))?;
     let keeper = &session.keeper;
     let armed = arm::arm(&session.target, &plan.relocations, || keeper.listen());
-    let stopped = armed.map_err(|error| gone_or(&session.target, &error, "put the hooks in"))?;
+    let stopped = armed.map_err(|error| session.target.failed("put the hooks in", &error))?;
     ticks.start();
     session.ticks = ticks;
     session.attached = true;
@@ -221,9 +221,6 @@ impl Session {
         self.code.publish(&mappings, &self.shared, self.page.control())?;
         for (at, bytes) in plan.parts() {
             self.target.write(at, bytes)?;
-        }
-        if !plan.still_holds(&self.target)? {
-            return Err(io::Error::other("its allocator's code changed meanwhile"));
         }
         self.target.write(plan.wanted.code_at + plan.image.link, &self.shared_at.to_le_bytes())
     }
@@ -356,21 +353,13 @@ fn plan_and_load(target: &Target, custom: &[Custom], kinds: Kinds) -> Result<(Ve
         match load_agent(target, &plan) {
             Ok(loaded) => return Ok((text, plan, loaded)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tried < TRIES => tried += 1,
-            Err(error) => return Err(gone_or(target, &error, "bring the agent in")),
+            Err(error) => return Err(target.failed("bring the agent in", &error)),
         }
     }
 }
 
 fn load_agent(target: &Target, plan: &Plan) -> io::Result<Loaded> {
     tracing(|| load::load(load::some_thread(target, plan.gadgets)?, plan.wanted))
-}
-
-fn gone_or(target: &Target, error: &io::Error, step: &'static str) -> AttachError {
-    if target.is_alive() && error.raw_os_error() != Some(libc::ESRCH) {
-        AttachError::Step { pid: target.pid(), step, found: error.to_string() }
-    } else {
-        AttachError::Vanished(target.pid())
-    }
 }
 
 fn changed(relocation: &super::arch::Relocation) -> Changed {
@@ -386,6 +375,7 @@ fn facts(target: &Target, plan: &Plan, threads: u32, stopped: Duration) -> Facts
         longest_stop: stopped,
         active_after: Duration::ZERO,
         threads,
+        halted: target.halted,
     }
 }
 

@@ -20,6 +20,8 @@ const MACHINE_X86_64: u16 = 62;
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) key: ProcessKey,
+    /// A signal such as SIGSTOP had stopped it before we came: a thread of it that was let go of seems to run for an instant.
+    pub(crate) halted: bool,
     /// `/proc/PID/mem`, which stays with the program that ran when it was opened: after `exec` it reads nothing.
     memory: File,
 }
@@ -42,12 +44,12 @@ impl Target {
         refuse_architecture(pid)?;
         let memory = OpenOptions::new().read(true).write(true).open(path(pid, "mem"));
         let memory = memory.map_err(|error| forbidden_or_gone(pid, &error))?;
-        Ok(Self { key: ProcessKey { pid, started }, memory })
+        Ok(Self { key: ProcessKey { pid, started }, halted: state(pid) == Some('T'), memory })
     }
 
     /// The same process, for another thread.
     pub(crate) fn again(&self) -> io::Result<Self> {
-        Ok(Self { key: self.key, memory: self.memory.try_clone()? })
+        Ok(Self { key: self.key, halted: self.halted, memory: self.memory.try_clone()? })
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -116,6 +118,17 @@ impl Target {
         memory.private().known()
     }
 
+    /// The error of a step that failed: where the process ended or became another program, that is why.
+    pub(crate) fn failed(&self, step: &'static str, error: &io::Error) -> AttachError {
+        // No program maps address zero: reading there fails, unless there is no memory at all any more.
+        let has_memory = self.read(0, &mut [0]).is_err();
+        if has_memory && self.is_alive() && error.raw_os_error() != Some(libc::ESRCH) {
+            AttachError::Step { pid: self.pid(), step, found: error.to_string() }
+        } else {
+            AttachError::Vanished(self.pid())
+        }
+    }
+
     /// Whether the process still is the one that was opened (it may run another program).
     pub(crate) fn is_alive(&self) -> bool {
         started(self.pid()) == Some(self.key.started)
@@ -163,7 +176,6 @@ fn refuse_state(pid: Pid) -> Result<(), AttachError> {
         (None, _) => Err(AttachError::NoSuchProcess(pid)),
         (Some('Z' | 'X'), _) => Err(AttachError::Zombie(pid)),
         (_, Some(tracer)) if tracer != 0 => Err(AttachError::Traced { pid, tracer: Pid(tracer) }),
-        (Some('T' | 't'), _) => Err(AttachError::Stopped(pid)),
         _ => Ok(()),
     }
 }

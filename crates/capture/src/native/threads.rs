@@ -36,7 +36,8 @@ pub(crate) struct Resting {
     ours: bool,
     /// A signal that was about to be delivered.
     signal: i32,
-    moved: bool,
+    /// Where it stood before it was moved.
+    moved_from: Option<u64>,
 }
 
 /// All threads at rest. Dropping it lets them go on.
@@ -70,12 +71,24 @@ impl AllStopped {
         &self.threads
     }
 
-    /// Lets each thread for which `place` names another instruction go on there.
-    pub(crate) fn move_threads(&mut self, place: impl Fn(u64) -> Option<u64>) {
+    /// Lets each thread for which `place` names another instruction go on there. It stands there when this returns, not only
+    /// when it goes on: whoever changes code afterwards may be killed before that.
+    pub(crate) fn move_threads(&mut self, place: impl Fn(u64) -> Option<u64>) -> io::Result<()> {
         for thread in &mut self.threads {
-            if let Some(to) = place(arch::instruction(&thread.registers)) {
-                arch::set_instruction(&mut thread.registers, to);
-                thread.moved = true;
+            let from = arch::instruction(&thread.registers);
+            let Some(to) = place(from) else { continue };
+            thread.moved_from = Some(from);
+            thread.go_to(to)?;
+        }
+        Ok(())
+    }
+
+    /// Puts moved threads back to where they stood.
+    pub(crate) fn move_back(&mut self) {
+        for thread in &mut self.threads {
+            if let Some(from) = thread.moved_from.take() {
+                // It could be moved an instant ago, and has not run since.
+                let _ = thread.go_to(from);
             }
         }
     }
@@ -98,11 +111,13 @@ impl AllStopped {
             let (ours, signal) = match tracee.wait(STOP_LIMIT)? {
                 Stop::Gone => continue,
                 Stop::Signal(signal) => (false, signal),
+                // The program was stopped before: what it sees of that when it goes on is not ours to change.
+                Stop::Halted => (false, 0),
                 Stop::Interrupted | Stop::Syscall | Stop::Event => (true, 0),
             };
             match tracee.registers() {
                 Ok(registers) => {
-                    self.threads.push(Resting { tracee: *tracee, registers, ours, signal, moved: false });
+                    self.threads.push(Resting { tracee: *tracee, registers, ours, signal, moved_from: None });
                 }
                 Err(error) if is_gone(&error) => {}
                 Err(error) => return Err(error),
@@ -112,11 +127,21 @@ impl AllStopped {
     }
 }
 
+impl Resting {
+    fn go_to(&mut self, instruction: u64) -> io::Result<()> {
+        arch::set_instruction(&mut self.registers, instruction);
+        match self.tracee.set_registers(&self.registers) {
+            Err(error) if !is_gone(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Drop for AllStopped {
     fn drop(&mut self) {
         for thread in &self.threads {
             let registers = if thread.ours { arch::undisturbed(&thread.registers) } else { thread.registers };
-            if thread.moved || registers.rax != thread.registers.rax {
+            if registers.rax != thread.registers.rax {
                 let _ = thread.tracee.set_registers(&registers);
             }
         }

@@ -43,6 +43,14 @@ pub fn shares_memory(parent: Pid, child: Pid) -> bool {
     }
 }
 
+/// Stops this process as SIGSTOP from outside would, until SIGCONT.
+#[cfg(debug_assertions)]
+pub(crate) fn halt() {
+    let this = std::process::id() as libc::pid_t;
+    // SAFETY: the call takes numbers only.
+    unsafe { libc::kill(this, libc::SIGSTOP) };
+}
+
 /// Wakes the calling thread from system calls that would sleep for ever, ten times a second, as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Nudges {

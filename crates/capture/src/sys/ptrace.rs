@@ -20,8 +20,11 @@ const XSTATE_MAX: usize = 16 * 1024;
 /// Why a thread stopped, or that it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// `PTRACE_INTERRUPT` or a group stop.
+    /// `PTRACE_INTERRUPT`.
     Interrupted,
+    /// The whole process is stopped by a signal such as SIGSTOP. The thread runs when it is resumed all the same; when it is let
+    /// go of, it stops again with the others.
+    Halted,
     /// Entry to or exit from a system call.
     Syscall,
     /// A signal is about to be delivered; it has to be passed on when the thread is resumed.
@@ -86,13 +89,8 @@ impl Tracee {
         request(libc::PTRACE_SETOPTIONS, self.tid, 0, options)
     }
 
-    /// Runs until the next entry to or exit from a system call.
-    pub(crate) fn run_to_syscall(self) -> io::Result<()> {
-        self.run_to_syscall_with(0)
-    }
-
-    /// The same, and delivers `signal`, if it is not zero.
-    pub(crate) fn run_to_syscall_with(self, signal: c_int) -> io::Result<()> {
+    /// Runs until the next entry to or exit from a system call, and delivers `signal`, if it is not zero.
+    pub(crate) fn run_to_syscall(self, signal: c_int) -> io::Result<()> {
         request(libc::PTRACE_SYSCALL, self.tid, 0, signal as usize)
     }
 
@@ -192,6 +190,7 @@ fn meaning(status: c_int) -> Stop {
     }
     match (libc::WSTOPSIG(status), status >> 16) {
         (SYSCALL_STOP, _) => Stop::Syscall,
+        (libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU, libc::PTRACE_EVENT_STOP) => Stop::Halted,
         (_, libc::PTRACE_EVENT_STOP) => Stop::Interrupted,
         (signal, 0) => Stop::Signal(signal),
         (_, _) => Stop::Event,
@@ -221,7 +220,10 @@ mod tests {
         check(libc::SIGUSR1 << 8 | 0x7f, Stop::Signal(libc::SIGUSR1));
         check((libc::SIGTRAP | 0x80) << 8 | 0x7f, Stop::Syscall);
         check(libc::PTRACE_EVENT_STOP << 16 | libc::SIGTRAP << 8 | 0x7f, Stop::Interrupted);
-        check(libc::PTRACE_EVENT_STOP << 16 | libc::SIGSTOP << 8 | 0x7f, Stop::Interrupted);
+        for signal in [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+            check(libc::PTRACE_EVENT_STOP << 16 | signal << 8 | 0x7f, Stop::Halted);
+            check(signal << 8 | 0x7f, Stop::Signal(signal));
+        }
         check(libc::PTRACE_EVENT_CLONE << 16 | libc::SIGTRAP << 8 | 0x7f, Stop::Event);
     }
 }

@@ -27,6 +27,26 @@ fn listing(elf: &[u8], names: &[&str]) -> Vec<String> {
     found.iter().map(line).collect()
 }
 
+/// Which of these names, separated by spaces, this symbol has.
+#[track_caller]
+fn check_wanted(names: &str, symbol: &[u8], found: Option<&str>) {
+    let names: Vec<&str> = names.split(' ').collect();
+    assert_eq!(wanted(symbol, &Names::new(&names)).map(|(name, _)| name), found);
+}
+
+#[test]
+fn a_name_is_found_whole_and_without_its_version() {
+    check_wanted("malloc free", b"malloc", Some("malloc"));
+    check_wanted("malloc free", b"free@@GLIBC_2.2.5", Some("free"));
+    check_wanted("malloc free", b"malloc_", None);
+    check_wanted("malloc free", b"fret", None);
+    check_wanted("malloc free", b"", None);
+    check_wanted("malloc free", b"fr\xffe", None);
+    let (long, longer) = ("a".repeat(127), "a".repeat(300));
+    check_wanted(&format!("{long} {longer}"), longer.as_bytes(), Some(&longer));
+    check_wanted(&long, longer.as_bytes(), None);
+}
+
 #[test]
 fn functions_of_the_c_library_are_where_readelf_says() {
     let path = compiled::libc();

@@ -41,11 +41,6 @@ fn processes_that_cannot_be_attached_to_for_what_they_are() {
 #[test]
 fn processes_that_somebody_else_holds() {
     check(
-        &AttachError::Stopped(TARGET),
-        "process 42 is stopped by a signal",
-        "nothing is allocated while it is stopped: `kill -CONT 42`, then attach",
-    );
-    check(
         &AttachError::Traced { pid: TARGET, tracer: Pid(7) },
         "process 42 is already traced by process 7",
         "detach the other tracer first (process 7: `ps -fp 7`)",
