@@ -15,6 +15,10 @@ use crate::fault;
 /// How often all threads are stopped until none stands where it must not.
 const TRIES: u32 = 40;
 const PAUSE_MAX: Duration = Duration::from_millis(20);
+/// Pauses between tries to take something out where threads do not stop in time: on an overloaded machine a thread may not get a
+/// processor for longer than anybody would let the others wait.
+const LATE_PAUSES: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
 /// Bytes of each stack that are searched for addresses: signal handlers keep where they interrupted.
 const STACK_BYTES: usize = 16 * 1024;
 
@@ -63,6 +67,10 @@ pub(crate) fn arm(target: &Target, relocations: &[Relocation], ready: impl Fn() 
 /// Puts back what stood at every place that still holds what was written there. Needs no look at where threads are: nobody
 /// ever stands behind the first byte of a jump.
 pub(crate) fn disarm(target: &Target, changed: &[Changed]) -> io::Result<Duration> {
+    patiently(|| disarm_once(target, changed))
+}
+
+fn disarm_once(target: &Target, changed: &[Changed]) -> io::Result<Duration> {
     tracing(|| {
         let all = AllStopped::stop(target)?;
         let mut result = Ok(());
@@ -86,6 +94,26 @@ pub(crate) fn drained(
     target: &Target,
     code: &[Range<u64>],
     is_busy: impl Fn() -> bool + Sync,
+) -> io::Result<(bool, Duration)> {
+    patiently(|| drained_once(target, code, &is_busy))
+}
+
+/// Tries again what failed because a thread did not stop in time. Each try needs a tracing thread of its own: the end of the one
+/// before lets all threads go.
+fn patiently<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for pause in LATE_PAUSES {
+        match work() {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => sleep(pause),
+            done => return done,
+        }
+    }
+    work()
+}
+
+fn drained_once(
+    target: &Target,
+    code: &[Range<u64>],
+    is_busy: &(impl Fn() -> bool + Sync),
 ) -> io::Result<(bool, Duration)> {
     tracing(|| {
         let mut longest = Duration::ZERO;
@@ -144,4 +172,29 @@ fn stack_mentions(target: &Target, thread: &Resting, wanted: &impl Fn(u64) -> bo
     let read = target.read(arch::stack_pointer(&thread.registers) & !7, &mut bytes).unwrap_or(0);
     let words = bytes.get(..read).unwrap_or(&[]).chunks_exact(8);
     words.filter_map(|word| word.try_into().ok()).map(u64::from_le_bytes).any(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kinds of error of the tries in turn, then success; how many tries there were, and what came out.
+    #[track_caller]
+    fn check(errors: &[io::ErrorKind], tries: usize, expected: Result<(), io::ErrorKind>) {
+        let mut tried = 0;
+        let result = patiently(|| {
+            tried += 1;
+            errors.get(tried - 1).map_or(Ok(()), |kind| Err((*kind).into()))
+        });
+        assert_eq!((tried, result.map_err(|error| error.kind())), (tries, expected), "{errors:?}");
+    }
+
+    #[test]
+    fn threads_that_do_not_stop_in_time_are_tried_again() {
+        use io::ErrorKind::{NotFound, TimedOut};
+        check(&[], 1, Ok(()));
+        check(&[TimedOut, TimedOut], 3, Ok(()));
+        check(&[TimedOut, NotFound, TimedOut], 2, Err(NotFound));
+        check(&[TimedOut; 9], LATE_PAUSES.len() + 1, Err(TimedOut));
+    }
 }
