@@ -214,12 +214,12 @@ mod tests {
     /// The kinds of error of the tries in turn, then success; how many tries there were, and what came out.
     #[track_caller]
     fn check(errors: &[io::ErrorKind], tries: usize, expected: Result<(), io::ErrorKind>) {
-        let mut tried = 0;
+        let mut calls = 0;
         let result = patiently(|| {
-            tried += 1;
-            errors.get(tried - 1).map_or(Ok(()), |kind| Err((*kind).into()))
+            calls += 1;
+            errors.get(calls - 1).map_or(Ok(()), |kind| Err((*kind).into()))
         });
-        assert_eq!((tried, result.map_err(|error| error.kind())), (tries, expected), "{errors:?}");
+        assert_eq!((calls, result.map_err(|error| error.kind())), (tries, expected), "{errors:?}");
     }
 
     #[test]
