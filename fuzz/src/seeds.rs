@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// A larger file is slow to copy, and damage to it mostly hits what nobody looks at.
 const SEED_BYTES_MAX: u64 = 300 << 10;
@@ -43,7 +44,10 @@ const COMPILED: [(&str, &str, &str); 8] = [
 /// ELF files; programs that could not be made are named.
 pub(crate) fn elf_files() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = OF_THE_MACHINE.iter().filter_map(|path| small(Path::new(path))).collect();
-    let folder = std::env::temp_dir().join(format!("leakline-fuzz-{}", std::process::id()));
+    // Two callers at once must not build into each other's programs.
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Relaxed);
+    let folder = std::env::temp_dir().join(format!("leakline-fuzz-{}-{call}", std::process::id()));
     if let Err(error) = fs::create_dir_all(&folder) {
         println!("NOT RUN: seeds by the compiler: {}: {error}", folder.display());
         return seeds;

@@ -25,25 +25,19 @@ fn how_often(name: &str, otherwise: u32) -> u32 {
 
 /// The target still does its work; nanoseconds a pair.
 #[track_caller]
-fn assert_works(target: &mut Target) -> f64 {
+fn assert_works(target: &mut Target) {
     target.ask("rate", "rate");
     // Other tests run on the same processors: a busy program may not get one for some milliseconds.
-    let speed = (0..50).find_map(|_| {
+    let works = (0..50).any(|_| {
         sleep(Duration::from_millis(20));
-        let answer = target.ask("rate", "rate");
-        (!answer.starts_with("pairs 0 ")).then(|| nanoseconds_a_pair(&answer))
+        !target.ask("rate", "rate").starts_with("pairs 0 ")
     });
-    speed.expect("the target does nothing any more")
+    assert!(works, "the target does nothing any more");
 }
 
 #[track_caller]
 fn nanoseconds_a_pair(rate: &str) -> f64 {
     rate.split(' ').nth(3).and_then(|word| word.parse().ok()).expect("ns_per_pair")
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 /// Nothing is mapped but what was there; the heap may have grown.
@@ -94,16 +88,12 @@ fn killed_at_any_instant_the_target_finishes_its_work() {
     let mut random = Random::new();
     let mut target = Target::start("c/churn.c", "--threads 4 --depth 10 --leak 50 --check-full --quiet");
     let before = appearance(target.pid());
-    let bare = median((0..20).map(|_| assert_works(&mut target)).collect());
-    let speeds = (0..how_often("LEAKLINE_KILLS", KILLS)).map(|_| {
+    for _ in 0..how_often("LEAKLINE_KILLS", KILLS) {
         let session = Running::start(&format!("attach {} --expire 0.02 --for 0.05 --json", target.pid()));
         sleep(Duration::from_micros(random.below(ROUND_MICROSECONDS)));
         session.kill();
-        assert_works(&mut target)
-    });
-    let after = median(speeds.collect());
-    // The first milliseconds after each kill: twice is far from the cost of recording nothing; the bench gives the figure itself.
-    assert!(after <= bare * 2.0, "{bare} ns a pair before, {after} ns after kills");
+        assert_works(&mut target);
+    }
     // The next attach cleans up what the killed ones left, and takes its own hooks out again.
     let run = attach(target.pid(), "--expire 0.1 --for 0.5");
     assert!(run.summary()["coverage"]["allocations"].as_u64() > Some(0), "{}", run.describe());

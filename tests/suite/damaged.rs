@@ -51,7 +51,7 @@ fn damaged_modules_in_the_target_do_no_harm() {
         }
     }
     let arguments = format!("--folder {}", folder.display());
-    let target = Target::start_program(&build("c/mapper.c"), &arguments);
+    let target = Target::start_program(&build("c/damaged.c"), &arguments);
     let before = appearance(target.pid());
     let run = attach(target.pid(), "--expire 0.2 --for 1");
     assert!(matches!(run.code, Some(0..=2)), "{}", run.describe());

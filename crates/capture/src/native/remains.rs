@@ -90,9 +90,10 @@ pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
     let text = target.maps()?;
     let mappings: Vec<_> = maps::parse(&text).collect();
     let files = descriptors(target, &mappings);
+    let attempts: Vec<&Mapping<'_>> = mappings.iter().filter(|mapping| is_attempt(mapping)).collect();
     let remains = match find(target, &mappings) {
         Some(remains) => remains,
-        None if files.is_empty() => return Ok(Removed::default()),
+        None if files.is_empty() && attempts.is_empty() => return Ok(Removed::default()),
         None => Remains { listening: false, changed: Vec::new(), code: Vec::new(), shared: 0..0 },
     };
     // One that is still on its way in does not listen yet.
@@ -108,7 +109,8 @@ pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
     }
     let gadgets = gadgets(target, &mappings)
         .ok_or_else(|| step(io::Error::other("its code has no instructions to unmap it with")))?;
-    let ranges = std::iter::once(&remains.shared).chain(&remains.code);
+    let attempts = attempts.iter().map(|mapping| &mapping.addresses);
+    let ranges = std::iter::once(&remains.shared).chain(&remains.code).chain(attempts);
     let ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
     let ranges: Vec<(u64, u64)> = ranges.iter().map(|range| (range.start, range.end - range.start)).collect();
     tracing(|| unload(some_thread(target, gadgets)?, &ranges, &files)).map_err(step)?;
@@ -130,7 +132,7 @@ pub(crate) fn carriers() -> Carriers {
             continue;
         };
         found.looked_at += 1;
-        if maps::parse(&text).any(|mapping| is_shared_memory(&mapping)) {
+        if maps::parse(&text).any(|mapping| is_shared_memory(&mapping) || is_attempt(&mapping)) {
             found.pids.push(pid);
         }
     }
@@ -140,11 +142,16 @@ pub(crate) fn carriers() -> Carriers {
 
 /// A mapping as an attach makes it. leakline itself maps only the first pages of the same file.
 fn is_shared_memory(mapping: &Mapping<'_>) -> bool {
-    mapping.name.starts_with(MAPPED_NAME) && !is_control_page(mapping)
+    mapping.name.starts_with(MAPPED_NAME) && mapping.size() > regions::ROBUST.end()
 }
 
 fn is_control_page(mapping: &Mapping<'_>) -> bool {
-    mapping.name.starts_with(MAPPED_NAME) && mapping.size() <= regions::ROBUST.end()
+    mapping.name.starts_with(MAPPED_NAME) && mapping.size() == regions::ROBUST.end()
+}
+
+/// The single page with which an attach tries whether memory is locked; leakline was killed before it was unmapped.
+fn is_attempt(mapping: &Mapping<'_>) -> bool {
+    mapping.name.starts_with(MAPPED_NAME) && mapping.size() < regions::ROBUST.end()
 }
 
 /// The leakline that is attached: it maps the first pages of the same file.
@@ -229,11 +236,13 @@ mod tests {
     fn leakline_itself_carries_no_remains() {
         let text = format!(
             "7000-{:x} rw-s 00000000 00:01 9 /memfd:leakline (deleted)\n100000-900000 rw-s 00000000 00:01 9 /memfd:leakline (deleted)\n\
-             7000-9000 rw-s 00000000 00:01 9 /memfd:other (deleted)\n",
+             7000-9000 rw-s 00000000 00:01 9 /memfd:other (deleted)\n\
+             a000-b000 rw-s 00000000 00:01 9 /memfd:leakline (deleted)\n",
             0x7000 + regions::ROBUST.end()
         );
-        let found: Vec<_> = maps::parse(text.as_bytes()).map(|m| (is_control_page(&m), is_shared_memory(&m))).collect();
-        assert_eq!(found, [(true, false), (false, true), (false, false)]);
+        let found: Vec<_> =
+            maps::parse(text.as_bytes()).map(|m| (is_control_page(&m), is_shared_memory(&m), is_attempt(&m))).collect();
+        assert_eq!(found, [(true, false, false), (false, true, false), (false, false, false), (false, false, true)]);
     }
 
     #[test]
