@@ -41,11 +41,12 @@ const COMPILED: [(&str, &str, &str); 8] = [
     ("static-pie-less", "c", "-O2 -no-pie -fno-omit-frame-pointer"),
 ];
 
+/// Calls of [`elf_files`]: two at once must not build into each other's programs.
+static CALLS: AtomicU32 = AtomicU32::new(0);
+
 /// ELF files; programs that could not be made are named.
 pub(crate) fn elf_files() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = OF_THE_MACHINE.iter().filter_map(|path| small(Path::new(path))).collect();
-    // Two callers at once must not build into each other's programs.
-    static CALLS: AtomicU32 = AtomicU32::new(0);
     let call = CALLS.fetch_add(1, Relaxed);
     let folder = std::env::temp_dir().join(format!("leakline-fuzz-{}-{call}", std::process::id()));
     if let Err(error) = fs::create_dir_all(&folder) {
