@@ -134,7 +134,8 @@ fn growth_is_told_by_kind_mapping_and_descriptor() {
     target.ask("grow", "grown");
     let run = looking.wait();
     let found = run.summary();
-    assert!(found["growth"]["period_seconds"].as_f64() >= Some(4.0), "{:#}", found["growth"]);
+    // Clocks are adjusted while they run: the period may be a hair under what was asked for.
+    assert!(found["growth"]["period_seconds"].as_f64() >= Some(3.9), "{:#}", found["growth"]);
     let grown: i64 = ["kind_growth", "mapping_growth"]
         .map(|table| {
             found[table].as_array().expect("a list").iter().filter_map(|row| row["change_bytes"].as_i64()).sum()
