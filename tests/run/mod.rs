@@ -2,10 +2,12 @@
 //!
 //! Owns: how a program is run under leakline and what is read of its report. Must not know: how it is hooked.
 
+mod allocators;
 mod children;
 mod kinds;
 mod passing;
 mod programs;
+mod terminal;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -10,8 +10,8 @@ use crate::limits::{PATTERN_BYTES_MAX, PATTERNS_MAX};
 
 /// Allocations of the C library and of the dynamic linker that live as long as a thread or the process and whose only
 /// pointers are where no tool can tell them from chance: a thread's vector of TLS blocks is pointed to 16 bytes behind its
-/// start, caches of locales and character sets are found through scrambled pointers.
-const BUILT_IN: [&str; 9] = [
+/// start, caches of locales and character sets, and tcmalloc's own object, are found through scrambled pointers.
+const BUILT_IN: [&str; 10] = [
     "^_dl_allocate_tls$",
     "^allocate_dtv$",
     "^_dl_resize_dtv$",
@@ -21,6 +21,7 @@ const BUILT_IN: [&str; 9] = [
     "^__nss_module_allocate$",
     "^tzset_internal$",
     "^_nl_make_l10nflist$",
+    "^MallocExtension::Register(",
 ];
 
 /// Patterns and where they come from.

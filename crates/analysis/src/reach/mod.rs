@@ -5,6 +5,8 @@
 //! Conservative, as every such walk without types: any word that has the value of an address is taken for a pointer. The
 //! kinds are those of valgrind's memcheck, so that both tools can be compared.
 
+mod interior;
+
 use std::collections::BTreeMap;
 
 use model::{Address, LiveBlock, StackId, Tally};
@@ -18,7 +20,7 @@ pub enum Reach {
     IndirectlyLost,
     /// It is reached only through pointers into its middle, which may be chance.
     PossiblyLost,
-    /// A chain of pointers to the starts of blocks leads to it: it is kept, not lost.
+    /// A chain of pointers to the starts of blocks, or to where programs keep a block by its middle, leads to it: it is kept, not lost.
     StillReachable,
 }
 
@@ -44,6 +46,12 @@ pub trait HeapMemory {
     fn roots(&mut self, each: &mut dyn FnMut(u64));
     /// Gives every aligned word of a block.
     fn block(&mut self, block: &LiveBlock, each: &mut dyn FnMut(u64));
+    /// The word at an aligned address.
+    fn word(&mut self, at: u64) -> Option<u64>;
+    /// Whether an address lies in what is mapped from the program's file or a library's.
+    fn is_of_module(&self, at: u64) -> bool;
+    /// Whether an address lies in code.
+    fn is_code(&self, at: u64) -> bool;
 }
 
 /// All live blocks by kind and stack: the worst kind first, within a kind the most bytes first.
@@ -96,8 +104,8 @@ impl State {
 #[derive(Clone, Copy, Debug)]
 struct Hit {
     block: usize,
-    /// It is the block's own address, not one inside.
-    start: bool,
+    /// The block's own address, or one inside.
+    pointer: u64,
 }
 
 /// Finds blocks by address.
@@ -137,7 +145,7 @@ impl<'a> Index<'a> {
         while let Some(number) = next {
             let Some(block) = self.blocks.get(number) else { return };
             if word < end(block) {
-                each(Hit { block: number, start: block.at.0 == word });
+                each(Hit { block: number, pointer: word });
             }
             next = self.around.get(number).copied().flatten().map(|around| around as usize);
         }
@@ -167,25 +175,34 @@ impl<'a> Walk<'a> {
     /// Everything that the roots lead to.
     fn follow_roots(&mut self, found: &[Hit], memory: &mut dyn HeapMemory) {
         for hit in found {
-            self.reached(*hit, true);
+            self.reached(*hit, true, memory);
         }
         while let Some(number) = self.waiting.pop() {
             let certain = self.states[number] == State::Reachable;
             for hit in self.hits(number, memory) {
-                self.reached(hit, certain);
+                self.reached(hit, certain, memory);
             }
         }
     }
 
     /// Notes a pointer from a root or from a block that is itself reached for `certain` or only possibly.
-    fn reached(&mut self, hit: Hit, certain: bool) {
-        let state = if certain && hit.start { State::Reachable } else { State::Possible };
+    fn reached(&mut self, hit: Hit, certain: bool, memory: &mut dyn HeapMemory) {
         let known = self.states[hit.block];
+        if known == State::Reachable {
+            return;
+        }
+        let state = if certain && self.keeps(hit, memory) { State::Reachable } else { State::Possible };
         // What was only possible before may be certain now, and what it points to as well.
         if known == State::Unreached || (known == State::Possible && state == State::Reachable) {
             self.states[hit.block] = state;
             self.waiting.push(hit.block);
         }
+    }
+
+    /// Whether this pointer is one by which the program has the block.
+    fn keeps(&self, hit: Hit, memory: &mut dyn HeapMemory) -> bool {
+        let block = self.index.blocks.get(hit.block);
+        block.is_some_and(|block| block.at.0 == hit.pointer || interior::keeps(block, hit.pointer, memory))
     }
 
     /// Of what is left, that to which other lost blocks lead is lost indirectly. Of blocks that lead to each other the one with

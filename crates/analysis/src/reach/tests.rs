@@ -25,6 +25,19 @@ impl HeapMemory for Program {
         let number = self.blocks.iter().position(|other| other == block).expect("a block of this program");
         self.words[number].iter().copied().for_each(each);
     }
+
+    fn word(&mut self, at: u64) -> Option<u64> {
+        let number = self.blocks.iter().position(|block| block.at.0 == at)?;
+        self.words[number].first().copied()
+    }
+
+    fn is_of_module(&self, _: u64) -> bool {
+        false
+    }
+
+    fn is_code(&self, _: u64) -> bool {
+        false
+    }
 }
 
 fn block(at: u64, size: u64) -> LiveBlock {
@@ -78,6 +91,20 @@ fn the_cases_of_memchecks_manual() {
     check("roots: a'; a: b'", "PP");
 }
 
+/// A word that is no pointer here: the number of elements of an array of bytes behind it.
+#[test]
+fn an_array_is_kept_by_its_first_element() {
+    let array = [block(0x100, 8 + 0x38), block(0x200, 0x40)];
+    for (number, expected) in [(0x38, "RR"), (0x7, "RR"), (0x5, "PP"), (0, "PP")] {
+        let words = vec![vec![number, 0x200], Vec::new()];
+        let mut program = Program { roots: vec![0x108], blocks: array.to_vec(), words };
+        assert_eq!(letters(&reach(&array, &mut program)), expected, "{number:#x}");
+    }
+    let words = vec![vec![0x7, 0x200], Vec::new()];
+    let mut program = Program { roots: Vec::new(), blocks: array.to_vec(), words };
+    assert_eq!(letters(&reach(&array, &mut program)), "DI", "a form alone keeps nothing");
+}
+
 #[test]
 fn a_better_path_wins_whenever_it_is_found() {
     check("roots: a' b; b: a; a: c", "RRR");
@@ -124,8 +151,15 @@ fn leaks_are_summed_by_kind_and_stack_worst_first() {
     assert_eq!(found, [("D".into(), 2, 1, 64), ("D".into(), 1, 2, 16), ("R".into(), 1, 1, 16)]);
 }
 
+/// A pointer to a block: to its start, or into it.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    block: usize,
+    start: bool,
+}
+
 /// What the kinds mean, by closures over all pairs.
-fn by_brute_force(count: usize, roots: &[Hit], edges: &[(usize, Hit)]) -> Vec<Reach> {
+fn by_brute_force(count: usize, roots: &[Edge], edges: &[(usize, Edge)]) -> Vec<Reach> {
     let closure = |starts_only: bool, from: &dyn Fn(usize) -> bool| {
         let mut reached: Vec<bool> = (0..count).map(from).collect();
         for _ in 0..count {
@@ -159,10 +193,10 @@ fn random_graphs_agree_with_the_brute_force_definition() {
     };
     for round in 0..4000 {
         let count = 1 + random(9);
-        let mut hit = || Hit { block: random(count) as usize, start: random(3) > 0 };
-        let address = |hit: Hit| STRIDE * (hit.block as u64 + 1) + if hit.start { 0 } else { 8 };
-        let roots: Vec<Hit> = (0..round % 3).map(|_| hit()).collect();
-        let edges: Vec<(usize, Hit)> = (0..round % 13).map(|_| (hit().block, hit())).collect();
+        let mut hit = || Edge { block: random(count) as usize, start: random(3) > 0 };
+        let address = |hit: Edge| STRIDE * (hit.block as u64 + 1) + if hit.start { 0 } else { 16 };
+        let roots: Vec<Edge> = (0..round % 3).map(|_| hit()).collect();
+        let edges: Vec<(usize, Edge)> = (0..round % 13).map(|_| (hit().block, hit())).collect();
         let blocks: Vec<_> = (0..count).map(|i| block(STRIDE * (i + 1), SIZE)).collect();
         let mut words = vec![Vec::new(); count as usize];
         for (from, to) in &edges {

@@ -14,7 +14,7 @@ use model::LiveBlock;
 use super::arch;
 use super::error::SessionError;
 use super::read;
-use super::roots::{Own, free_lists, roots};
+use super::roots::{Known, Own, free_lists, roots};
 use super::session::Session;
 use super::target::Target;
 use super::threads::{AllStopped, Resting, tracing};
@@ -38,6 +38,8 @@ pub struct Heap<'a> {
     registers: Vec<u64>,
     roots: Vec<Range<u64>>,
     shared: Vec<Range<u64>>,
+    /// What is mapped from files, and whether it is code.
+    modules: Vec<(Range<u64>, bool)>,
     pages: Option<File>,
     kept: Vec<(u64, Vec<u64>)>,
     unreadable: u64,
@@ -51,6 +53,7 @@ impl Session {
     ) -> Result<(T, Duration), SessionError> {
         let unreadable = |error: io::Error| SessionError::Unreadable(error.to_string());
         let ours = self.own_ranges();
+        let pooled = self.facts().allocator.contains("jemalloc");
         let (target, shared, control) = (self.process(), self.shared(), self.control());
         tracing(|| {
             let all = AllStopped::stop(target)?;
@@ -67,7 +70,8 @@ impl Session {
                 target,
                 registers: all.threads().iter().flat_map(|thread| arch::general(&thread.registers)).collect(),
                 shared: mappings.iter().filter(|m| m.permissions.shared).map(|m| m.addresses.clone()).collect(),
-                roots: roots(&mappings, &blocks, &threads, &ours),
+                modules: modules(&mappings),
+                roots: roots(&mappings, Known { blocks: &blocks, threads: &threads, ours: &ours, pooled }),
                 blocks,
                 pages: File::open(target.path("pagemap")).ok(),
                 kept: vec![(u64::MAX, Vec::new()); PAGES_KEPT],
@@ -78,6 +82,12 @@ impl Session {
         })
         .map_err(unreadable)
     }
+}
+
+/// In order of address, as the kernel lists them.
+fn modules(mappings: &[Mapping<'_>]) -> Vec<(Range<u64>, bool)> {
+    let of_file = mappings.iter().filter(|mapping| mapping.inode != 0 && mapping.permissions.read);
+    of_file.map(|mapping| (mapping.addresses.clone(), mapping.permissions.execute)).collect()
 }
 
 impl Heap<'_> {
@@ -117,6 +127,28 @@ impl Heap<'_> {
             words.get(within).unwrap_or(&[]).iter().copied().for_each(&mut *each);
             at = until;
         }
+    }
+
+    /// The word at an aligned address, if it can be read.
+    pub fn word(&mut self, at: u64) -> Option<u64> {
+        let page = at & !(PAGE - 1);
+        self.page(page).get((at - page) as usize / 8).copied()
+    }
+
+    /// Whether an address lies in what is mapped from a file and can be read.
+    pub fn is_of_module(&self, at: u64) -> bool {
+        self.module(at).is_some()
+    }
+
+    /// Whether an address lies in code that is mapped from a file.
+    pub fn is_code(&self, at: u64) -> bool {
+        self.module(at) == Some(true)
+    }
+
+    fn module(&self, at: u64) -> Option<bool> {
+        let behind = self.modules.partition_point(|(addresses, _)| addresses.start <= at);
+        let (addresses, code) = self.modules.get(behind.checked_sub(1)?)?;
+        addresses.contains(&at).then_some(*code)
     }
 
     /// Bytes that should have been looked at and could not be read.

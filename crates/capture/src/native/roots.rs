@@ -31,13 +31,21 @@ pub(crate) struct Own {
     pub(crate) pointer: u64,
 }
 
-/// The roots. `ours` is what leakline mapped. `blocks` are sorted.
-pub(crate) fn roots(
-    mappings: &[Mapping<'_>],
-    blocks: &[LiveBlock],
-    threads: &[Own],
-    ours: &[Range<u64>],
-) -> Vec<Range<u64>> {
+/// What is known of a program beside its mappings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    /// Sorted.
+    pub(crate) blocks: &'a [LiveBlock],
+    pub(crate) threads: &'a [Own],
+    /// What leakline mapped.
+    pub(crate) ours: &'a [Range<u64>],
+    /// Its allocator keeps lists among the blocks that lead also to blocks which it has given out (jemalloc).
+    pub(crate) pooled: bool,
+}
+
+/// The roots.
+pub(crate) fn roots(mappings: &[Mapping<'_>], known: Known<'_>) -> Vec<Range<u64>> {
+    let Known { blocks, threads, ours, pooled } = known;
     let mut roots = Vec::new();
     for mapping in mappings.iter().filter(|mapping| is_candidate(mapping)) {
         let mut parts = vec![mapping.addresses.clone()];
@@ -47,11 +55,12 @@ pub(crate) fn roots(
             let dead = mapping.addresses.start..own.stack.saturating_sub(RED_ZONE) & !7;
             parts = without(parts, &dead);
         }
-        for other in ours.iter().chain(&heap(mapping, blocks)) {
+        for other in ours.iter().chain(&heap(mapping, blocks, pooled)) {
             parts = without(parts, other);
         }
         roots.extend(parts.into_iter().filter(|part| !part.is_empty()));
         roots.extend(threads.iter().filter_map(|own| own_in_heap(mapping, blocks, *own)));
+        roots.extend(here.iter().filter_map(|own| own_beside_heap(mapping, blocks, **own)));
     }
     // What two rules give is looked at twice, which changes nothing.
     roots
@@ -71,6 +80,18 @@ fn own_in_heap(mapping: &Mapping<'_>, blocks: &[LiveBlock], own: Own) -> Option<
     (own.stack < end).then_some(own.stack & !7..end)
 }
 
+/// A stack with the thread's local storage above it, in a mapping that an allocator's has grown together with.
+fn own_beside_heap(mapping: &Mapping<'_>, blocks: &[LiveBlock], own: Own) -> Option<Range<u64>> {
+    let below = blocks.partition_point(|block| block.at.0 <= own.stack);
+    let last = below.checked_sub(1).and_then(|below| blocks.get(below));
+    let in_block = last.is_some_and(|block| own.stack < block.at.0.saturating_add(block.size.0));
+    let is_above = own.stack < own.pointer && mapping.addresses.contains(&own.pointer);
+    // Of a C library with less to keep for a thread, the allocator's part may come earlier.
+    let next = blocks.get(below).map_or(u64::MAX, |block| block.at.0);
+    let end = own.pointer.saturating_add(THREAD_BYTES).min(mapping.addresses.end).min(next) & !7;
+    (is_above && !in_block && own.pointer < end).then_some(own.stack & !7..end)
+}
+
 /// Whether the program can write there, or could, and reading it has no effect on a device.
 fn is_candidate(mapping: &Mapping<'_>) -> bool {
     let device = mapping.name.starts_with(b"/dev/")
@@ -87,7 +108,7 @@ fn is_candidate(mapping: &Mapping<'_>) -> bool {
 }
 
 /// The parts of a mapping that belong to an allocator.
-fn heap(mapping: &Mapping<'_>, blocks: &[LiveBlock]) -> Vec<Range<u64>> {
+fn heap(mapping: &Mapping<'_>, blocks: &[LiveBlock], pooled: bool) -> Vec<Range<u64>> {
     if mapping.name == b"[heap]" {
         return vec![mapping.addresses.clone()];
     }
@@ -102,6 +123,9 @@ fn heap(mapping: &Mapping<'_>, blocks: &[LiveBlock]) -> Vec<Range<u64>> {
         let arena = start & !(ARENA - 1);
         heap.push(if mapping.inode == 0 && mapping.addresses.start == arena && block.size.0 < OWN_MAPPING_MIN {
             arena..(arena + ARENA).min(mapping.addresses.end)
+        } else if pooled && mapping.inode == 0 && block.size.0 < OWN_MAPPING_MIN {
+            // Where such an allocator keeps what in its mappings, only itself knows.
+            mapping.addresses.clone()
         } else if mapping.inode == 0 {
             start & !(PAGE - 1)..end.next_multiple_of(PAGE)
         } else {
@@ -169,7 +193,8 @@ mod tests {
     fn check_threads(maps: &str, blocks: &[LiveBlock], threads: &[Own], expected: &str) {
         let mappings: Vec<_> = maps::parse(maps.as_bytes()).collect();
         let ours = 0x9000..0xa000;
-        let found = roots(&mappings, blocks, threads, std::slice::from_ref(&ours));
+        let ours = std::slice::from_ref(&ours);
+        let found = roots(&mappings, Known { blocks, threads, ours, pooled: false });
         let text: Vec<String> = found.iter().map(|range| format!("{:x}-{:x}", range.start, range.end)).collect();
         assert_eq!(text.join(" "), expected, "{maps}");
     }
@@ -211,6 +236,28 @@ mod tests {
         check("10000000-18000000 rw-p 0 00:00 0 \n", &[block(0x1000_0900, 24)], &[], "14000000-18000000");
         check("5000-7000 rw-p 0 00:00 0 \n", &[block(0x6010, 16), block(0x6020, 16)], &[], "5000-6000");
         check("5000-7000 rw-p 0 fe:01 7 /lib/libc.so\n", &[block(0x6010, 16)], &[], "5000-6010 6020-7000");
+    }
+
+    #[test]
+    fn around_small_blocks_of_an_allocator_with_lists_among_them_is_nothing() {
+        let maps = "11000000-11800000 rw-p 0 00:00 0 \n20000000-20100000 rw-p 0 00:00 0 \n";
+        let mappings: Vec<_> = maps::parse(maps.as_bytes()).collect();
+        let large = block(0x1160_1000, 0x20_000);
+        let blocks = [block(0x1120_1010, 32), block(0x1120_9000, 32), large];
+        let check = |pooled, threads: &[Own], expected: &str| {
+            let found = roots(&mappings, Known { blocks: &blocks, threads, ours: &[], pooled });
+            let text: Vec<String> = found.iter().map(|range| format!("{:x}-{:x}", range.start, range.end)).collect();
+            assert_eq!(text.join(" "), expected);
+        };
+        let apart = "11000000-11201000 11202000-11209000 1120a000-11601000 11621000-11800000 20000000-20100000";
+        check(false, &[], apart);
+        check(true, &[], "20000000-20100000");
+        let thread = Own { stack: 0x1130_0004, pointer: 0x1130_8000 };
+        check(true, &[thread], "11300000-11308900 20000000-20100000");
+        let near = Own { stack: 0x1130_0000, pointer: 0x1160_0e00 };
+        check(true, &[near], "11300000-11601000 20000000-20100000");
+        let on_block = Own { stack: 0x1160_2000, pointer: 0x1170_0000 };
+        check(true, &[on_block], "11602000-11621000 20000000-20100000");
     }
 
     #[test]

@@ -35,6 +35,18 @@ impl HeapMemory for Memory<'_, '_> {
     fn block(&mut self, block: &LiveBlock, each: &mut dyn FnMut(u64)) {
         self.0.block(block, each);
     }
+
+    fn word(&mut self, at: u64) -> Option<u64> {
+        self.0.word(at)
+    }
+
+    fn is_of_module(&self, at: u64) -> bool {
+        self.0.is_of_module(at)
+    }
+
+    fn is_code(&self, at: u64) -> bool {
+        self.0.is_code(at)
+    }
 }
 
 impl Attached {
