@@ -40,6 +40,8 @@ mod refusals;
 mod remains;
 #[path = "suite/stopped.rs"]
 mod stopped;
+#[path = "suite/terminal.rs"]
+mod terminal;
 #[path = "suite/truth.rs"]
 mod truth;
 

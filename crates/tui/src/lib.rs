@@ -7,6 +7,7 @@
 //! the only part that touches the terminal. The loop that joins the two with the data belongs to the caller.
 
 mod draw;
+mod keys;
 mod limits;
 mod screen;
 mod state;
@@ -17,5 +18,6 @@ mod terminal;
 #[path = "../../report/tests/views/samples.rs"]
 mod samples;
 
+pub use keys::Key;
 pub use screen::{Action, Screen};
-pub use terminal::{Key, Terminal};
+pub use terminal::Terminal;

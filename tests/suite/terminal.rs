@@ -1,0 +1,55 @@
+//! The screens in a real terminal: what is left in a target when the terminal goes away.
+//!
+//! Owns: hanging up. Must not know: what is on a screen.
+
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::command::{Running, program};
+use crate::process::{appearance, assert_unchanged, cannot_run, holds_soon, signal, state};
+use crate::targets::Target;
+
+/// The process that attaches to a target with a screen, once its hooks are in; none while there is none.
+fn attacher_of(target: u32) -> Option<u32> {
+    let words = format!("attach\0{target}\0");
+    let entries = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.find(|pid: &u32| {
+        let of = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        String::from_utf8_lossy(&of("cmdline")).contains(&words) && of("comm").starts_with(b"leakline")
+    })
+}
+
+fn is_hooked(target: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{target}/maps")).is_ok_and(|maps| maps.contains("memfd:leakline"))
+}
+
+/// Attaches with a screen in a terminal of its own, and takes the terminal away.
+fn hang_up(case: &str, by: &str) {
+    if !std::path::Path::new("/usr/bin/script").exists() {
+        return cannot_run(case, "script(1) is not installed");
+    }
+    let target = Target::start("c/leaky.c", "");
+    let before = appearance(target.pid());
+    let attach = format!("stty cols 100 rows 30; {by} '{}' attach {}", program().display(), target.pid());
+    let mut script = Command::new("script");
+    script.args(["-qec", &attach, "/dev/null"]);
+    let terminal = Running::start_command(script, case);
+    assert!(holds_soon(|| is_hooked(target.pid()) && attacher_of(target.pid()).is_some()), "{case}: it never attached");
+    let attacher = attacher_of(target.pid()).expect("it was there");
+    signal(terminal.pid(), Signal::KILL);
+    assert!(holds_soon(|| matches!(state(attacher), '?' | 'Z')), "{case}: it goes on without a terminal");
+    assert_unchanged(&before, &appearance(target.pid()));
+    target.stop().assert_unharmed();
+}
+
+#[test]
+fn an_attach_whose_terminal_is_closed_takes_its_hooks_out() {
+    hang_up("a terminal that is closed", "exec");
+}
+
+#[test]
+fn it_does_so_without_the_signal_as_well() {
+    hang_up("a terminal that is closed, with no signal", "setsid -w");
+}
