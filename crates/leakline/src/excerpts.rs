@@ -6,15 +6,17 @@ use capture::SourceFiles;
 use model::Frame;
 use report::{Excerpt, SitesView};
 
-/// Frames of one stack: the function that allocates is often a wrapper, and its caller the one to look at.
+/// Frames of one stack: whom to ask is often a wrapper, and its caller the one to look at.
 const FRAMES: usize = 2;
 /// Lines before and behind the line of a call.
 const AROUND: u32 = 2;
 
-/// Adds the text around the innermost lines of each listed site, where the source is there.
+/// Adds the text around the first lines of the program's own code of each listed site, where the source is there.
 pub(crate) fn add(view: &mut SitesView, sources: &mut SourceFiles) {
     for site in &mut view.sites {
-        let found = site.frames.iter().enumerate().filter_map(|(index, frame)| excerpt(sources, index, frame));
+        let first = site.origin().unwrap_or(0);
+        let own = site.frames.iter().enumerate().skip(first);
+        let found = own.filter_map(|(index, frame)| excerpt(sources, index, frame));
         site.excerpts = found.take(FRAMES).collect();
     }
 }

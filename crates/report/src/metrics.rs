@@ -323,7 +323,7 @@ metrics! {
         "Mappings and descriptors that were not recorded because a table was full.";
     DESCRIPTORS_UNSEEN = "descriptors_unseen", "UNSEEN", Count, "/proc/PID/fd",
         "Open descriptors that no call was seen for.";
-    SITE = "site", "ALLOCATED BY", Text, "debug information", "The innermost frame whose line is known.";
+    SITE = "site", "ALLOCATED BY", Text, "debug information", "The innermost frame of the program's own code: behind allocators and standard libraries.";
     // What a program had not freed when it ended.
     NOT_FREED = "not_freed", "NOT FREED", Blocks, "the hooks", "Blocks that were live at the end.";
     DEFINITELY_LOST = "definitely_lost", "DEFINITELY LOST", Blocks, "the memory of the program at its end",

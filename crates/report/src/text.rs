@@ -123,6 +123,11 @@ impl Text {
         sites::facts(view)
     }
 
+    /// The line to look at first, and the number of the stack.
+    pub fn site_title(&self, view: &SiteView) -> String {
+        sites::site_title(view)
+    }
+
     /// Everything counted for one site, as lines without its stack.
     pub fn site_facts(&self, view: &SiteView) -> Vec<String> {
         sites::site_facts(view)

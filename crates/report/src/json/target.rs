@@ -155,11 +155,17 @@ fn site(view: &SiteView) -> Value {
         .part("lifetimes_of_freed", lifetimes(counts.lifetimes));
     or_missing(object, &metrics::OLDEST_LIVE, counts.oldest_live, "nothing is live")
         .part("growth", growth(counts.kind(), &view.growth))
-        .part(
-            "frames",
-            view.frames.iter().enumerate().map(|(index, one)| frame(one, excerpt_of(view, index))).collect(),
-        )
+        .part("frames", view.frames.iter().enumerate().map(|(index, one)| frame_of(view, index, one)).collect())
         .value()
+}
+
+/// A frame of a site, with the source text and whether it is the one to look at first.
+fn frame_of(view: &SiteView, index: usize, one: &Frame) -> Value {
+    let mut value = frame(one, excerpt_of(view, index));
+    if let Some(members) = value.as_object_mut() {
+        members.insert("origin".to_owned(), Value::Bool(view.origin() == Some(index)));
+    }
+    value
 }
 
 /// What some of its descriptors or mappings lead to.

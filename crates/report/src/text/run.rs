@@ -101,7 +101,8 @@ fn write_leak(text: Text, leak: &LeakView, out: &mut dyn Write) -> io::Result<()
         Reach::IndirectlyLost | Reach::PossiblyLost => Paint::Doubtful,
         Reach::StillReachable => Paint::Title,
     };
-    let title = format!("{}: {} (stack {})", kind(leak.kind), phrase::tally(leak.blocks), leak.stack.0);
-    writeln!(out, "{}", text.painted(paint, &title))?;
+    let name = sites::titled(sites::origin_name(&leak.frames), leak.stack);
+    let title = format!("{}: {} from {name}", kind(leak.kind), phrase::tally(leak.blocks));
+    writeln!(out, "{}", text.painted(paint, &safe(&title)))?;
     sites::write_frames(&leak.frames, out)
 }

@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use analysis::origin;
 use model::{Frame, FrameTrust, Kind, Lifetimes, Reading, StackId, Tally};
 
 use super::table::{Column, safe};
@@ -227,7 +228,8 @@ fn attached_line(target: &TargetView) -> String {
 /// A site with its figures and its stack.
 fn write_site(text: Text, site: &SiteView, out: &mut dyn Write) -> io::Result<()> {
     let demoted = if site.demoted { ", demoted" } else { "" };
-    let title = format!("#{} {}{demoted} (stack {})", site.rank, safe(&site.verdict), site.counts.stack.0);
+    let title = format!("#{} {}{demoted}: {}", site.rank, site.verdict, site_title(site));
+    let title = safe(&title);
     let paint = if site.severity == Severity::Fine { Paint::Title } else { Paint::from(site.severity) };
     writeln!(out, "{}", text.painted(paint, &title))?;
     for fact in site_facts(site) {
@@ -277,19 +279,35 @@ pub(super) fn write_frames(frames: &[Frame], out: &mut dyn Write) -> io::Result<
     Ok(())
 }
 
-/// The innermost frame whose line is known, else the innermost whose function is. The line stands first and without its
-/// folder, since names of C++ functions alone are often wider than a terminal.
+/// The frame of the program's own code that asked for the memory. The line stands first and without its folder, since
+/// names of C++ functions alone are often wider than a terminal.
 fn site_name(site: &SiteView) -> String {
-    let with_line = site.frames.iter().find_map(|frame| Some((frame, frame.line.as_known()?)));
-    if let Some((frame, line)) = with_line {
-        let file = line.file.rsplit('/').next().unwrap_or_default();
-        return format!("{file}:{} {}", line.line, function(frame));
+    origin_name(&site.frames).unwrap_or_else(|| format!("stack {}", site.counts.stack.0))
+}
+
+/// As [`site_name`], with the number by which events name the stack.
+pub(super) fn site_title(site: &SiteView) -> String {
+    titled(origin_name(&site.frames), site.counts.stack)
+}
+
+/// A stack by the line to look at first, and its number.
+pub(super) fn titled(name: Option<String>, stack: StackId) -> String {
+    match name {
+        Some(name) => format!("{name} (stack {})", stack.0),
+        None => format!("stack {}", stack.0),
     }
-    let with_name = site.frames.iter().find(|frame| frame.function.as_known().is_some());
-    match with_name.or_else(|| site.frames.first()) {
-        Some(frame) => format!("{} {}", function(frame), source(frame)),
-        None => format!("stack {}", site.counts.stack.0),
-    }
+}
+
+/// The line and the function to look at first; none without frames.
+pub(super) fn origin_name(frames: &[Frame]) -> Option<String> {
+    let frame = frames.get(origin(frames)?)?;
+    Some(match &frame.line {
+        Reading::Known(line) => {
+            let file = line.file.rsplit('/').next().unwrap_or_default();
+            format!("{file}:{} {}", line.line, function(frame))
+        }
+        Reading::Missing(_) => format!("{} {}", function(frame), source(frame)),
+    })
 }
 
 /// An offset into an inlined function would be meaningless, since it has no address of its own.

@@ -169,12 +169,14 @@ mod tests {
         let leaks = vec![leak(Reach::DefinitelyLost, 1, 3), leak(Reach::StillReachable, 2, 5)];
         let parts = [
             "definitely lost  3 blocks (30 B)",
-            "definitely lost: 3 blocks (30 B) (stack 1)",
+            "definitely lost: 3 blocks (30 B) from f1+0x0 in an unknown module (not recorded) (stack 1)",
             "1 further stack not listed",
         ];
         check(&view(Reading::Known(leaks.clone()), "", false), Outcome::LeakFound, &parts);
-        let parts =
-            [r#""kinds":{"definitely_lost":{"blocks":3,"bytes":30"#, "still reachable: 5 blocks (50 B) (stack 2)"];
+        let parts = [
+            r#""kinds":{"definitely_lost":{"blocks":3,"bytes":30"#,
+            "still reachable: 5 blocks (50 B) from f2+0x0 in an unknown module (not recorded) (stack 2)",
+        ];
         check(&view(Reading::Known(leaks.clone()), "", true), Outcome::LeakFound, &parts);
         check(&view(Reading::Known(leaks[1..].to_vec()), "", false), Outcome::NothingFound, &["nothing found"]);
         check(

@@ -89,6 +89,13 @@ pub struct SiteView {
     pub excerpts: Vec<Excerpt>,
 }
 
+impl SiteView {
+    /// Index of the frame to look at first: the innermost of the program's own code.
+    pub fn origin(&self) -> Option<usize> {
+        analysis::origin(&self.frames)
+    }
+}
+
 /// Some lines of a source file around the line of one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {

@@ -46,11 +46,16 @@ fn rows_of_table(height: usize, sites: usize) -> usize {
     }
 }
 
-/// The innermost frames of the selected site and their source: the answer, without a further key.
+/// The frames of the selected site from the program's own code on, and their source: the answer, without a further key.
 fn beneath(canvas: &mut Canvas<'_>, site: Option<&SiteView>) {
     let Some(site) = site.filter(|_| canvas.height() > STACK_HEIGHT) else { return };
     canvas.top(Tone::Plain, "");
-    for (tone, line) in frame_lines(canvas.text(), site) {
+    let first = site.origin().unwrap_or(0);
+    if first > 0 {
+        let frames = if first == 1 { "frame" } else { "frames" };
+        canvas.top(Tone::Faint, &format!("({first} {frames} of libraries first: Enter shows them)"));
+    }
+    for (tone, line) in frame_lines(canvas.text(), site, first) {
         canvas.wrapped(tone, &line, INDENT);
     }
 }
@@ -61,7 +66,7 @@ pub(super) fn draw_stack(canvas: &mut Canvas<'_>, screen: &Screen, stack: StackI
         canvas.top(Tone::Plain, &format!("stack {} is no longer in the ranking", stack.0));
         return;
     };
-    canvas.top(Tone::Title, &format!("#{} {} (stack {})", site.rank, site.verdict, stack.0));
+    canvas.top(Tone::Title, &format!("#{} {}: {}", site.rank, site.verdict, canvas.text().site_title(site)));
     let lines = stack_lines(canvas.text(), site);
     let lines: Vec<_> =
         lines.iter().flat_map(|(tone, line)| canvas.broken(line, INDENT).map(|part| (*tone, part))).collect();
@@ -128,17 +133,17 @@ fn table(canvas: &mut Canvas<'_>, view: &SitesView, selected: usize, rows: usize
 fn stack_lines(text: Text, site: &SiteView) -> Vec<(Tone, String)> {
     let mut lines: Vec<_> = text.site_facts(site).into_iter().map(|fact| (Tone::Plain, fact)).collect();
     lines.push((Tone::Plain, String::new()));
-    lines.extend(frame_lines(text, site));
+    lines.extend(frame_lines(text, site, 0));
     lines
 }
 
-/// The frames of a site with their source.
-fn frame_lines(text: Text, site: &SiteView) -> Vec<(Tone, String)> {
+/// The frames of a site with their source, from one on.
+fn frame_lines(text: Text, site: &SiteView, first: usize) -> Vec<(Tone, String)> {
     let mut lines = Vec::new();
     if site.frames.is_empty() {
         lines.push((Tone::Faint, "the stack is not read yet".to_owned()));
     }
-    for (index, frame) in site.frames.iter().enumerate() {
+    for (index, frame) in site.frames.iter().enumerate().skip(first) {
         lines.push((Tone::Plain, text.frame(index, frame)));
         let tone = |is_call| if is_call { Tone::Doubtful } else { Tone::Faint };
         lines.extend(text.source(site, index).into_iter().map(|(is_call, line)| (tone(is_call), line)));
