@@ -34,6 +34,8 @@ mod hostile;
 mod hunting;
 #[path = "suite/inspect.rs"]
 mod inspect;
+#[path = "suite/modes.rs"]
+mod modes;
 #[path = "suite/refusals.rs"]
 mod refusals;
 #[path = "suite/remains.rs"]

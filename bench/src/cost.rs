@@ -2,8 +2,9 @@
 //!
 //! Owns: the alternation and the table. Must not know: how a tool is attached.
 //!
-//! A round is: bare, then leakline attached to the same process; then heaptrack attached to a fresh one, since its detach
-//! does not give the speed back. The target leaves out the time that it waited for a cpu.
+//! A round is: bare, then leakline attached to the same process, recording every block, then a sample, then killed, so that its
+//! hooks stay in place and nobody listens; then heaptrack attached to a fresh one, since its detach does not give the
+//! speed back. The target leaves out the time that it waited for a cpu.
 
 use std::fmt::Write;
 use std::thread::sleep;
@@ -20,7 +21,9 @@ const SETTLE: Duration = Duration::from_millis(1500);
 #[derive(Default)]
 struct Figures {
     bare: Vec<f64>,
-    leakline: Vec<f64>,
+    exact: Vec<f64>,
+    sampled: Vec<f64>,
+    dormant: Vec<f64>,
     heaptrack: Vec<f64>,
 }
 
@@ -28,15 +31,20 @@ pub(crate) fn measure(effort: Effort) -> String {
     let mut table = String::from("Added ns per malloc+free pair, 64 stacks, 1,000 live blocks a thread (medians)\n");
     let _ = writeln!(
         table,
-        "{:>8} {:>6} {:>9} {:>10} {:>12} {:>8}",
-        "threads", "depth", "bare", "+leakline", "+heaptrack", "ratio"
+        "{:>8} {:>6} {:>9} {:>8} {:>9} {:>9} {:>12} {:>8}",
+        "threads", "depth", "bare", "+exact", "+sampled", "+dormant", "+heaptrack", "ratio"
     );
     for (threads, depth) in [(1, 5), (1, 30), (2, 5), (2, 30)] {
         let figures = alternate(threads, depth, effort);
         let bare = median(figures.bare);
-        let (ours, theirs) = (median(figures.leakline) - bare, median(figures.heaptrack) - bare);
-        let _ =
-            writeln!(table, "{threads:>8} {depth:>6} {bare:>9.1} {ours:>10.1} {theirs:>12.1} {:>8.1}", theirs / ours);
+        let added = |figures: Vec<f64>| median(figures) - bare;
+        let [exact, sampled, dormant] = [figures.exact, figures.sampled, figures.dormant].map(added);
+        let theirs = added(figures.heaptrack);
+        let ratio = theirs / exact;
+        let _ = writeln!(
+            table,
+            "{threads:>8} {depth:>6} {bare:>9.1} {exact:>8.1} {sampled:>9.1} {dormant:>9.1} {theirs:>12.1} {ratio:>8.1}"
+        );
     }
     table
 }
@@ -49,8 +57,16 @@ fn alternate(threads: u32, depth: u32, effort: Effort) -> Figures {
         figures.bare.push(rate(&mut target, effort));
         let session = Attached::to(target.pid());
         sleep(Duration::from_millis(300));
-        figures.leakline.push(rate(&mut target, effort));
+        figures.exact.push(rate(&mut target, effort));
         session.detach();
+        let session = Attached::in_mode(target.pid(), "sampled");
+        sleep(Duration::from_millis(300));
+        figures.sampled.push(rate(&mut target, effort));
+        drop(session);
+        sleep(Duration::from_millis(300));
+        figures.dormant.push(rate(&mut target, effort));
+        // The next attach takes the remains out.
+        Attached::to(target.pid()).detach();
         figures.heaptrack.extend(with_heaptrack(start(), effort));
     }
     target.stop().assert_unharmed();

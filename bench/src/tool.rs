@@ -36,10 +36,15 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
-    /// Attaches and returns when the hooks are in.
+    /// Attaches and returns when the hooks are in and every block is recorded.
     pub(crate) fn to(pid: u32) -> Self {
+        Self::in_mode(pid, "exact")
+    }
+
+    /// Attaches in this mode and returns when the hooks are in.
+    pub(crate) fn in_mode(pid: u32, mode: &str) -> Self {
         let mut command = Command::new(leakline());
-        command.args(["attach", &pid.to_string(), "--json", "--expire", "1"]);
+        command.args(["attach", &pid.to_string(), "--json", "--expire", "1", "--mode", mode]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("leakline starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let attached = lines.by_ref().map_while(Result::ok).any(|line| line.contains(r#""event":"attached""#));

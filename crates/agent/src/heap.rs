@@ -5,10 +5,12 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use wire::{Block, COUNTERS_BYTES, STACKS_MAX, SiteCounters, regions};
+use wire::{
+    Block, COUNTERS_BYTES, SAMPLED_BYTES, STACKS_MAX, SampledCounters, SampledSum, SiteCounters, regions, weigh,
+};
 
 use crate::record::Thread;
-use crate::shared::add;
+use crate::shared::{Shared, add};
 use crate::table::{self, Home, Put};
 
 /// Looks up where a block will be put, before the stack is: the memory it is in may take as long to come.
@@ -18,14 +20,21 @@ pub(crate) fn expect(thread: Thread, address: u64) -> Home {
     table::home(thread.shared, address)
 }
 
-/// Counts a new block.
+/// Counts a new block, recorded for itself (rate 0) or sampled at a rate.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn insert(thread: Thread, home: Home, address: u64, size: u64, stack: u32) {
+pub(crate) fn insert(thread: Thread, home: Home, address: u64, size: u64, stack: u32, rate: u32) {
     let figures = &thread.record.figures;
-    thread.keep_time(add(&figures.allocations, 1));
-    add(&thread.record.bytes, size);
-    let block = Block::new(address, size, stack, thread.now());
+    let allocations = add(&figures.allocations, 1);
+    if rate == 0 {
+        thread.keep_time(allocations);
+        add(&thread.record.bytes, size);
+    } else {
+        // So many calls may have passed that the last reading is long past.
+        thread.read_time();
+        add(&thread.record.bytes, weigh(size, rate).bytes);
+    }
+    let block = Block::new(address, size, stack, thread.now(), rate);
     match table::put(thread, home, address, block) {
         Put::Done => {}
         Put::Replaced(before) => replace(thread, before),
@@ -34,9 +43,20 @@ pub(crate) fn insert(thread: Thread, home: Home, address: u64, size: u64, stack:
             return;
         }
     }
-    let counters = counters(thread, stack);
-    add(&counters.allocated, 1);
-    add(&counters.allocated_bytes, block.size);
+    if rate == 0 {
+        let counters = counters(thread, stack);
+        add(&counters.allocated, 1);
+        add(&counters.allocated_bytes, block.size);
+    } else {
+        add_sample(&sampled(thread, stack).allocated, block);
+    }
+}
+
+/// Whether a block may be in the table; if not, there is nothing to take.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+pub(crate) fn may_hold(shared: Shared, address: u64) -> bool {
+    table::may_hold(shared, address)
 }
 
 /// Takes a block that is about to be freed out of the table; none where it is older than the attach.
@@ -64,10 +84,30 @@ pub(crate) fn count_free(thread: Thread, taken: Option<Block>) {
         add(&figures.frees_of_older, 1);
         return;
     };
+    if block.rate != 0 {
+        count_sampled_free(thread, block);
+        return;
+    }
     let life = block.age(thread.now());
     let counters = counters(thread, block.stack);
     add(&counters.freed, 1);
     add(&counters.freed_bytes, block.size);
+    count_life(counters, life);
+    if is_late(thread, life) {
+        add(&counters.late, 1);
+        add(&counters.late_bytes, block.size);
+    }
+}
+
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn is_late(thread: Thread, life: u64) -> bool {
+    life >= thread.shared.control().expire_ticks.load(Relaxed)
+}
+
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn count_life(counters: &SiteCounters, life: u64) {
     add(&counters.life_sum, life);
     if !life > counters.life_min_complement.load(Relaxed) {
         counters.life_min_complement.store(!life, Relaxed);
@@ -75,10 +115,31 @@ pub(crate) fn count_free(thread: Thread, taken: Option<Block>) {
     if life > counters.life_max.load(Relaxed) {
         counters.life_max.store(life, Relaxed);
     }
-    if life >= thread.shared.control().expire_ticks.load(Relaxed) {
-        add(&counters.late, 1);
-        add(&counters.late_bytes, block.size);
+}
+
+#[cold]
+#[inline(never)]
+fn count_sampled_free(thread: Thread, block: Block) {
+    thread.read_time();
+    let life = block.age(thread.now());
+    count_life(counters(thread, block.stack), life);
+    let sampled = sampled(thread, block.stack);
+    add_sample(&sampled.freed, block);
+    if is_late(thread, life) {
+        add_sample(&sampled.late, block);
     }
+}
+
+/// Adds what a sampled block stands for.
+#[cold]
+#[inline(never)]
+fn add_sample(sum: &SampledSum, block: Block) {
+    let weight = weigh(block.size, block.rate);
+    add(&sum.samples, 1);
+    add(&sum.blocks, weight.blocks);
+    add(&sum.bytes, weight.bytes);
+    add(&sum.blocks_variance, weight.blocks_variance);
+    add(&sum.bytes_variance, weight.bytes_variance);
 }
 
 /// The allocator gave out an address that was still in the table: its free went unseen. Counted, so that what is live stays
@@ -86,15 +147,30 @@ pub(crate) fn count_free(thread: Thread, taken: Option<Block>) {
 #[cold]
 fn replace(thread: Thread, before: Block) {
     add(&thread.record.figures.blocks_replaced, 1);
-    let counters = counters(thread, before.stack);
-    add(&counters.replaced, 1);
-    add(&counters.replaced_bytes, before.size);
+    if before.rate == 0 {
+        let counters = counters(thread, before.stack);
+        add(&counters.replaced, 1);
+        add(&counters.replaced_bytes, before.size);
+    } else {
+        let sampled = sampled(thread, before.stack);
+        add_sample(&sampled.freed, before);
+        add(&sampled.replaced, 1);
+    }
 }
 
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 fn counters(thread: Thread, stack: u32) -> &'static SiteCounters {
-    let stack = if (stack as usize) < STACKS_MAX { u64::from(stack) } else { 0 };
     let row = regions::COUNTERS.at + u64::from(thread.number()) * regions::COUNTERS_PER_THREAD;
-    thread.shared.at(row + stack * COUNTERS_BYTES)
+    thread.shared.at(row + bounded(stack) * COUNTERS_BYTES)
+}
+
+fn sampled(thread: Thread, stack: u32) -> &'static SampledCounters {
+    let row = regions::SAMPLED.at + u64::from(thread.number()) * regions::SAMPLED_PER_THREAD;
+    thread.shared.at(row + bounded(stack) * SAMPLED_BYTES)
+}
+
+#[inline]
+fn bounded(stack: u32) -> u64 {
+    if (stack as usize) < STACKS_MAX { u64::from(stack) } else { 0 }
 }

@@ -12,12 +12,14 @@
 
 mod arch;
 mod calls;
+mod cost;
 mod descriptors;
 mod gate;
 mod heap;
 mod hooks;
 mod record;
 mod regions;
+mod sampling;
 mod shared;
 mod stack;
 mod table;

@@ -7,7 +7,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
-use wire::{FRAMES_MAX, THREAD_SLOTS, THREADS_MAX, ThreadFigures, ThreadSlot, regions};
+use wire::{FRAMES_MAX, THREAD_SLOTS, THREADS_MAX, ThreadFigures, regions};
 
 use crate::arch;
 use crate::shared::Shared;
@@ -37,15 +37,15 @@ const STACK_PAGES_MAX: u64 = 16 * 1024;
 #[repr(C, align(64))]
 pub(crate) struct Record {
     pub(crate) figures: ThreadFigures,
-    /// Stack pointer of the hook that runs; zero where none does.
-    guard: AtomicU64,
     /// Stack that is known to be mapped as long as the thread lives.
     low: AtomicU64,
     high: AtomicU64,
     /// The time as this thread last read it.
     clock: AtomicU64,
-    /// Bytes of all blocks that the thread allocated.
+    /// Bytes of all blocks that the thread allocated; where they were sampled, as the samples tell.
     pub(crate) bytes: AtomicU64,
+    /// Size of the block that the hook that runs is to record.
+    pub(crate) size: AtomicU64,
     /// Generation of the modules for which the caches are true.
     pub(crate) generation: AtomicU32,
     /// Next free word of the arena.
@@ -76,6 +76,12 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// The thread of a record, inside a hook that found it.
+    #[inline]
+    pub(crate) fn of(record: &'static Record) -> Self {
+        Self { shared: Shared::linked(), record }
+    }
+
     /// The calling thread, unless nobody listens or this call comes from inside another hooked one.
     #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
     #[inline(always)]
@@ -89,21 +95,46 @@ impl Thread {
     pub(crate) fn calling() -> Option<Self> {
         let shared = Shared::listening()?;
         let pointer = arch::thread_pointer();
-        let slots: &[ThreadSlot] = shared.slice(regions::THREADS.at, THREAD_SLOTS);
-        let slot = slots.get(slot_of(pointer))?;
-        let known = if slot.pointer.load(Relaxed) == pointer { slot.record.load(Relaxed) } else { 0 };
-        let mut number = known.wrapping_sub(1);
-        if number as usize >= THREADS_MAX {
-            number = find(shared, pointer)?;
+        let record = record_at(shared, place_of(pointer));
+        if record.figures.pointer.load(Relaxed) == pointer && record.figures.number.load(Relaxed) != 0 {
+            return Some(Self { shared, record });
         }
-        let record: &Record = shared.at(regions::RECORDS.at + u64::from(number) * regions::RECORD_BYTES);
-        Some(Self { shared, record })
+        find(shared, pointer).map(|record| Self { shared, record })
     }
 
-    /// Number of its record. Not kept: two words go to functions in registers, three do not.
+    /// The calling thread, if its record is where it is looked for first and no hook runs in it: nearly always.
+    #[inline]
+    pub(crate) fn at_hand(shared: Shared) -> Option<Self> {
+        let pointer = arch::thread_pointer();
+        let record = record_at(shared, place_of(pointer));
+        let figures = &record.figures;
+        let found = figures.pointer.load(Relaxed) == pointer && figures.number.load(Relaxed) != 0;
+        (found && figures.guard.load(Relaxed) == 0).then_some(Self { shared, record })
+    }
+
+    /// Whether a call at `sp` comes from inside another hooked one.
+    #[inline]
+    pub(crate) fn is_inside(self, sp: u64) -> bool {
+        let guard = self.record.figures.guard.load(Relaxed);
+        guard != 0 && self.record.is_nested(guard, sp)
+    }
+
+    /// From here until [`Self::leave`] further calls of this thread are nested.
+    #[inline]
+    pub(crate) fn enter(self, sp: u64) {
+        self.record.figures.guard.store(sp, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn leave(self) {
+        self.record.figures.guard.store(0, Relaxed);
+    }
+
+    /// The thread's number, below [`THREADS_MAX`].
     #[inline]
     pub(crate) fn number(self) -> u32 {
-        ((self.shared.offset_of(self.record) - regions::RECORDS.at) / regions::RECORD_BYTES) as u32
+        let number = self.record.figures.number.load(Relaxed).wrapping_sub(1);
+        if (number as usize) < THREADS_MAX { number } else { 0 }
     }
 
     /// Its name as the owner of buckets.
@@ -112,30 +143,12 @@ impl Thread {
         self.number() + 1
     }
 
-    /// Whether a call at `sp` comes from inside another hooked one.
-    #[inline]
-    pub(crate) fn is_inside(self, sp: u64) -> bool {
-        let guard = self.record.guard.load(Relaxed);
-        guard != 0 && self.record.is_nested(guard, sp)
-    }
-
-    /// From here until [`Self::leave`] further calls of this thread are nested.
-    #[inline]
-    pub(crate) fn enter(self, sp: u64) {
-        self.record.guard.store(sp, Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn leave(self) {
-        self.record.guard.store(0, Relaxed);
-    }
-
     /// Mean size of the blocks that the thread allocated.
     pub(crate) fn mean_size(self) -> u64 {
         self.record.bytes.load(Relaxed) / self.record.figures.allocations.load(Relaxed).max(1)
     }
 
-    /// The time in ticks: as this thread last read it in [`Self::keep_time`] or, if that is later, leakline's clock.
+    /// The time in ticks: as this thread last read it or, if that is later, leakline's clock.
     #[inline]
     pub(crate) fn now(self) -> u64 {
         self.record.clock.load(Relaxed).max(self.shared.control().clock.ticks.load(Relaxed))
@@ -145,8 +158,14 @@ impl Thread {
     #[inline]
     pub(crate) fn keep_time(self, calls: u64) {
         if calls.is_multiple_of(CLOCK_USES) {
-            self.record.clock.store(arch::ticks(), Relaxed);
+            self.read_time();
         }
+    }
+
+    /// Reads the clock.
+    #[inline]
+    pub(crate) fn read_time(self) {
+        self.record.clock.store(arch::ticks(), Relaxed);
     }
 }
 
@@ -208,45 +227,63 @@ impl Record {
 }
 
 #[inline]
-fn slot_of(pointer: u64) -> usize {
+fn place_of(pointer: u64) -> usize {
     ((pointer >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize & (THREAD_SLOTS - 1)
 }
 
-/// Number of the record of the thread with this pointer, claimed if it has none.
+#[inline]
+fn record_at(shared: Shared, place: usize) -> &'static Record {
+    shared.at(regions::RECORDS.at + place as u64 * regions::RECORD_BYTES)
+}
+
+/// The record of the thread with this pointer, claimed if it has none.
 #[cold]
 #[inline(never)]
-fn find(shared: Shared, pointer: u64) -> Option<u32> {
-    let slots: &[ThreadSlot] = shared.slice(regions::THREADS.at, THREAD_SLOTS);
-    let first = slot_of(pointer);
+fn find(shared: Shared, pointer: u64) -> Option<&'static Record> {
+    let first = place_of(pointer);
     for step in 0..THREAD_SLOTS {
-        let slot = slots.get((first + step) & (THREAD_SLOTS - 1))?;
-        let owner = match slot.pointer.load(Acquire) {
-            0 => match slot.pointer.compare_exchange(0, pointer, Release, Acquire) {
+        let place = (first + step) & (THREAD_SLOTS - 1);
+        let record = record_at(shared, place);
+        let owner = match record.figures.pointer.load(Acquire) {
+            0 if is_full(shared) => {
+                shared.control().threads.refused.fetch_add(1, Relaxed);
+                return None;
+            }
+            0 => match record.figures.pointer.compare_exchange(0, pointer, Release, Acquire) {
                 Ok(_) => pointer,
                 Err(owner) => owner,
             },
             owner => owner,
         };
         if owner == pointer {
-            return claim(shared, slot)?.checked_sub(1).filter(|number| (*number as usize) < THREADS_MAX);
+            return number(shared, place, record).then_some(record);
         }
     }
     None
 }
 
-fn claim(shared: Shared, slot: &ThreadSlot) -> Option<u32> {
-    let number = slot.record.load(Relaxed);
-    if number != 0 {
-        return Some(number);
-    }
-    let threads = &shared.control().threads;
-    if threads.records.load(Relaxed) as usize >= THREADS_MAX {
-        threads.refused.fetch_add(1, Relaxed);
-        return None;
-    }
-    let number = threads.records.fetch_add(1, Relaxed) + 1;
-    slot.record.store(number, Release);
-    Some(number)
+fn is_full(shared: Shared) -> bool {
+    shared.control().threads.records.load(Relaxed) as usize >= THREADS_MAX
 }
 
-const _: () = assert!(THREAD_SLOTS == 1 << 12, "slot_of keeps the highest twelve bits");
+/// Gives a record its number, if it has none; false where there are no more.
+///
+/// A signal handler that calls the allocator between the two stores gives it another one. The first is then listed and
+/// leads to a record with the second, by which leakline knows that it must not count that record twice.
+fn number(shared: Shared, place: usize, record: &Record) -> bool {
+    if record.figures.number.load(Relaxed) != 0 {
+        return true;
+    }
+    let threads = &shared.control().threads;
+    let number = if is_full(shared) { THREADS_MAX } else { threads.records.fetch_add(1, Relaxed) as usize };
+    if number >= THREADS_MAX {
+        threads.refused.fetch_add(1, Relaxed);
+        return false;
+    }
+    let listed: &AtomicU32 = shared.at(regions::THREADS.at + number as u64 * 4);
+    listed.store(place as u32, Relaxed);
+    record.figures.number.store(number as u32 + 1, Release);
+    true
+}
+
+const _: () = assert!(THREAD_SLOTS == 1 << 12, "place_of keeps the highest twelve bits");

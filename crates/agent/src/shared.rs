@@ -22,13 +22,18 @@ impl Shared {
     /// The mapping, if there is one in this process and leakline listens.
     #[inline]
     pub(crate) fn listening() -> Option<Self> {
-        // SAFETY: the static is always there. Volatile, since the compiler sees nobody who could ever fill it in.
-        let base = unsafe { LEAKLINE_LINK.base.as_ptr().read_volatile() };
-        if base == 0 {
+        let shared = Self::linked();
+        if shared.base == 0 {
             return None;
         }
-        let shared = Self { base };
         (shared.control().state.load(Relaxed) & STATE_TID_MASK != 0).then_some(shared)
+    }
+
+    /// The mapping, inside a hook, which was only entered since there is one.
+    #[inline]
+    pub(crate) fn linked() -> Self {
+        // SAFETY: the static is always there. Volatile, since the compiler sees nobody who could ever fill it in.
+        Self { base: unsafe { LEAKLINE_LINK.base.as_ptr().read_volatile() } }
     }
 
     /// The mapping whether anybody listens or not.
@@ -57,12 +62,6 @@ impl Shared {
         unsafe { &*pointer }
     }
 
-    /// Where in the file something lies that [`Self::at`] gave.
-    #[inline]
-    pub(crate) fn offset_of<T: Plain>(self, value: &T) -> u64 {
-        core::ptr::from_ref(value).addr() as u64 - self.base
-    }
-
     /// `len` entries from an offset of the file on.
     #[inline]
     pub(crate) fn slice<T: Plain>(self, offset: u64, len: usize) -> &'static [T] {
@@ -82,9 +81,9 @@ impl Plain for Record {}
 impl Plain for wire::Event {}
 impl Plain for crate::table::Line {}
 impl Plain for wire::FurtherBucket {}
+impl Plain for wire::SampledCounters {}
 impl Plain for wire::SiteCounters {}
 impl Plain for wire::StackRecord {}
-impl Plain for wire::ThreadSlot {}
 impl Plain for ModuleCell {}
 
 /// A [`wire::Module`] that leakline may rewrite while it is read.

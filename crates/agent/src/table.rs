@@ -101,6 +101,22 @@ pub(crate) fn take(shared: Shared, address: u64) -> Option<Block> {
     }
 }
 
+/// Whether a block may be there: surely not, or [`take`] will tell.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+pub(crate) fn may_hold(shared: Shared, address: u64) -> bool {
+    if address >> ADDRESS_BITS != 0 {
+        return false;
+    }
+    let Some(bucket) = bucket_of(shared, address) else { return false };
+    let line = line(shared, bucket.line(bucket.home(address)));
+    // One after the other, unlike in `find`: hardly ever is it there, and every call would save the registers that this needs more.
+    let key = Block::key(address);
+    line.first.iter().any(|word| word.load(Relaxed) as u16 == key)
+        || line.first[LAST].load(Relaxed) != 0
+        || bucket.has_more()
+}
+
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 fn directory(shared: Shared, address: u64) -> &'static AtomicU64 {
@@ -198,7 +214,7 @@ fn put_elsewhere(thread: Thread, address: u64, block: Block) -> Put {
 
 /// The first bucket of a span.
 fn open(thread: Thread, address: u64, block: Block) -> bool {
-    let Some(bucket) = new_bucket(thread, lines_wanted(thread, block.size), thread.owner()) else { return false };
+    let Some(bucket) = new_bucket(thread, lines_wanted(thread, block), thread.owner()) else { return false };
     match directory(thread.shared, address).compare_exchange(0, bucket.word(), AcqRel, Acquire) {
         Ok(_) => put_into_own(thread, bucket, address, block),
         Err(word) => Bucket::from_word(word).is_some_and(|bucket| put_into_shared(thread, bucket, address, block)),
@@ -247,7 +263,7 @@ fn forget_overflow(shared: Shared, bucket: Bucket, address: u64, line: &Line) {
 
 /// Gives the span a larger bucket; the old one stays for the blocks that are in it.
 fn grow(thread: Thread, bucket: Bucket, address: u64, block: Block) -> bool {
-    let lines = (bucket.lines() * 2).max(lines_wanted(thread, block.size)).min(lines_max(thread.shared));
+    let lines = (bucket.lines() * 2).max(lines_wanted(thread, block)).min(lines_max(thread.shared));
     if lines <= bucket.lines() {
         return false;
     }
@@ -360,10 +376,13 @@ fn lines_max(shared: Shared) -> u32 {
 }
 
 /// Lines for a span full of blocks like those that the thread allocated until now, or, where the allocator keeps sizes apart
-/// from each other, like this one.
-fn lines_wanted(thread: Thread, size: u64) -> u32 {
+/// from each other, like this one. Of sampled blocks a span has hardly ever more than a few.
+fn lines_wanted(thread: Thread, block: Block) -> u32 {
+    if block.rate != 0 {
+        return 1;
+    }
     let mixes = thread.shared.control().granule_shift.load(Relaxed) == wire::GRANULE_OF_MIXED_SIZES;
-    let each = if mixes { thread.mean_size().saturating_add(BLOCK_EXTRA) } else { size.max(8) };
+    let each = if mixes { thread.mean_size().saturating_add(BLOCK_EXTRA) } else { block.size.max(8) };
     let blocks = ((1 << SPAN_SHIFT) / each).max(1);
     // Room for unevenness: a line that is ever full costs time until it is tidied.
     let slots = blocks * 5 / 2;

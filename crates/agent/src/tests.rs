@@ -244,7 +244,7 @@ fn every_word_that_matters_is_proven() {
 }
 
 fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
-    heap::insert(thread, heap::expect(thread, address), address, size, stack);
+    heap::insert(thread, heap::expect(thread, address), address, size, stack, 0);
 }
 
 fn counters(thread: Thread, id: u32) -> &'static SiteCounters {

@@ -6,8 +6,9 @@
 
 use crate::calls::{Answer, Hooked};
 use crate::heap;
-use crate::hooks::note;
+use crate::hooks::{note, note_free, take};
 use crate::record::Thread;
+use crate::sampling;
 
 /// Calls the real function and counts the block that it returns.
 fn allocate(hooked: &Hooked, size: usize) -> Answer {
@@ -25,7 +26,7 @@ fn allocate(hooked: &Hooked, size: usize) -> Answer {
 fn resize(hooked: &Hooked, block: usize, size: usize) -> Answer {
     let Some(thread) = Thread::current(hooked.sp) else { return Answer::GO_ON };
     thread.enter(hooked.sp);
-    let old = if block == 0 { None } else { heap::take(thread, block as u64) };
+    let old = take(thread, block);
     let address = hooked.call();
     if address == 0 {
         if let Some(old) = old {
@@ -33,7 +34,7 @@ fn resize(hooked: &Hooked, block: usize, size: usize) -> Answer {
         }
     } else {
         if block != 0 {
-            heap::count_free(thread, old);
+            note_free(thread, old);
         }
         insert(thread, hooked, address, size);
     }
@@ -42,7 +43,8 @@ fn resize(hooked: &Hooked, block: usize, size: usize) -> Answer {
 }
 
 fn insert(thread: Thread, hooked: &Hooked, address: usize, size: usize) {
-    note(thread, address, size, hooked.sp as usize, hooked.bp as usize);
+    let rate = sampling::choose(thread, size as u64);
+    note(thread, address as u64, size as u64, rate, (hooked.sp, hooked.bp));
 }
 
 /// `mi_calloc_aligned_at(count, size, alignment, offset)`.
@@ -110,9 +112,9 @@ pub extern "C" fn leakline_wide_in_place(arguments: usize, sp: usize, bp: usize,
     let has = hooked.call();
     let [block, size, ..] = hooked.arguments;
     if has >= size
-        && let Some(old) = heap::take(thread, block as u64)
+        && let Some(old) = take(thread, block)
     {
-        heap::count_free(thread, Some(old));
+        note_free(thread, Some(old));
         insert(thread, &hooked, block, size);
     }
     thread.leave();

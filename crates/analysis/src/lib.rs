@@ -21,6 +21,8 @@ pub use balance::{Balance, BalancePart, balance};
 pub use growth::{Exhaustion, Growth, GrowthOptions, GrowthTracker, GrowthVerdict, MemoryKind, TrackerLosses};
 pub use origin::origin;
 pub use reach::{HeapMemory, Leak, Reach, leaks};
-pub use sites::{KindTotals, Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict, SiteWatch, Unseen};
+pub use sites::{
+    KindTotals, ModeChange, Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict, SiteWatch, Unseen,
+};
 pub use suppressions::{PatternError, Suppressions};
 pub use trend::Rate;

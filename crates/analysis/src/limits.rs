@@ -23,6 +23,10 @@ pub(crate) const LATE_FREES_MIN: u64 = 8;
 pub(crate) const LATE_SHARE_MIN: f64 = 0.5;
 /// A new maximum must exceed the old by this share, else a single block more would hide a plateau.
 pub(crate) const NEW_MAXIMUM_SHARE: f64 = 0.02;
+/// Changes of the mode that are remembered; of earlier ones only the number.
+pub(crate) const MODE_CHANGES_MAX: usize = 16;
+/// Estimates that are off by more than this share of the level cannot tell a rise from a level.
+pub(crate) const UNCLEAR_SHARE: f64 = 0.2;
 /// A site that has not allocated for so many thresholds, ...
 pub(crate) const QUIET_EXPIRIES: u32 = 3;
 /// ... and for so long, while the program went on, made its blocks once and keeps them.

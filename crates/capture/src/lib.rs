@@ -16,8 +16,8 @@ pub use host::{
 };
 pub use names::{ModuleMap, NameOptions, Namer, SourceFiles, SourceText};
 pub use native::{
-    AttachError, AttachOptions, Carriers, Detached, Ending, Execution, Facts, Heap, LaunchError, Program, Removed,
-    Session, SessionError, TargetState, attach, find_remains, remove_remains,
+    AttachError, AttachOptions, Carriers, Detached, Ending, Execution, Facts, Heap, LaunchError, ModeChoice, Modes,
+    Program, Removed, Session, SessionError, TargetState, attach, find_remains, remove_remains,
 };
 pub use sys::process::shares_memory;
 pub use sys::signals::{Received, Signals};

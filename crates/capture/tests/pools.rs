@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use capture::{AttachError, AttachOptions, attach};
+use capture::{AttachError, AttachOptions, Modes, attach};
 use model::{Kinds, Pid};
 
 const ALLOC: [&str; 3] =
@@ -71,7 +71,15 @@ impl Pools {
 fn options(alloc: &[&str], free: &[&str]) -> AttachOptions {
     let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
     let expire = Duration::from_secs(1);
-    AttachOptions { expire, depth: 32, stacks_max: 1000, kinds: Kinds::ALL, alloc: owned(alloc), free: owned(free) }
+    AttachOptions {
+        expire,
+        depth: 32,
+        stacks_max: 1000,
+        kinds: Kinds::ALL,
+        alloc: owned(alloc),
+        free: owned(free),
+        modes: Modes::EXACT,
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod ending;
 use std::time::Duration;
 
 use analysis::{SiteEvent, SiteOptions, SiteWatch};
-use capture::{AttachOptions, Facts, SourceFiles, TargetState};
+use capture::{AttachOptions, Facts, ModeChoice, SourceFiles, TargetState};
 use model::{Pid, Reading, Snapshot, StackId, Why};
 use report::{EventView, Outcome, SitesView, TargetView};
 
@@ -113,13 +113,14 @@ impl Attached {
     pub(crate) fn start(pid: Pid, wanted: Wanted) -> Result<Self, Failure> {
         let Sites { depth, max_sites, kinds, .. } = wanted.sites;
         let Functions { alloc, free } = wanted.sites.functions.clone();
-        let options = AttachOptions { expire: wanted.expire, depth, stacks_max: max_sites, kinds, alloc, free };
+        let modes = wanted.sites.budget.modes();
+        let options = AttachOptions { expire: wanted.expire, depth, stacks_max: max_sites, kinds, alloc, free, modes };
         let session = capture::attach(pid, &options).map_err(|error| {
             let hint = error.hint();
             Failure::with_hint(error, hint)
         })?;
         let watch = SiteWatch::new(SiteOptions { expire: wanted.expire, stop_after: wanted.stop_after });
-        let target = target_view(session.facts(), wanted.expire);
+        let target = target_view(session.facts(), &wanted);
         let names = Names::start(pid, &wanted.sites);
         let sources = SourceFiles::of(pid);
         let (last, remarks) = (Snapshot::default(), Vec::new());
@@ -146,8 +147,8 @@ impl Attached {
         let snapshot = self.session.snapshot().map_err(|error| End::Unreadable(error.to_string()))?;
         let events = self.watch.add(&snapshot);
         self.last = snapshot;
-        for event in &events {
-            self.names.ask(&mut self.session, stack_of(event));
+        for stack in events.iter().filter_map(stack_of) {
+            self.names.ask(&mut self.session, stack);
         }
         Ok(events)
     }
@@ -205,16 +206,20 @@ impl Attached {
 }
 
 /// The process and the attach, while it is attached.
-fn target_view(facts: &Facts, expire: Duration) -> TargetView {
+fn target_view(facts: &Facts, wanted: &Wanted) -> TargetView {
+    let modes = wanted.sites.budget.modes();
+    let is_auto = modes.choice == ModeChoice::Auto;
     TargetView {
         pid: facts.key.pid,
         command: command_of(facts.key.pid),
         state: if facts.halted { "attached, stopped by a signal" } else { "attached" }.to_owned(),
         allocator: facts.allocator.clone(),
         functions: facts.functions.clone(),
-        mode: "exact".to_owned(),
+        mode: facts.mode,
+        mode_asked: wanted.sites.budget.mode.key().to_owned(),
+        max_overhead: Reading::from_option(is_auto.then_some(modes.max_overhead), Why::NotRecorded),
         threads: facts.threads,
-        expire,
+        expire: wanted.expire,
         active_after: facts.active_after,
         attach_stop: facts.longest_stop,
         detach_stop: Reading::Missing(Why::NotRecorded),
@@ -233,13 +238,14 @@ pub(crate) fn ended(at: Duration, end: &End) -> EventView {
     EventView::Ended { at, why: end.reason() }
 }
 
-const fn stack_of(event: &SiteEvent) -> StackId {
+const fn stack_of(event: &SiteEvent) -> Option<StackId> {
     match event {
+        SiteEvent::ModeChanged { .. } => None,
         SiteEvent::FirstExpiry { stack, .. }
         | SiteEvent::Again { stack, .. }
         | SiteEvent::FreedLate { stack, .. }
         | SiteEvent::Demoted { stack, .. }
-        | SiteEvent::StopReached { stack, .. } => *stack,
+        | SiteEvent::StopReached { stack, .. } => Some(*stack),
     }
 }
 

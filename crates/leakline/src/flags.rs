@@ -4,6 +4,7 @@
 
 mod boot;
 mod inspect;
+mod mode;
 mod native;
 mod recorder;
 mod remote;
@@ -24,6 +25,7 @@ use crate::values::{self, AttachChoice};
 
 pub(crate) use self::boot::{Boot, BootAction, BootStatus};
 pub(crate) use self::inspect::Inspect;
+use self::mode::Budget;
 pub(crate) use self::native::{Detach, Functions};
 pub(crate) use self::recorder::{AlertSinks, Clean, Existing, Place, Record, Status};
 pub(crate) use self::remote::{Action, Given, Remote, Ship};
@@ -239,6 +241,8 @@ pub(crate) struct Sites {
     pub(crate) debug_file: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) functions: Functions,
+    #[command(flatten)]
+    pub(crate) budget: Budget,
 }
 
 impl Sites {

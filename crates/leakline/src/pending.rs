@@ -78,6 +78,7 @@ const fn stack_shown(event: SiteEvent) -> Option<(Duration, StackId)> {
         SiteEvent::Again { .. }
         | SiteEvent::FreedLate { .. }
         | SiteEvent::Demoted { .. }
+        | SiteEvent::ModeChanged { .. }
         | SiteEvent::StopReached { .. } => None,
     }
 }
@@ -115,6 +116,7 @@ mod tests {
             EventView::Attached(_)
             | EventView::FreedLate { .. }
             | EventView::Demoted { .. }
+            | EventView::ModeChanged { .. }
             | EventView::StopReached { .. }
             | EventView::Ended { .. } => format!("{event:?}"),
         };

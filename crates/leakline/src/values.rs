@@ -152,6 +152,20 @@ pub(crate) fn rows(text: &str) -> Result<usize, String> {
     whole(text, ROWS_MAX)
 }
 
+/// A mean distance between samples.
+pub(crate) fn rate(text: &str) -> Result<Bytes, String> {
+    let (least, most) = capture::Modes::RATES;
+    let rate = size(text)?;
+    if (least..=most).contains(&rate) { Ok(rate) } else { Err(format!("needed: a size from {least} to {most}")) }
+}
+
+/// A limit in percent; none at all could never be kept.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
+    let percent = decimal(text.strip_suffix('%').unwrap_or(text).trim_end());
+    let percent = percent.filter(|percent| (0.1..=100.0).contains(percent));
+    percent.ok_or_else(|| "needed: a percentage from 0.1 to 100, such as 5".to_owned())
+}
+
 /// A number of blocks.
 pub(crate) fn blocks(text: &str) -> Result<u64, String> {
     whole(text, u64::MAX)
@@ -298,6 +312,35 @@ mod tests {
     fn beats_and_thresholds_have_a_least() {
         check(beat, "0.1 -> 100ms\n99ms -> error: at least 100 ms\n1 -> 1s");
         check(expiry, "1ms -> 1ms\n0.0005 -> error: at least 1 ms");
+    }
+
+    #[test]
+    fn rates_have_bounds() {
+        check(
+            rate,
+            "512k -> Bytes(524288)
+             1k -> Bytes(1024)
+             16M -> Bytes(16777216)
+             1023 -> error: needed: a size from 1.00 KiB to 16.0 MiB
+             17M -> error: needed: a size from
+             0 -> error: needed: a size from
+             x -> error: the unit `x`",
+        );
+    }
+
+    #[test]
+    fn percentages_have_bounds() {
+        check(
+            percent,
+            "5 -> 5.0
+             0.5% -> 0.5
+             100 -> 100.0
+             0 -> error: needed: a percentage
+             101 -> error: needed: a percentage
+             -1 -> error: needed: a percentage
+             nan -> error: needed: a percentage
+             x -> error: needed: a percentage",
+        );
     }
 
     #[test]

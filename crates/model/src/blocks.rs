@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{Address, Bytes, Kind, Kinds};
+use crate::{Address, Bytes, Kind, Kinds, Reading, Why};
 
 /// Names one distinct stack and kind within one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,8 +184,10 @@ pub struct Coverage {
     pub allocations: u64,
     /// Calls that freed, since the attach.
     pub frees: u64,
-    /// Frees of blocks that are older than the attach, whose sites are therefore unknown.
+    /// Frees of blocks without a record: older than the attach or, once blocks are sampled, not in the sample.
     pub frees_of_older: u64,
+    /// Blocks that were sampled; none as long as every block is recorded.
+    pub samples: u64,
     /// Threads that called the allocator.
     pub threads: u32,
     /// What was watched.
@@ -211,6 +213,34 @@ impl Coverage {
     }
 }
 
+/// Which blocks are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// All of them.
+    #[default]
+    Exact,
+    /// A sample, in which every byte has the same chance.
+    Sampled {
+        /// Mean distance between two samples.
+        rate: Bytes,
+    },
+}
+
+/// What the hooks cost, as shares of the target's processor time between 0 and 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Overhead {
+    /// What they take now.
+    pub now: Reading<f64>,
+    /// What they take, or would take, if every block is recorded.
+    pub exact: Reading<f64>,
+}
+
+impl Default for Overhead {
+    fn default() -> Self {
+        Self { now: Reading::Missing(Why::TooShort), exact: Reading::Missing(Why::TooShort) }
+    }
+}
+
 /// All that is known of an attached target at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -222,6 +252,10 @@ pub struct Snapshot {
     pub coverage: Coverage,
     /// What was not recorded.
     pub losses: Losses,
+    /// Which blocks are recorded from now on.
+    pub mode: Mode,
+    /// What the hooks cost the target.
+    pub overhead: Overhead,
     /// Memory of the target that the session occupies (tables and agent).
     pub memory_in_target: Bytes,
     /// Private memory of the target, in RAM and in swap, as the kernel counts it; none where it does not say.

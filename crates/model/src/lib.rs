@@ -28,7 +28,9 @@ mod system;
 mod text;
 mod units;
 
-pub use blocks::{Content, Coverage, Lifetimes, LiveBlock, Losses, SiteCounts, Snapshot, StackId, Tally, Variance};
+pub use blocks::{
+    Content, Coverage, Lifetimes, LiveBlock, Losses, Mode, Overhead, SiteCounts, Snapshot, StackId, Tally, Variance,
+};
 pub use events::{Beat, Event, Exit, Moment, Severity};
 pub use frames::{Frame, FrameTrust, Function, ModuleName, SourceLine};
 pub use kinds::{Kind, Kinds};

@@ -244,7 +244,16 @@ metrics! {
     CPU_SHARE = "cpu_share", "CPU", Share, "/proc/PID/stat", "Share of one processor that it takes.";
     // An attached process and its sites.
     ALLOCATOR = "allocator", "ALLOCATOR", Text, "the symbols of the target", "Which allocator the target uses.";
-    MODE = "mode", "MODE", Text, "leakline", "How calls are recorded: exact means every call.";
+    MODE = "mode", "MODE", Text, "leakline", "Which blocks are recorded: exact means all of them, sampled a part.";
+    RATE = "rate_bytes", "RATE", Bytes, "--rate", "Mean distance in bytes between two sampled blocks.";
+    OVERHEAD = "overhead", "COST", Share, "the hooks, by the time stamp counter",
+        "Share of the target's processor time that the hooks take now.";
+    OVERHEAD_EXACT = "overhead_exact", "COST IF EXACT", Share, "the hooks, by the time stamp counter",
+        "The same if every block is recorded: measured in exact mode, else estimated from it.";
+    MAX_OVERHEAD = "max_overhead", "LIMIT", Share, "--max-overhead", "Greatest cost at which auto mode records every block.";
+    MODE_CHANGES_FORGOTTEN = "mode_changes_forgotten", "EARLIER", Count, "leakline",
+        "Changes of the mode before those that are listed.";
+    BLOCKS_SAMPLED = "blocks_sampled", "SAMPLED", Count, "the hooks", "Blocks that were sampled.";
     STATE = "state", "STATE", Text, "leakline", "What became of the target.";
     EXPIRE = "expire_seconds", "EXPIRE", Seconds, "--expire", "Age from which a live block counts as expired.";
     ACTIVE_AFTER = "active_after_seconds", "ACTIVE AFTER", Seconds, "a clock that does not jump",
@@ -259,7 +268,7 @@ metrics! {
     ALLOCATIONS = "allocations", "ALLOCATIONS", Count, "the hooks", "Calls that allocated since the attach.";
     FREES = "frees", "FREES", Count, "the hooks", "Calls that freed since the attach.";
     FREES_OF_OLDER = "frees_of_older", "OF OLDER", Count, "the hooks",
-        "Frees of blocks that are older than the attach.";
+        "Frees of blocks without a record: older than the attach or, once blocks are sampled, not in the sample.";
     CALLING_THREADS = "calling_threads", "THREADS", Count, "the hooks", "Threads that called the allocator.";
     PRIVATE_GROWTH = "private_growth_bytes", "PRIVATE GROWTH", Bytes, "/proc/PID/status RssAnon + VmSwap",
         "Growth of the target's private memory since the attach: the witness for what the hooks see.";

@@ -145,6 +145,9 @@ fn the_sites_look_like_this() {
     view.outcome = Outcome::Blind;
     screen.show_sites(view);
     check(&screen, USUAL, "sites-blind");
+    screen.show_sites(samples::sampled_sites());
+    check(&screen, USUAL, "sites-sampled");
+    check(&screen, LARGE, "sites-sampled");
 }
 
 #[test]

@@ -21,6 +21,9 @@ const SIZE_HIGH_BITS: u32 = 37 - SIZE_LOW_BITS;
 const BIRTH_SHIFT: u32 = 12;
 const BIRTH_BITS: u32 = 45;
 const BIRTH_MASK: u64 = (1 << BIRTH_BITS) - 1;
+/// The highest bits of the second word.
+const RATE_SHIFT: u32 = BIRTH_BITS + SIZE_HIGH_BITS;
+const RATE_BITS: u32 = 64 - RATE_SHIFT;
 
 /// A live block. The second word is written before the first; a first word that is even means that there is no block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct Block {
     pub stack: u32,
     /// Time stamp counter at its birth, in the precision that is kept.
     pub birth: u64,
+    /// How it was recorded: 0 for every block, or the rate at which it was sampled, see [`crate::weigh`].
+    pub rate: u32,
 }
 
 impl Block {
@@ -42,12 +47,12 @@ impl Block {
         (address >> 2) as u16 & ((1 << (SPAN_SHIFT - 2)) - 1) | 1
     }
 
-    /// The block at an address, born at a tick.
+    /// The block at an address, born at a tick, recorded for itself (rate 0) or sampled at a rate.
     #[inline]
-    pub const fn new(address: u64, size: u64, stack: u32, tick: u64) -> Self {
+    pub const fn new(address: u64, size: u64, stack: u32, tick: u64, rate: u32) -> Self {
         let size = if size > BLOCK_SIZE_MAX { BLOCK_SIZE_MAX } else { size };
         let offset = address & ((1 << SPAN_SHIFT) - 8);
-        Self { offset, size, stack, birth: (tick >> BIRTH_SHIFT & BIRTH_MASK) << BIRTH_SHIFT }
+        Self { offset, size, stack, birth: (tick >> BIRTH_SHIFT & BIRTH_MASK) << BIRTH_SHIFT, rate }
     }
 
     /// The two words; the first is odd.
@@ -56,7 +61,8 @@ impl Block {
         let stack = self.stack as u64 & ((1 << STACK_BITS) - 1);
         let first = Self::key(self.offset) as u64 | stack << KEY_BITS | self.size << (KEY_BITS + STACK_BITS);
         let size_high = self.size >> SIZE_LOW_BITS & ((1 << SIZE_HIGH_BITS) - 1);
-        [first, (self.birth >> BIRTH_SHIFT & BIRTH_MASK) | size_high << BIRTH_BITS]
+        let birth = self.birth >> BIRTH_SHIFT & BIRTH_MASK;
+        [first, birth | size_high << BIRTH_BITS | (self.rate as u64) << RATE_SHIFT]
     }
 
     /// The block, or none where the first word says that there is none.
@@ -74,6 +80,7 @@ impl Block {
             size: words[0] >> (KEY_BITS + STACK_BITS) | size_high << SIZE_LOW_BITS,
             stack: (words[0] >> KEY_BITS) as u32 & ((1 << STACK_BITS) - 1),
             birth: (words[1] & BIRTH_MASK) << BIRTH_SHIFT,
+            rate: (words[1] >> RATE_SHIFT) as u32,
         }
     }
 
@@ -86,25 +93,26 @@ impl Block {
 }
 
 const _: () = assert!(SPAN_SHIFT - 2 <= 14, "a key leaves the marks of free slots alone");
+const _: () = assert!(crate::RATE_MAX < 1 << RATE_BITS, "a rate fits its bits");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(address: u64, size: u64, stack: u32, tick: u64) {
-        let block = Block::new(address, size, stack, tick);
+    fn check(address: u64, size: u64, stack: u32, tick: u64, rate: u32) {
+        let block = Block::new(address, size, stack, tick, rate);
         assert_eq!(Block::unpack(block.pack()), Some(block));
-        assert_eq!((block.offset, block.size, block.stack), (address & 0xfff8, size, stack));
+        assert_eq!((block.offset, block.size, block.stack, block.rate), (address & 0xfff8, size, stack, rate));
         assert!(block.age(tick) < 1 << BIRTH_SHIFT, "born now");
         assert_eq!(block.pack()[0] as u16, Block::key(address));
     }
 
     #[test]
     fn what_is_packed_comes_out_again() {
-        check(0, 0, 0, 0);
-        check(0x7fff_ffff_fff8, 1, 1, u64::MAX);
-        check(0x5555_0001_0010, BLOCK_SIZE_MAX, (1 << STACK_BITS) - 1, 1 << 20);
+        check(0, 0, 0, 0, 0);
+        check(0x7fff_ffff_fff8, 1, 1, u64::MAX, 19);
+        check(0x5555_0001_0010, BLOCK_SIZE_MAX, (1 << STACK_BITS) - 1, 1 << 20, crate::RATE_MAX);
         assert_eq!(Block::unpack([0, 7]), None);
         assert_eq!(Block::unpack([SLOT_LEFT, 7]), None);
         assert_eq!(Block::unpack([SLOT_CLAIMED, 7]), None);
@@ -112,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_larger_size_is_stored_as_the_largest() {
-        assert_eq!(Block::new(8, u64::MAX, 5, 6).size, BLOCK_SIZE_MAX);
+        assert_eq!(Block::new(8, u64::MAX, 5, 6, 0).size, BLOCK_SIZE_MAX);
     }
 
     #[test]
@@ -126,7 +134,7 @@ mod tests {
     #[test]
     fn ages_survive_the_wrap_of_the_clock_and_are_never_negative() {
         let tick = 1 << 57;
-        let block = Block::new(8, 1, 1, tick - (1 << 20));
+        let block = Block::new(8, 1, 1, tick - (1 << 20), 0);
         assert_eq!(block.age(tick + (1 << 20)), 1 << 21);
         assert_eq!(block.age(tick - (1 << 21)), 0, "seen by a clock that is behind");
     }

@@ -10,7 +10,7 @@ use crate::gate::Gate;
 pub const MAGIC: u64 = 0x656e_696c_6b61_656c;
 
 /// Grows whenever the layout changes; leakline only cleans up, never reads, a file of another version.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The bits of [`Control::state`] that hold a thread number. All zero: nobody listens and hooks pass calls through.
 ///
@@ -41,6 +41,8 @@ pub struct Control {
     pub generation: AtomicU32,
     /// Greatest number of frames kept of a stack.
     pub depth: AtomicU32,
+    /// Which blocks are recorded: 0 for all, or the rate at which they are sampled, see [`crate::weigh`].
+    pub mode: AtomicU32,
     /// Greatest number of stacks that get an id.
     pub stacks_max: AtomicU32,
     /// How many lines of blocks there may be.
@@ -116,7 +118,7 @@ pub struct StackCursors {
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct ThreadCursors {
-    /// Next free record.
+    /// Next free number.
     pub records: AtomicU32,
     /// Calls passed through because there was no record left for the thread.
     pub refused: AtomicU64,

@@ -5,11 +5,11 @@
 use crate::block::SPAN_SHIFT;
 use crate::bucket::{Bucket, FurtherBucket, LINE_SLOTS, LINES_MAX};
 use crate::event::{EVENTS, Event};
-use crate::tables::{Module, Patch, Robust, SiteCounters, StackRecord, ThreadSlot};
+use crate::tables::{Module, Patch, Robust, SampledCounters, SiteCounters, StackRecord};
 
 /// Threads that can have a record; further ones pass through and are counted.
 pub const THREADS_MAX: usize = 2048;
-/// Slots of the table that finds a thread's record; at most half are used.
+/// Places for records of threads, found by the thread pointer; at most half are used.
 pub const THREAD_SLOTS: usize = 4096;
 /// Distinct stacks, including stack 0.
 pub const STACKS_MAX: usize = 65_536;
@@ -25,6 +25,8 @@ pub const PATCHES_MAX: usize = 256;
 pub const FURTHER_BUCKETS_MAX: u32 = 1 << 26;
 /// Bytes of one [`SiteCounters`].
 pub const COUNTERS_BYTES: u64 = size_of::<SiteCounters>() as u64;
+/// Bytes of one [`SampledCounters`].
+pub const SAMPLED_BYTES: u64 = size_of::<SampledCounters>() as u64;
 
 const PAGE: u64 = 4096;
 /// Addresses of programs.
@@ -54,8 +56,8 @@ impl Layout {
 pub mod regions {
     use super::{
         ADDRESS_BITS, Bucket, COUNTERS_BYTES, EVENTS, Event, FRAMES_MAX, FURTHER_BUCKETS_MAX, FurtherBucket,
-        LINE_BYTES, LINES_MAX, Layout, MODULES_MAX, Module, PAGE, PATCHES_MAX, Patch, Robust, SPAN_SHIFT,
-        STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX, ThreadSlot,
+        LINE_BYTES, LINES_MAX, Layout, MODULES_MAX, Module, PAGE, PATCHES_MAX, Patch, Robust, SAMPLED_BYTES,
+        SPAN_SHIFT, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX,
     };
 
     /// [`crate::Control`].
@@ -68,14 +70,16 @@ pub mod regions {
     pub const MODULES: Layout = Layout::after(PATCHES, (4 * MODULES_MAX * size_of::<Module>()) as u64);
     /// Unwind rows: `u32` words.
     pub const ROWS: Layout = Layout::after(MODULES, 1 << 30);
-    /// [`ThreadSlot`]s.
-    pub const THREADS: Layout = Layout::after(ROWS, (THREAD_SLOTS * size_of::<ThreadSlot>()) as u64);
-    /// One [`RECORD_BYTES`] per thread.
-    pub const RECORDS: Layout = Layout::after(THREADS, THREADS_MAX as u64 * RECORD_BYTES);
-    /// [`crate::SiteCounters`], by thread, then by stack.
+    /// `u32` places of records by the number of the thread: which of them are used.
+    pub const THREADS: Layout = Layout::after(ROWS, (THREADS_MAX * 4) as u64);
+    /// One [`RECORD_BYTES`] per place; each begins with [`crate::ThreadFigures`].
+    pub const RECORDS: Layout = Layout::after(THREADS, THREAD_SLOTS as u64 * RECORD_BYTES);
+    /// [`crate::SiteCounters`], by number of the thread, then by stack.
     pub const COUNTERS: Layout = Layout::after(RECORDS, THREADS_MAX as u64 * COUNTERS_PER_THREAD);
+    /// [`crate::SampledCounters`], in the same order.
+    pub const SAMPLED: Layout = Layout::after(COUNTERS, THREADS_MAX as u64 * SAMPLED_PER_THREAD);
     /// `u32` stack ids by hash, zero where free.
-    pub const STACK_INDEX: Layout = Layout::after(COUNTERS, (STACK_INDEX_SLOTS * 4) as u64);
+    pub const STACK_INDEX: Layout = Layout::after(SAMPLED, (STACK_INDEX_SLOTS * 4) as u64);
     /// [`StackRecord`]s by id.
     pub const STACKS: Layout = Layout::after(STACK_INDEX, (STACKS_MAX * size_of::<StackRecord>()) as u64);
     /// Frames of stacks: `u64` words.
@@ -95,6 +99,8 @@ pub mod regions {
     pub const RECORD_BYTES: u64 = 256 * 1024;
     /// Bytes of a thread's counters.
     pub const COUNTERS_PER_THREAD: u64 = STACKS_MAX as u64 * COUNTERS_BYTES;
+    /// Bytes of a thread's sampled counters.
+    pub const SAMPLED_PER_THREAD: u64 = STACKS_MAX as u64 * SAMPLED_BYTES;
 }
 
 /// Bytes of one line: of one cache line.
@@ -124,6 +130,7 @@ mod tests {
             regions::THREADS,
             regions::RECORDS,
             regions::COUNTERS,
+            regions::SAMPLED,
             regions::STACK_INDEX,
             regions::STACKS,
             regions::FRAMES,

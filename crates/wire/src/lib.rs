@@ -15,9 +15,10 @@
 //! | patches | leakline | which code was changed, for whoever has to clean up |
 //! | modules | leakline | ranges of code, in four buffers used in turn |
 //! | rows | leakline | unwind rows: sorted starts, then packed rules |
-//! | threads | agent | thread pointer to record |
+//! | threads | agent | which records are used |
 //! | records | agent | what one thread owns: guard, figures, caches |
 //! | counters | agent | one [`SiteCounters`] per thread and stack |
+//! | sampled | agent | one [`SampledCounters`] per thread and stack |
 //! | stack index, stacks, frames | agent | every distinct stack once |
 //! | events | agent | a ring of rare calls: mappings, descriptors, threads |
 //! | directory, chains, further buckets | agent | which lines hold the blocks of which span of addresses |
@@ -35,6 +36,7 @@ mod event;
 mod gate;
 mod layout;
 mod rule;
+mod sample;
 mod tables;
 
 pub use block::{BLOCK_SIZE_MAX, Block, SLOT_CLAIMED, SLOT_LEFT, SPAN_SHIFT};
@@ -47,9 +49,11 @@ pub use event::{Call, EVENTS, Event};
 pub use gate::{GATE_EXECUTE, GATE_EXIT, GATE_KIND_BITS, GATE_KIND_MASK, Gate};
 pub use layout::{
     ADDRESS_BITS, COUNTERS_BYTES, FILE_BYTES, FRAMES_MAX, FURTHER_BUCKETS_MAX, LINE_BYTES, Layout, MODULES_MAX,
-    PATCHES_MAX, STACK_INDEX_SLOTS, STACKS_MAX, THREAD_SLOTS, THREADS_MAX, regions,
+    PATCHES_MAX, SAMPLED_BYTES, STACK_INDEX_SLOTS, STACKS_MAX, THREAD_SLOTS, THREADS_MAX, regions,
 };
 pub use rule::{PackedRule, RuleKind};
+pub use sample::{BLOCK_PARTS, BLOCKS_VARIANCE_PARTS, RATE_MAX, RATE_MIN, Weight, bytes_squared, distance, weigh};
 pub use tables::{
-    FRAME_ADDRESS_MASK, Link, Module, Patch, Robust, SiteCounters, StackRecord, ThreadFigures, ThreadSlot,
+    FRAME_ADDRESS_MASK, Link, Module, Patch, Robust, SampledCounters, SampledSum, SiteCounters, StackRecord,
+    ThreadFigures, TimedCalls,
 };

@@ -59,27 +59,30 @@ pub struct Module {
     pub rows: u32,
 }
 
-/// Finds a thread's record.
-#[derive(Debug, Default)]
-#[repr(C)]
-pub struct ThreadSlot {
-    /// Thread pointer (`fs` base); zero where free.
-    pub pointer: AtomicU64,
-    /// Number of the record plus one, once it is there.
-    pub record: AtomicU32,
-    /// Fills the slot.
-    pub pad: AtomicU32,
-}
-
-/// What one thread counts, apart from sites. The first cache line of its record.
+/// What one thread counts, apart from sites, and what a call that passes unrecorded needs: the first cache line is all that such
+/// a call reads and writes. These are the first lines of its record.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct ThreadFigures {
+    /// Thread pointer (`fs` base) of the owner; zero where the record is free.
+    pub pointer: AtomicU64,
+    /// Stack pointer of the hook that runs; zero where none does.
+    pub guard: AtomicU64,
+    /// Bytes until the next sample; zero while every block is recorded.
+    pub countdown: AtomicU64,
     /// Calls that allocated.
     pub allocations: AtomicU64,
     /// Calls that freed.
     pub frees: AtomicU64,
-    /// Frees of blocks that are not in the table.
+    /// At so many allocations the next call is timed.
+    pub allocation_timed_at: AtomicU64,
+    /// At so many frees the next call is timed.
+    pub free_timed_at: AtomicU64,
+    /// [`crate::Control::mode`] as this thread last saw it.
+    pub mode: AtomicU32,
+    /// Number of the thread plus one, once it has one.
+    pub number: AtomicU32,
+    /// Frees of blocks that are not in the table: older than the attach, or not sampled.
     pub frees_of_older: AtomicU64,
     /// Blocks that found no room in the table.
     pub blocks_unrecorded: AtomicU64,
@@ -91,6 +94,33 @@ pub struct ThreadFigures {
     pub stacks_broken: AtomicU64,
     /// Stacks that had to be unwound since the stack memory did not hold them.
     pub stacks_unwound: AtomicU64,
+    /// Blocks that were sampled.
+    pub samples: AtomicU64,
+    /// State of the random numbers.
+    pub random: AtomicU64,
+    /// The calls that were timed while every block was recorded.
+    pub exact: [TimedCalls; 2],
+    /// The calls that were timed while blocks were sampled.
+    pub sampled: [TimedCalls; 2],
+    /// Ticks spent on blocks that were sampled, all of them.
+    pub sample_ticks: AtomicU64,
+    /// Clock readings that are part of `sample_ticks`.
+    pub sample_readings: AtomicU64,
+    /// Fills the cache line.
+    pub pad: [AtomicU64; 2],
+}
+
+/// What was spent in the hooks by those calls that were timed, without the real functions. The first of a pair is for calls that
+/// allocate, the second for those that free.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct TimedCalls {
+    /// How many.
+    pub calls: AtomicU64,
+    /// Ticks of the time stamp counter.
+    pub ticks: AtomicU64,
+    /// How many readings of the clock those ticks contain.
+    pub readings: AtomicU64,
 }
 
 /// What one thread counts for one stack. Frees count for the stack that allocated, in the thread that frees.
@@ -123,6 +153,36 @@ pub struct SiteCounters {
     pub pad: [AtomicU64; 5],
 }
 
+/// What one thread counts for one stack while blocks are sampled. Every sampled block counts by its [`crate::Weight`].
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct SampledCounters {
+    /// Blocks allocated.
+    pub allocated: SampledSum,
+    /// Blocks freed, also those whose free was not seen.
+    pub freed: SampledSum,
+    /// Blocks freed after they had expired.
+    pub late: SampledSum,
+    /// How many of `freed` were not seen to be freed: another block came to stand in their place.
+    pub replaced: AtomicU64,
+}
+
+/// A sum over sampled blocks, field by field as in [`crate::Weight`].
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct SampledSum {
+    /// How many samples.
+    pub samples: AtomicU64,
+    /// See [`crate::Weight::blocks`].
+    pub blocks: AtomicU64,
+    /// See [`crate::Weight::bytes`].
+    pub bytes: AtomicU64,
+    /// See [`crate::Weight::blocks_variance`].
+    pub blocks_variance: AtomicU64,
+    /// See [`crate::Weight::bytes_variance`].
+    pub bytes_variance: AtomicU64,
+}
+
 /// One distinct stack.
 #[derive(Debug, Default)]
 #[repr(C)]
@@ -135,7 +195,7 @@ pub struct StackRecord {
     pub frames: AtomicU32,
 }
 
-const _: () = assert!(size_of::<ThreadFigures>() == 64, "a thread's figures are one cache line");
+const _: () = assert!(size_of::<ThreadFigures>() == 256, "a thread's figures are four cache lines");
+const _: () = assert!(size_of::<SampledCounters>() == 128, "the figures of a sampled stack are two cache lines");
 const _: () = assert!(size_of::<SiteCounters>() == 128, "the figures of every allocation and free are one cache line");
 const _: () = assert!(size_of::<StackRecord>() == 16, "stack records are indexed by shifting");
-const _: () = assert!(size_of::<ThreadSlot>() == 16, "slots are indexed by shifting");

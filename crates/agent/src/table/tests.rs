@@ -25,13 +25,15 @@ fn table(lines: u32, granule_shift: u32) -> Shared {
 }
 
 fn thread(shared: Shared, number: u64) -> Thread {
-    Thread { shared, record: shared.at(regions::RECORDS.at + number * regions::RECORD_BYTES) }
+    let thread = Thread { shared, record: shared.at(regions::RECORDS.at + number * regions::RECORD_BYTES) };
+    thread.record.figures.number.store(number as u32 + 1, Relaxed);
+    thread
 }
 
 /// Puts in a block whose stack is its size; the thread allocated blocks of that size until now.
 fn put_sized(thread: Thread, address: u64, size: u64) -> Put {
     thread.record.bytes.store(size, Relaxed);
-    put(thread, home(thread.shared, address), address, Block::new(address, size, size as u32, 1 << 20))
+    put(thread, home(thread.shared, address), address, Block::new(address, size, size as u32, 1 << 20, 0))
 }
 
 fn size_of_taken(shared: Shared, address: u64) -> Option<u64> {
@@ -69,7 +71,7 @@ fn check_against_map(hint: u64, granule: u64, live_max: usize) {
         let address = 0x5000_0000_0000 + random.below(3 << SPAN_SHIFT) / granule * granule;
         if random.below(100) < 55 && map.len() < live_max {
             thread.record.bytes.store(hint, Relaxed);
-            let block = Block::new(address, step, 7, step << 20);
+            let block = Block::new(address, step, 7, step << 20, 0);
             let done = put(thread, home(shared, address), address, block);
             let expected = map.insert(address, block).map_or(Put::Done, Put::Replaced);
             assert_eq!(done, expected, "step {step}, {address:#x}");
@@ -158,8 +160,8 @@ fn a_span_of_two_threads_keeps_the_blocks_of_both() {
     for i in 0..500 {
         assert_eq!(put_sized(if i % 3 == 0 { one } else { other }, address(i), i), Put::Done);
     }
-    assert_eq!(put_sized(other, address(3), 1_000), Put::Replaced(Block::new(address(3), 3, 3, 1 << 20)));
-    assert_eq!(put_sized(one, address(4), 1_001), Put::Replaced(Block::new(address(4), 4, 4, 1 << 20)));
+    assert_eq!(put_sized(other, address(3), 1_000), Put::Replaced(Block::new(address(3), 3, 3, 1 << 20, 0)));
+    assert_eq!(put_sized(one, address(4), 1_001), Put::Replaced(Block::new(address(4), 4, 4, 1 << 20, 0)));
     assert_eq!(scanned(shared).len(), 500);
     let sizes: Vec<u64> = (0..500).filter_map(|i| size_of_taken(shared, address(i))).collect();
     let expected: Vec<u64> = (0..500).map(|i| if i == 3 || i == 4 { i + 997 } else { i }).collect();
@@ -188,7 +190,7 @@ fn threads_at_work_in_the_same_spans_lose_no_block_and_make_none_up() {
             if let Some(known) = block.take() {
                 assert_eq!(take(shared, address), Some(known), "thread {number}, {address:#x}");
             } else {
-                let fresh = Block::new(address, round as u64, number as u32, 1 << 20);
+                let fresh = Block::new(address, round as u64, number as u32, 1 << 20, 0);
                 assert_eq!(put(thread, home(shared, address), address, fresh), Put::Done, "{address:#x}");
                 *block = Some(fresh);
             }

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use model::{Kind, SiteCounts};
+use model::{Kind, SiteCounts, Tally};
 
 use super::SiteVerdict;
-use super::past::{Past, ever_expired, frees_most};
+use super::past::{Course, Past, ever_expired, frees_most};
 use crate::growth::words::span;
 use crate::limits::{LEAK_BLOCKS_MIN, QUIET_EXPIRIES, QUIET_MIN};
 
@@ -34,42 +34,58 @@ pub(super) fn judge(counts: &SiteCounts, past: Option<&Past>, now: Circumstances
     if let Some(reason) = past.and_then(|past| bounded(past, now)) {
         return (SiteVerdict::Bounded, vec![reason]);
     }
-    if counts.expired.count < LEAK_BLOCKS_MIN {
-        let things = counts.kind().things();
-        let reason = format!("only {} of its {things} expired: no pattern yet", counts.expired.count);
+    if counts.expired.count_least() < LEAK_BLOCKS_MIN {
+        return (SiteVerdict::TooYoung, vec![too_few(counts)]);
+    }
+    if past.is_some_and(|past| past.last_third().is_some() && past.course() == Course::Unclear) {
+        let reason = "its figures are estimated from too few samples to tell growth from a level".to_owned();
         return (SiteVerdict::TooYoung, vec![reason]);
     }
     (SiteVerdict::Leaking, leaking(counts, past, now))
+}
+
+fn too_few(counts: &SiteCounts) -> String {
+    let (expired, things) = (counts.expired, counts.kind().things());
+    if expired.is_estimate() {
+        return format!("too few of its {things} were sampled: {} expired, and it may be none", number(expired));
+    }
+    format!("only {} of its {things} expired: no pattern yet", expired.count)
+}
+
+/// A number of blocks, with its error where it is estimated.
+fn number(tally: Tally) -> String {
+    if tally.is_estimate() { format!("{} ± {}", tally.count, tally.count_error()) } else { tally.count.to_string() }
 }
 
 fn healthy(counts: &SiteCounts, now: Circumstances) -> String {
     let (things, (_, freed)) = (counts.kind().things(), counts.kind().ending());
     match counts.live.count {
         0 => format!("all of its {things} were {freed} in time"),
-        live if counts.kind() == Kind::ThreadStack => {
+        _ if counts.kind() == Kind::ThreadStack => {
             format!(
-                "none of its {live} live {things} is of a thread that ended more than {} after it began",
+                "none of its {} live {things} is of a thread that ended more than {} after it began",
+                number(counts.live),
                 span(now.expire)
             )
         }
-        live => format!("none of its {live} live {things} is older than {}", span(now.expire)),
+        _ => format!("none of its {} live {things} is older than {}", number(counts.live), span(now.expire)),
     }
 }
 
 /// It frees most of what expires. What it keeps is only growth once blocks of the longest life seen have had time to be freed twice over.
 fn frees_late(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> (SiteVerdict, Vec<String>) {
-    let ever = ever_expired(counts).count;
+    let (late, ever) = (number(counts.freed_late), number(ever_expired(counts)));
     let (things, (_, freed)) = (counts.kind().things(), counts.kind().ending());
-    let freed = format!("{} of the {ever} {things} that expired were {freed} afterwards", counts.freed_late.count);
+    let freed = format!("{late} of the {ever} {things} that expired were {freed} afterwards");
     let longest = counts.freed_late_longest.unwrap_or_default();
     let settled = past.is_some_and(|past| {
         past.first_late.is_some_and(|first| now.at.saturating_sub(first) >= longest.saturating_mul(2))
             && past.last_third().is_some()
-            && past.still_rising()
+            && past.course() == Course::Rising
             // How many of a full cache's blocks are older than the threshold varies from look to look; what is live does not.
             && past.growth().is_some_and(|trend| trend.low > 0.0)
     });
-    if settled && counts.expired.count >= LEAK_BLOCKS_MIN {
+    if settled && counts.expired.count_least() >= LEAK_BLOCKS_MIN {
         let rising = "for: what it keeps goes on growing, long after blocks of the longest life were freed".to_owned();
         return (SiteVerdict::Leaking, vec![rising, format!("against: {freed}")]);
     }
@@ -80,7 +96,7 @@ fn frees_late(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> (
 /// A level proves something only while the program works: one that stands still keeps every level.
 fn bounded(past: &Past, now: Circumstances) -> Option<String> {
     let third = past.last_third()?;
-    if past.still_rising() || now.active_at < third {
+    if past.course() != Course::Level || now.active_at < third {
         return None;
     }
     if past.allocated_at >= third {
@@ -99,21 +115,21 @@ fn leaking(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> Vec<
     let size = if counts.kind().has_size() { format!(" ({})", expired.bytes) } else { String::new() };
     let old = format!("are older than {} and not {freed}", span(now.expire));
     let old = if counts.kind() == Kind::ThreadStack { "are of threads that ended and were not joined" } else { &old };
-    let mut reasons = vec![format!("for: {} of its {things}{size} {old}", expired.count)];
+    let mut reasons = vec![format!("for: {} of its {things}{size} {old}", number(expired))];
     if counts.freed.count > counts.live.count {
-        reasons.push(format!("for: it {gives_back} most of its {things} ({}), but not these", counts.freed.count));
+        reasons.push(format!("for: it {gives_back} most of its {things} ({}), but not these", number(counts.freed)));
     } else if counts.freed.count == 0 {
         let one = if counts.kind() == Kind::Heap { "a block" } else { "one" };
         reasons.push(format!("for: it never {freed} {one}"));
     }
-    if past.is_some_and(Past::still_rising) {
+    if past.is_some_and(|past| past.course() == Course::Rising) {
         reasons.push("for: more of them keep coming".to_owned());
     }
     if now.active_at < now.at.saturating_sub(now.expire) {
         reasons.push("against: the program stood still since, so that it had no chance to free them".to_owned());
     }
     if counts.freed_late.count > 0 {
-        reasons.push(format!("against: {} expired {things} were {freed} afterwards", counts.freed_late.count));
+        reasons.push(format!("against: {} expired {things} were {freed} afterwards", number(counts.freed_late)));
     }
     reasons
 }

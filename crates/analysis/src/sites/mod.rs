@@ -9,7 +9,7 @@ mod witness;
 
 use std::time::Duration;
 
-use model::{Kind, Reading, SiteCounts, StackId, Tally};
+use model::{Kind, Mode, Reading, SiteCounts, StackId, Tally};
 
 use crate::Rate;
 
@@ -57,8 +57,8 @@ pub struct Site {
     pub demoted: bool,
 }
 
-/// What happened at a site since the snapshot before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What happened since the snapshot before, mostly at one site.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SiteEvent {
     /// Blocks of this stack expired for the first time.
     FirstExpiry {
@@ -104,6 +104,8 @@ pub enum SiteEvent {
         /// Blocks that ever expired.
         ever_expired: Tally,
     },
+    /// From now on other blocks are recorded than before.
+    ModeChanged(ModeChange),
     /// So many blocks expired at this stack that the session is to end.
     StopReached {
         /// Time since the hooks became active.
@@ -113,6 +115,17 @@ pub enum SiteEvent {
         /// What has expired of it and is still live.
         expired: Tally,
     },
+}
+
+/// A change of which blocks are recorded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ModeChange {
+    /// Time since the hooks became active.
+    pub at: Duration,
+    /// Which ones from then on.
+    pub mode: Mode,
+    /// What it cost, or would have cost, to record every block, as a share of the target's processor time.
+    pub exact: Reading<f64>,
 }
 
 /// What a session came to.

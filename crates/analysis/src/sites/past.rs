@@ -8,7 +8,8 @@ use model::{Reading, SiteCounts, Tally, Why};
 
 use super::SiteEvent;
 use crate::limits::{
-    LATE_FREES_MIN, LATE_SHARE_MIN, NEW_MAXIMUM_SHARE, POINTS_MIN, SITE_POINTS_MAX, TOLD_PAUSE_MAX, TOLD_PAUSE_MIN,
+    LATE_FREES_MIN, LATE_SHARE_MIN, NEW_MAXIMUM_SHARE, POINTS_MIN, SCORE_MIN, SITE_POINTS_MAX, TOLD_PAUSE_MAX,
+    TOLD_PAUSE_MIN, UNCLEAR_SHARE,
 };
 use crate::series::{Height, Point, Series};
 use crate::trend::{Trend, trend};
@@ -18,6 +19,20 @@ use crate::trend::{Trend, trend};
 struct Level {
     expired: u64,
     live: u64,
+    /// Variance of all that ever came to `expired` or left it again. Between two moments it grows by the variance of the difference
+    /// of their levels: what stayed is in both and adds nothing.
+    passed: f64,
+}
+
+/// What can be said of the last third of a site's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// It set a new maximum of expired bytes.
+    Rising,
+    /// It did not.
+    Level,
+    /// Its figures are estimated from too few samples to tell.
+    Unclear,
 }
 
 /// The past of a site of which a block ever expired.
@@ -87,7 +102,8 @@ impl Past {
         stop_after: Option<u64>,
         events: &mut Vec<SiteEvent>,
     ) {
-        self.levels.push(at, Level { expired: counts.expired.weight(), live: counts.live.weight() });
+        let passed = (ever_expired(counts).variance.bytes as f64) + (counts.freed_late.variance.bytes as f64);
+        self.levels.push(at, Level { expired: counts.expired.weight(), live: counts.live.weight(), passed });
         if counts.allocated.count != self.allocations {
             self.allocations = counts.allocated.count;
             self.allocated_at = at;
@@ -114,12 +130,29 @@ impl Past {
         points.get(start).filter(|_| points.len() >= POINTS_MIN).map(|point| point.at)
     }
 
-    /// Whether the last third of its history set a new maximum of expired bytes.
-    pub(super) fn still_rising(&self) -> bool {
+    /// Whether the last third of its history set a new maximum of expired bytes. Of estimates the rise must be more than
+    /// their error, and "level" is only said where a rise worth the name would have shown.
+    pub(super) fn course(&self) -> Course {
         let points = self.levels.points();
         let (before, last) = points.split_at(points.len() - points.len() / 3);
-        let most = |points: &[Point<Level>]| points.iter().map(|point| point.value.expired).max().unwrap_or(0);
-        most(last) as f64 > most(before) as f64 * (1.0 + NEW_MAXIMUM_SHARE)
+        // How long the last part is, as a share of the first: steady growth adds so much, with so much of its variance.
+        let more = match (points.first(), before.last(), points.last()) {
+            (Some(first), Some(split), Some(end)) if split.at > first.at => {
+                end.at.saturating_sub(split.at).as_secs_f64() / split.at.saturating_sub(first.at).as_secs_f64()
+            }
+            _ => 0.0,
+        };
+        let most = |points: &[Point<Level>]| points.iter().map(|point| point.value).max_by_key(|level| level.expired);
+        let none = Level { expired: 0, live: 0, passed: 0.0 };
+        let (before, last) = (most(before).unwrap_or(none), most(last).unwrap_or(none));
+        let error = SCORE_MIN * (last.passed - before.passed).max(0.0).sqrt();
+        let error_of_growth = SCORE_MIN * (before.passed * more).sqrt();
+        let (before, last) = (before.expired as f64, last.expired as f64);
+        match () {
+            () if last > before * (1.0 + NEW_MAXIMUM_SHARE) + error => Course::Rising,
+            () if error > before * UNCLEAR_SHARE || error_of_growth > before * more => Course::Unclear,
+            () => Course::Level,
+        }
     }
 
     fn tell_expiry(&mut self, at: Duration, counts: &SiteCounts, events: &mut Vec<SiteEvent>) {
@@ -139,7 +172,7 @@ impl Past {
 
     fn tell_late(&mut self, at: Duration, counts: &SiteCounts, events: &mut Vec<SiteEvent>) {
         let (stack, late) = (counts.stack, counts.freed_late);
-        let demotes = late.count >= LATE_FREES_MIN && frees_most(counts);
+        let demotes = late.count_least() >= LATE_FREES_MIN && frees_most(counts);
         let is_due = self.told_late.map_or(late.count > 0, |told| told.is_due(late.count, at) || demotes);
         if self.demoted || !is_due {
             return;
@@ -157,7 +190,7 @@ impl Past {
     }
 
     fn tell_stop(&mut self, at: Duration, counts: &SiteCounts, stop_after: Option<u64>, events: &mut Vec<SiteEvent>) {
-        if !self.stop_told && stop_after.is_some_and(|most| counts.expired.count >= most) {
+        if !self.stop_told && stop_after.is_some_and(|most| counts.expired.count_least() >= most) {
             self.stop_told = true;
             events.push(SiteEvent::StopReached { at, stack: counts.stack, expired: counts.expired });
         }
@@ -178,7 +211,7 @@ pub(super) fn frees_most(counts: &SiteCounts) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Bytes, StackId};
+    use model::{Bytes, StackId, Variance};
 
     fn counts(expired: u64, late: u64) -> SiteCounts {
         let tally = |count| Tally::exact(count, Bytes(count));
@@ -196,15 +229,50 @@ mod tests {
         }
     }
 
+    fn past(all: impl Iterator<Item = SiteCounts>) -> Past {
+        let mut past = Past::new();
+        for (second, counts) in (0..).zip(all) {
+            past.add(Duration::from_secs(second), &counts, None, &mut Vec::new());
+        }
+        past
+    }
+
     /// Expired counts, one a second: whether the last third set a new maximum, and when it begins.
     #[track_caller]
     fn check(expired: &[u64], rising: bool, third: Option<u64>) {
-        let mut past = Past::new();
-        for (second, expired) in (0..).zip(expired) {
-            past.add(Duration::from_secs(second), &counts(*expired, 0), None, &mut Vec::new());
-        }
-        assert_eq!(past.still_rising(), rising, "{expired:?}");
+        let past = past(expired.iter().map(|expired| counts(*expired, 0)));
+        assert_eq!(past.course() == Course::Rising, rising, "{expired:?}");
+        assert_ne!(past.course(), Course::Unclear, "what is counted is clear");
         assert_eq!(past.last_third(), third.map(Duration::from_secs), "{expired:?}");
+    }
+
+    /// Numbers of samples, one a second, as `expired/freed late`; each sample stands for 100 bytes.
+    #[track_caller]
+    fn check_sampled(samples: &str, expected: Course) {
+        let estimate = |text: &str| {
+            let samples: u64 = text.parse().unwrap();
+            let variance = Variance { blocks: u128::from(samples) * 9_900, bytes: u128::from(samples) * 9_900 };
+            Tally { variance, ..Tally::exact(samples * 100, Bytes(samples * 100)) }
+        };
+        let one = |word: &str| {
+            let (expired, late) = word.split_once('/').unwrap_or((word, "0"));
+            SiteCounts { expired: estimate(expired), freed_late: estimate(late), ..counts(0, 0) }
+        };
+        assert_eq!(past(samples.split(' ').map(one)).course(), expected, "{samples}");
+    }
+
+    #[test]
+    fn an_estimate_rises_when_the_rise_exceeds_its_error() {
+        check_sampled("1 2 3 4 5 6", Course::Unclear);
+        check_sampled("10 20 30 40 50 60", Course::Rising);
+        // A full cache of some hundred samples, of which each look sees others: 60 went and 62 came.
+        check_sampled("100 103 99 101/10 104/40 106/60", Course::Unclear);
+        check_sampled("10000 10030 9990 10010/100 10040/200 10060/300", Course::Level);
+        check_sampled("200 200 200 200 200 200", Course::Level);
+        check_sampled("200 200 200 200 203 203", Course::Level);
+        // With so few, none in the last third may be chance.
+        check_sampled("2 4 6 8 8 8", Course::Unclear);
+        check_sampled("5 10 15 20 20 20", Course::Level);
     }
 
     #[test]

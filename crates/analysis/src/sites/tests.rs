@@ -86,6 +86,7 @@ fn check_events(mut watch: SiteWatch, session: &str, expected: &str) {
         SiteEvent::Demoted { stack, freed_late, ever_expired, .. } => {
             format!("{} demoted {}/{}", stack.0, freed_late.count, ever_expired.count)
         }
+        SiteEvent::ModeChanged(change) => format!("{:?}", change.mode),
         SiteEvent::StopReached { stack, expired, .. } => format!("{} stop {}", stack.0, expired.count),
     };
     let mut found = Vec::new();

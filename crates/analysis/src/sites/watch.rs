@@ -6,13 +6,13 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use model::{Bytes, Reading, SiteCounts, Snapshot, StackId, Why};
+use model::{Bytes, Mode, Reading, SiteCounts, Snapshot, StackId, Why};
 
 use super::judge::{Circumstances, judge};
 use super::past::{Past, ever_expired};
 use super::witness::{Unseen, Witness};
-use super::{Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict};
-use crate::limits::{JUDGED_EXPIRIES, SITE_HISTORIES_MAX, UNRECORDED_SHARE};
+use super::{ModeChange, Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict};
+use crate::limits::{JUDGED_EXPIRIES, MODE_CHANGES_MAX, SITE_HISTORIES_MAX, UNRECORDED_SHARE};
 use crate::trend::Trend;
 
 /// Watches the sites of one attached process.
@@ -22,6 +22,10 @@ pub struct SiteWatch {
     last: Snapshot,
     pasts: HashMap<StackId, Past>,
     pasts_max: usize,
+    /// As of the last snapshot; none before the first.
+    mode: Option<Mode>,
+    mode_changes: Vec<ModeChange>,
+    mode_changes_forgotten: u64,
     /// When the program was last seen to allocate or free.
     active_at: Duration,
     witness: Witness,
@@ -35,6 +39,9 @@ impl SiteWatch {
             last: Snapshot::default(),
             pasts: HashMap::new(),
             pasts_max: SITE_HISTORIES_MAX,
+            mode: None,
+            mode_changes: Vec::new(),
+            mode_changes_forgotten: 0,
             active_at: Duration::ZERO,
             witness: Witness::default(),
         }
@@ -46,6 +53,15 @@ impl SiteWatch {
         if snapshot.coverage.calls() != self.last.coverage.calls() {
             self.active_at = snapshot.at;
         }
+        if snapshot.mode != self.mode.unwrap_or(snapshot.mode) {
+            let change = ModeChange { at: snapshot.at, mode: snapshot.mode, exact: snapshot.overhead.exact };
+            events.push(SiteEvent::ModeChanged(change));
+            self.mode_changes.push(change);
+            let surplus = self.mode_changes.len().saturating_sub(MODE_CHANGES_MAX);
+            self.mode_changes.drain(..surplus);
+            self.mode_changes_forgotten += surplus as u64;
+        }
+        self.mode = Some(snapshot.mode);
         for counts in snapshot.sites.iter().filter(|counts| ever_expired(counts).count > 0) {
             let room = self.pasts.len() < self.pasts_max;
             if room || self.pasts.contains_key(&counts.stack) {
@@ -84,6 +100,11 @@ impl SiteWatch {
             totals.histories_dropped += u64::from(!known);
         }
         totals
+    }
+
+    /// The latest changes of the mode, and how many there were before them.
+    pub fn mode_changes(&self) -> (&[ModeChange], u64) {
+        (&self.mode_changes, self.mode_changes_forgotten)
     }
 
     /// What it comes to until now. "Nothing found" needs a session in which blocks could expire, hooks that fired,

@@ -11,12 +11,14 @@ mod arm;
 mod calls;
 mod code;
 mod collector;
+mod cost;
 mod custom;
 mod error;
 mod families;
 mod file;
 mod functions;
 mod gate;
+mod governor;
 mod heap;
 mod image;
 mod launch;
@@ -34,10 +36,11 @@ mod settings;
 mod target;
 mod threads;
 mod ticks;
+mod weights;
 
 use std::time::Duration;
 
-use model::{Kinds, Pid, ProcessKey, Snapshot};
+use model::{Bytes, Kinds, Mode, Pid, ProcessKey, Snapshot};
 
 pub use error::{AttachError, LaunchError, SessionError};
 pub use gate::{Ending, Execution};
@@ -45,6 +48,52 @@ pub use heap::Heap;
 pub use launch::Program;
 pub use remains::{Carriers, Removed};
 pub use session::{Session, attach};
+
+/// Which blocks are to be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeChoice {
+    /// All of them, whatever it costs.
+    Exact,
+    /// A sample.
+    Sampled,
+    /// All of them while that costs less than the limit, else a sample.
+    Auto,
+}
+
+/// How much an attach may cost the target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Modes {
+    /// Which blocks are recorded.
+    pub choice: ModeChoice,
+    /// Mean distance between two samples; the nearest power of two is used.
+    pub rate: Bytes,
+    /// The limit: a share of the target's processor time, between 0 and 1.
+    pub max_overhead: f64,
+}
+
+impl Modes {
+    /// Every block, whatever it costs.
+    pub const EXACT: Self = Self { choice: ModeChoice::Exact, rate: Bytes(512 << 10), max_overhead: 1.0 };
+
+    /// The smallest and the greatest rate.
+    pub const RATES: (Bytes, Bytes) = (Bytes(1 << wire::RATE_MIN), Bytes(1 << wire::RATE_MAX));
+
+    /// Which blocks are recorded at first.
+    fn first(&self) -> Mode {
+        match self.choice {
+            ModeChoice::Exact | ModeChoice::Auto => Mode::Exact,
+            ModeChoice::Sampled => Mode::Sampled { rate: Bytes(1 << self.rate_shift()) },
+        }
+    }
+
+    /// The binary logarithm of the rate that is used.
+    fn rate_shift(&self) -> u32 {
+        // The powers' geometric mean lies between them: 1.5 is close enough to it.
+        let shift = self.rate.0.max(1).ilog2();
+        let shift = if self.rate.0 >> shift.saturating_sub(1) == 3 { shift + 1 } else { shift };
+        shift.clamp(wire::RATE_MIN, wire::RATE_MAX)
+    }
+}
 
 /// What to record and how much of it.
 #[derive(Clone, Debug)]
@@ -61,6 +110,8 @@ pub struct AttachOptions {
     pub alloc: Vec<String>,
     /// Functions that free what those allocated, for example `fn=pool_free,ptr=arg2`.
     pub free: Vec<String>,
+    /// How much it may cost.
+    pub modes: Modes,
 }
 
 /// Whether the target is still the program that was attached to.
@@ -93,6 +144,8 @@ pub struct Facts {
     pub threads: u32,
     /// A signal such as SIGSTOP had stopped the target at the attach, and it stayed so.
     pub halted: bool,
+    /// Which blocks are recorded at first.
+    pub mode: Mode,
 }
 
 /// What a detach did.
@@ -122,4 +175,16 @@ pub(crate) fn preview(pid: Pid) -> Result<(String, usize), AttachError> {
     let heap = Kinds { heap: true, ..Kinds::NONE };
     let plan = prepare::Plan::make(&target, &target.maps()?, &[], heap)?;
     Ok((plan.allocator, plan.functions.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_the_nearest_power_of_two_within_bounds() {
+        let shift = |rate| Modes { choice: ModeChoice::Sampled, rate: Bytes(rate), max_overhead: 0.05 }.rate_shift();
+        assert_eq!([0, 1, 1024, 1500, 1536, 2048].map(shift), [10, 10, 10, 10, 11, 11]);
+        assert_eq!([512 << 10, 700 << 10, 800 << 10, 16 << 20, 1 << 40].map(shift), [19, 19, 20, 24, 24]);
+    }
 }

@@ -10,18 +10,21 @@ pub(crate) use lines::live_blocks;
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use model::{Address, FrameTrust};
 use model::{Bytes, Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally};
 use wire::{
-    Block, COUNTERS_BYTES, Control, FRAMES_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, STACKS_MAX, THREADS_MAX, regions,
+    Block, COUNTERS_BYTES, Control, FRAMES_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, SAMPLED_BYTES, STACKS_MAX,
+    SampledCounters, THREAD_SLOTS, THREADS_MAX, ThreadFigures, regions, weigh,
 };
 
+use super::cost::Work;
 use super::file::SharedFile;
 use super::ticks::Ticks;
+use super::weights::Weights;
 
 const COUNTER_WORDS: usize = COUNTERS_BYTES as usize / 8;
+const SAMPLED_WORDS: usize = SAMPLED_BYTES as usize / 8;
 /// Bytes that are read at a time: bounds leakline's own memory.
 const PIECE: usize = 256 * 1024;
 const FRAME_TRUST_SHIFT: u32 = 62;
@@ -31,7 +34,7 @@ const COUNT_MAX: u64 = 1 << 48;
 const BYTES_MAX: u64 = 1 << 60;
 
 /// The figures of one site, summed over threads. As in [`wire::SiteCounters`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Sum {
     allocated: Tally,
     freed: Tally,
@@ -45,40 +48,81 @@ struct Sum {
     expired: Tally,
     /// Greatest age of a live block.
     oldest: Option<u64>,
+    /// What was sampled, apart: most sessions have none.
+    sampled: Option<Box<Sampled>>,
 }
 
-/// Everything counted until now. `expire` is in ticks.
-pub(crate) fn snapshot(file: &SharedFile, control: &Control, ticks: &Ticks, expire: u64) -> io::Result<Snapshot> {
+/// The sampled blocks of one site, as in [`wire::SampledCounters`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Sampled {
+    allocated: Weights,
+    freed: Weights,
+    late: Weights,
+    replaced: u64,
+    live: Weights,
+    expired: Weights,
+}
+
+/// What the caller decides of a reading.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    /// Age in ticks from which a block counts as expired.
+    pub(crate) expire: u64,
+    /// The rate at which this session samples, when it does.
+    pub(crate) rate: u32,
+}
+
+/// Everything counted until now, and the work that went into it.
+pub(crate) fn snapshot(file: &SharedFile, control: &Control, ticks: &Ticks, how: How) -> io::Result<(Snapshot, Work)> {
     let stacks = (control.stacks.ids.load(Relaxed) as usize).clamp(1, STACKS_MAX);
     let threads = (control.threads.records.load(Relaxed) as usize).min(THREADS_MAX);
     let mut sums = vec![Sum::default(); stacks];
     let mut snapshot = Snapshot { at: ticks.since_start(), ..Snapshot::default() };
     snapshot.losses.blocks_unrecorded = control.threads.refused.load(Relaxed);
-    for thread in 0..threads as u64 {
-        add_figures(file, thread, &mut snapshot.coverage, &mut snapshot.losses)?;
+    let mut work = Work::default();
+    for (thread, place) in (0..).zip(places(file, threads)?) {
+        if let Some(figures) = figures(file, thread, place)? {
+            add_figures(&figures, &mut snapshot.coverage, &mut snapshot.losses);
+            work.add(&figures);
+        }
         snapshot.losses.entries_corrupt += add_counters(file, thread, &mut sums)?;
     }
     snapshot.coverage.threads = threads as u32;
     let now = Ticks::now();
-    scan_blocks(file, control, &mut sums, now, expire, &mut snapshot.losses)?;
+    scan_blocks(file, control, &mut sums, now, how, &mut snapshot.losses)?;
     // Stack 0 stands for all stacks beyond the limit: their blocks have no site.
-    let nameless = sums.first().map_or(0, |sum| sum.allocated.count);
+    let nameless = sums.first().map_or(0, |sum| sum.allocated_at(how.rate).count);
     snapshot.losses.blocks_unrecorded = snapshot.losses.blocks_unrecorded.saturating_add(nameless);
-    let used = sums.iter().enumerate().skip(1).filter(|(_, sum)| sum.allocated.count > 0);
-    snapshot.sites = used.map(|(id, sum)| site(id as u32, sum, ticks)).collect();
+    let used = sums.iter().enumerate().skip(1).filter(|(_, sum)| sum.allocated_at(how.rate).count > 0);
+    snapshot.sites = used.map(|(id, sum)| site(id as u32, sum, how.rate, ticks)).collect();
     snapshot.memory_in_target = Bytes(file.occupied()?);
-    Ok(snapshot)
+    Ok((snapshot, work))
+}
+
+/// The places of the records of all threads; nothing says that they are true.
+fn places(file: &SharedFile, threads: usize) -> io::Result<Vec<u64>> {
+    let words = file.words(regions::THREADS.at, threads.div_ceil(2))?;
+    let halves = words.iter().flat_map(|word| [word & 0xffff_ffff, word >> 32]);
+    Ok(halves.take(threads).map(|place| place % THREAD_SLOTS as u64).collect())
+}
+
+/// The words of [`wire::ThreadFigures`] at a place; none where they belong to a thread of another number.
+fn figures(file: &SharedFile, thread: u64, place: u64) -> io::Result<Option<Vec<u64>>> {
+    const NUMBER: usize = core::mem::offset_of!(ThreadFigures, number);
+    let at = regions::RECORDS.at + place * regions::RECORD_BYTES;
+    let words = file.words(at, size_of::<ThreadFigures>() / 8)?;
+    let number = words.get(NUMBER / 8).copied().unwrap_or(0) >> (8 * (NUMBER % 8)) & 0xffff_ffff;
+    Ok((number == thread + 1).then_some(words))
 }
 
 /// Whether some thread is inside a hook. A thread that ended there (it never does) or left by `longjmp` counts too.
 pub(crate) fn is_busy(file: &SharedFile, control: &Control) -> bool {
-    let threads = (control.threads.records.load(Relaxed) as usize).min(THREADS_MAX) as u64;
-    let guard = |thread| file.words(regions::RECORDS.at + thread * regions::RECORD_BYTES + GUARD_AT, 1);
-    (0..threads).any(|thread| guard(thread).is_ok_and(|words| words.first().is_some_and(|guard| *guard != 0)))
+    const GUARD: u64 = core::mem::offset_of!(ThreadFigures, guard) as u64;
+    let threads = (control.threads.records.load(Relaxed) as usize).min(THREADS_MAX);
+    let guard = |place| file.words(regions::RECORDS.at + place * regions::RECORD_BYTES + GUARD, 1);
+    let is_set = |place: &u64| guard(*place).is_ok_and(|words| words.first().is_some_and(|guard| *guard != 0));
+    places(file, threads).is_ok_and(|places| places.iter().any(is_set))
 }
-
-/// Offset of the guard in a thread's record: behind the figures.
-const GUARD_AT: u64 = size_of::<wire::ThreadFigures>() as u64;
 
 /// The frames of a stack, innermost first; none where the record makes no sense.
 pub(crate) fn stack(file: &SharedFile, control: &Control, id: StackId) -> Option<Vec<(Address, FrameTrust)>> {
@@ -99,21 +143,36 @@ pub(crate) fn stack(file: &SharedFile, control: &Control, id: StackId) -> Option
     Some(words.into_iter().map(|word| (Address(word & wire::FRAME_ADDRESS_MASK), trust(word))).collect())
 }
 
-fn add_figures(file: &SharedFile, thread: u64, coverage: &mut Coverage, losses: &mut Losses) -> io::Result<()> {
-    let words = file.words(regions::RECORDS.at + thread * regions::RECORD_BYTES, 8)?;
-    if words.iter().any(|word| *word >= COUNT_MAX) {
+/// The word of a field of [`wire::ThreadFigures`].
+macro_rules! figure {
+    ($words:expr, $($field:tt)+) => {
+        $words.get(core::mem::offset_of!(wire::ThreadFigures, $($field)+) / 8).copied().unwrap_or(0)
+    };
+}
+pub(super) use figure;
+
+fn add_figures(words: &[u64], coverage: &mut Coverage, losses: &mut Losses) {
+    let counts = [
+        figure!(words, allocations),
+        figure!(words, frees),
+        figure!(words, frees_of_older),
+        figure!(words, samples),
+        figure!(words, blocks_unrecorded),
+        figure!(words, stacks_cut),
+        figure!(words, stacks_broken),
+    ];
+    if counts.into_iter().any(|count| count >= COUNT_MAX) {
         losses.entries_corrupt += 1;
-        return Ok(());
+        return;
     }
-    let figure = |i: usize| words.get(i).copied().unwrap_or(0);
-    let add = |sum: &mut u64, i: usize| *sum = sum.saturating_add(figure(i));
-    add(&mut coverage.allocations, 0);
-    add(&mut coverage.frees, 1);
-    add(&mut coverage.frees_of_older, 2);
-    add(&mut losses.blocks_unrecorded, 3);
-    add(&mut losses.stacks_cut, 5);
-    add(&mut losses.stacks_broken, 6);
-    Ok(())
+    let add = |sum: &mut u64, figure: u64| *sum = sum.saturating_add(figure);
+    add(&mut coverage.allocations, figure!(words, allocations));
+    add(&mut coverage.frees, figure!(words, frees));
+    add(&mut coverage.frees_of_older, figure!(words, frees_of_older));
+    add(&mut coverage.samples, figure!(words, samples));
+    add(&mut losses.blocks_unrecorded, figure!(words, blocks_unrecorded));
+    add(&mut losses.stacks_cut, figure!(words, stacks_cut));
+    add(&mut losses.stacks_broken, figure!(words, stacks_broken));
 }
 
 /// Adds one thread's counters, and says how many of them make no sense and were left out.
@@ -131,6 +190,21 @@ fn add_counters(file: &SharedFile, thread: u64, sums: &mut [Sum]) -> io::Result<
             }
         }
     })?;
+    let at = regions::SAMPLED.at + thread * regions::SAMPLED_PER_THREAD;
+    let end = at + sums.len() as u64 * SAMPLED_BYTES;
+    file.for_each_part(at, end, PIECE, |part_at, words| {
+        let first = ((part_at - at) / SAMPLED_BYTES) as usize;
+        for (sum, counters) in sums.iter_mut().skip(first).zip(words.chunks_exact(SAMPLED_WORDS)) {
+            // A page holds the counters of many sites.
+            if counters.iter().any(|word| *word != 0) {
+                if is_possible_sample(counters) {
+                    sum.sampled.get_or_insert_default().add(counters);
+                } else {
+                    corrupt += 1;
+                }
+            }
+        }
+    })?;
     Ok(corrupt)
 }
 
@@ -139,6 +213,22 @@ fn is_possible(words: &[u64]) -> bool {
     let within =
         |indexes: [usize; 4], most: u64| indexes.iter().all(|i| words.get(*i).is_some_and(|word| *word < most));
     within([0, 2, 7, 8], COUNT_MAX) && within([1, 3, 9, 10], BYTES_MAX)
+}
+
+/// The same for the counters of sampled blocks: numbers of samples and their bytes.
+fn is_possible_sample(words: &[u64]) -> bool {
+    words.chunks_exact(Weights::WORDS).all(|sum| sum.first() < Some(&COUNT_MAX) && sum.get(2) < Some(&BYTES_MAX))
+}
+
+impl Sampled {
+    fn add(&mut self, words: &[u64]) {
+        const REPLACED: usize = core::mem::offset_of!(SampledCounters, replaced) / 8;
+        let sums = [&mut self.allocated, &mut self.freed, &mut self.late];
+        for (sum, words) in sums.into_iter().zip(words.chunks_exact(Weights::WORDS)) {
+            sum.add_words(words);
+        }
+        self.replaced = self.replaced.saturating_add(words.get(REPLACED).copied().unwrap_or(0));
+    }
 }
 
 impl Sum {
@@ -154,21 +244,40 @@ impl Sum {
         more(&mut self.late, word(8), word(9));
         self.life_count = self.life_count.saturating_add(word(2));
         self.life_total = self.life_total.saturating_add(word(4));
-        if word(2) > 0 {
+        // The complement of a lifetime is never zero.
+        if word(5) != 0 {
             let min = !word(5);
             self.life_min = Some(self.life_min.map_or(min, |known| known.min(min)));
             self.life_max = self.life_max.max(word(6));
         }
     }
 
+    /// What was allocated: counted, and estimated from what was sampled.
+    fn allocated_at(&self, rate: u32) -> Tally {
+        self.sampled.as_ref().map_or(self.allocated, |sampled| self.allocated.plus(sampled.allocated.tally(rate)))
+    }
+
+    /// How many frees were seen.
+    fn lives(&self) -> u64 {
+        let sampled = self.sampled.as_ref().map_or(0, |sampled| sampled.freed.samples.saturating_sub(sampled.replaced));
+        self.life_count.saturating_add(sampled)
+    }
+
     fn add_live(&mut self, block: Block, age: u64, expire: u64) {
-        let one = |tally: &mut Tally| {
-            tally.count += 1;
-            tally.bytes = tally.bytes.plus(Bytes(block.size));
-        };
-        one(&mut self.live);
-        if age >= expire {
-            one(&mut self.expired);
+        let expired = age >= expire;
+        if block.rate == 0 {
+            let one = Tally::exact(1, Bytes(block.size));
+            self.live = self.live.plus(one);
+            if expired {
+                self.expired = self.expired.plus(one);
+            }
+        } else {
+            let sampled = self.sampled.get_or_insert_default();
+            let weight = weigh(block.size, block.rate);
+            sampled.live.add(weight);
+            if expired {
+                sampled.expired.add(weight);
+            }
         }
         self.oldest = Some(self.oldest.map_or(age, |known| known.max(age)));
     }
@@ -179,7 +288,7 @@ fn scan_blocks(
     control: &Control,
     sums: &mut [Sum],
     now: u64,
-    expire: u64,
+    how: How,
     losses: &mut Losses,
 ) -> io::Result<()> {
     let lines = control.blocks.lines.load(Relaxed).min(LINES_MAX);
@@ -190,27 +299,30 @@ fn scan_blocks(
             let Some(block) = Block::unpack([*first, *second]) else { continue };
             // A block may have been born since `now` was read; nothing is born in the far future.
             match sums.get_mut(block.stack as usize) {
-                Some(sum) if block.birth != 0 => sum.add_live(block, block.age(now), expire),
+                Some(sum) if block.birth != 0 && (block.rate == 0 || block.rate == how.rate) => {
+                    sum.add_live(block, block.age(now), how.expire);
+                }
                 _ => losses.entries_corrupt += 1,
             }
         }
     })
 }
 
-fn site(id: u32, sum: &Sum, ticks: &Ticks) -> SiteCounts {
+fn site(id: u32, sum: &Sum, rate: u32, ticks: &Ticks) -> SiteCounts {
     let lifetimes = sum.life_min.map(|min| {
-        let mean = sum.life_total / sum.life_count.max(1);
+        let mean = sum.life_total / sum.lives().max(1);
         Lifetimes { min: ticks.duration(min), mean: ticks.duration(mean), max: ticks.duration(sum.life_max) }
     });
-    let late_longest: Option<Duration> = (sum.late.count > 0).then(|| ticks.duration(sum.life_max));
+    let sampled = sum.sampled.as_deref().copied().unwrap_or_default();
+    let freed_late = sum.late.plus(sampled.late.tally(rate));
     SiteCounts {
         stack: StackId(id),
-        allocated: sum.allocated,
-        freed: sum.freed,
-        live: sum.live,
-        expired: sum.expired,
-        freed_late: sum.late,
-        freed_late_longest: late_longest,
+        allocated: sum.allocated_at(rate),
+        freed: sum.freed.plus(sampled.freed.tally(rate)),
+        live: sum.live.plus(sampled.live.tally(rate)),
+        expired: sum.expired.plus(sampled.expired.tally(rate)),
+        freed_late,
+        freed_late_longest: (freed_late.count > 0).then(|| ticks.duration(sum.life_max)),
         lifetimes,
         oldest_live: sum.oldest.map(|age| ticks.duration(age)),
         contents: Vec::new(),

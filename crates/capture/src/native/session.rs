@@ -8,15 +8,17 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use formats::maps;
-use model::{Address, FrameTrust, Kinds, Pid, Snapshot, StackId};
+use model::{Address, Bytes, FrameTrust, Kinds, Mode, Overhead, Pid, Reading, Snapshot, StackId, Why};
 use wire::{Control, LINES_MAX, MAGIC, STACKS_MAX, VERSION, regions};
 
 use super::arm::{self, Changed};
 use super::code::CodeTables;
 use super::collector::Collector;
+use super::cost::{Meter, Work};
 use super::custom::Custom;
 use super::error::{AttachError, SessionError};
 use super::file::SharedFile;
+use super::governor::Governor;
 use super::load::{self, Loaded, Wanted};
 use super::prepare::Plan;
 use super::read;
@@ -26,9 +28,10 @@ use super::settings::Settings;
 use super::target::Target;
 use super::threads::tracing;
 use super::ticks::Ticks;
-use super::{AttachOptions, Detached, Facts, TargetState};
+use super::{AttachOptions, Detached, Facts, ModeChoice, TargetState};
 use crate::fault;
 use crate::sys::keeper::{ControlPage, Keeper};
+use crate::sys::process;
 
 /// How often the target's mappings are read anew without a reason.
 const MODULES_EVERY: Duration = Duration::from_secs(5);
@@ -62,6 +65,14 @@ pub struct Session {
     shared_at: u64,
     gadgets: Gadgets,
     attached: bool,
+    /// Which blocks are recorded now.
+    mode: Mode,
+    /// The rate at which it samples, when it does.
+    rate: u32,
+    meter: Meter,
+    /// Only where the mode may change.
+    governor: Option<Governor>,
+    overhead: Overhead,
 }
 
 /// Hooks the allocator of a running process.
@@ -84,7 +95,7 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
     let collector = collector.transpose().map_err(failed("start the collector"))?;
     let threads = target.threads().map_or(0, |threads| threads.len() as u32);
     let mut session = Session {
-        facts: facts(&target, &plan, threads, stopped),
+        facts: facts(&target, &plan, (threads, options.modes.first()), stopped),
         maps: text.into(),
         maps_read: Instant::now(),
         unknown_code: 0,
@@ -93,6 +104,11 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
         wanted: plan.wanted,
         gadgets: plan.gadgets,
         attached: false,
+        mode: options.modes.first(),
+        rate: options.modes.rate_shift(),
+        meter: Meter::new(&ticks),
+        governor: (options.modes.choice == ModeChoice::Auto).then(|| Governor::new(options.modes.max_overhead)),
+        overhead: Overhead::default(),
         ticks: Ticks::begin(),
         settings: Settings::default(),
         overwritten: 0,
@@ -126,8 +142,13 @@ impl Session {
         let expire = self.ticks.ticks(self.expire);
         self.control().expire_ticks.store(expire, Relaxed);
         let unreadable = |error: io::Error| SessionError::Unreadable(error.to_string());
-        let mut snapshot =
-            read::snapshot(&self.shared, self.page.control(), &self.ticks, expire).map_err(unreadable)?;
+        let how = read::How { expire, rate: self.rate };
+        let (mut snapshot, work) =
+            read::snapshot(&self.shared, self.page.control(), &self.ticks, how).map_err(unreadable)?;
+        if self.attached {
+            self.weigh_cost(snapshot.at, work);
+            self.set_mode();
+        }
         // After an exec the memory is another program's.
         if self.target() == TargetState::Running {
             snapshot.private_memory = self.target.private_memory();
@@ -137,7 +158,29 @@ impl Session {
         if let Some(collector) = &self.collector {
             collector.add_to(&mut snapshot, &self.ticks, expire, !self.attached);
         }
+        snapshot.overhead = self.overhead;
+        snapshot.mode = self.mode;
         Ok(snapshot)
+    }
+
+    /// Tells the agent which blocks to record. The target may have overwritten what it was told before.
+    fn set_mode(&self) {
+        let mode = if self.mode == Mode::Exact { 0 } else { self.rate };
+        self.control().mode.store(mode, Relaxed);
+    }
+
+    /// Measures what the hooks cost, and changes the mode where that is called for.
+    fn weigh_cost(&mut self, at: Duration, work: Work) {
+        let is_exact = self.mode == Mode::Exact;
+        let Some(used) = process::used_time(self.target.pid().0) else { return };
+        let Some(shares) = self.meter.beat(at, used, work, is_exact, &self.ticks) else { return };
+        let exact = Reading::from_option(shares.exact, Why::NotRecorded);
+        self.overhead = Overhead { now: Reading::Known(shares.now), exact };
+        let (Some(governor), Some(share)) = (&mut self.governor, shares.exact) else { return };
+        if governor.changes(at, is_exact, share, shares.exact_of_processor) {
+            self.mode = if is_exact { Mode::Sampled { rate: Bytes(1 << self.rate) } } else { Mode::Exact };
+            self.meter.restart();
+        }
     }
 
     /// The return addresses of one stack, innermost first.
@@ -200,6 +243,7 @@ impl Session {
         control.generation.store(1, Relaxed);
         // The keeper keeps it from now on; a block that is born before its first beat must not seem born at the beginning of time.
         control.clock.ticks.store(Ticks::now(), Relaxed);
+        self.set_mode();
         control.depth.store(u32::from(options.depth.max(1)), Relaxed);
         control.stacks_max.store(options.stacks_max.saturating_add(1).min(STACKS_MAX as u32), Relaxed);
         control.lines_max.store(LINES_MAX, Relaxed);
@@ -366,7 +410,7 @@ fn changed(relocation: &super::arch::Relocation) -> Changed {
     Changed { at: relocation.at, before: relocation.before.clone(), after: relocation.after.clone() }
 }
 
-fn facts(target: &Target, plan: &Plan, threads: u32, stopped: Duration) -> Facts {
+fn facts(target: &Target, plan: &Plan, (threads, mode): (u32, Mode), stopped: Duration) -> Facts {
     Facts {
         key: target.key,
         allocator: plan.allocator.clone(),
@@ -376,6 +420,7 @@ fn facts(target: &Target, plan: &Plan, threads: u32, stopped: Duration) -> Facts
         active_after: Duration::ZERO,
         threads,
         halted: target.halted,
+        mode,
     }
 }
 

@@ -37,6 +37,8 @@ impl Member {
     /// Hooks the program that a process is now, and lets it go on.
     pub(crate) fn start(program: &mut Program, flags: &Run) -> Result<Self, Failure> {
         let mut sites = flags.sites.clone();
+        // What is lost at the end is found block by block.
+        sites.budget.prefer_exact();
         // Without blocks there would be nothing to tell apart at the end.
         sites.kinds.heap = true;
         let attached = Attached::start(program.pid(), Wanted::new(&sites, None, None))?;

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use model::{Content, Frame, FrameTrust, Kind, Kinds, Reading, SourceLine, StackId};
+use model::{Content, Frame, FrameTrust, Kind, Kinds, Mode, Reading, SourceLine, StackId};
 use serde_json::Value;
 
 use super::object::{Object, growth, lifetimes, missing};
-use crate::{EventView, Excerpt, KindTotals, SiteTotals, SiteView, SitesView, TargetView, metrics};
+use crate::{EventView, Excerpt, KindTotals, ModeChange, SiteTotals, SiteView, SitesView, TargetView, metrics};
 
 /// The summary of an attach, or one of the processes that `hunt` attached to.
 pub(super) fn sites(object: Object, view: &SitesView) -> Object {
@@ -19,6 +19,10 @@ pub(super) fn sites(object: Object, view: &SitesView) -> Object {
         .figure(&metrics::ELAPSED, view.elapsed)
         .part("coverage", coverage(view))
         .part("losses", losses(view))
+        .figure(&metrics::OVERHEAD, view.overhead.now)
+        .figure(&metrics::OVERHEAD_EXACT, view.overhead.exact)
+        .list("mode_changes", &view.mode_changes, |change| mode_change(Object::new(), change).value())
+        .figure(&metrics::MODE_CHANGES_FORGOTTEN, view.mode_changes_forgotten)
         .figure(&metrics::MEMORY_IN_TARGET, view.memory_in_target)
         .part("totals", totals(&view.totals))
         .list("sites", &view.sites, site)
@@ -44,6 +48,7 @@ pub(super) fn event(object: Object, event: &EventView) -> Object {
         EventView::Demoted { at, stack, freed_late, ever_expired } => of_stack(object, "demoted", *at, *stack)
             .figure(&metrics::FREED_LATE, *freed_late)
             .figure(&metrics::EVER_EXPIRED, *ever_expired),
+        EventView::ModeChanged(change) => mode_change(object.text("event", "mode_changed"), change),
         EventView::StopReached { at, stack, expired } => {
             of_stack(object, "stop_reached", *at, *stack).figure(&metrics::MAY_LEAK, *expired)
         }
@@ -58,13 +63,13 @@ fn of_stack(object: Object, event: &str, at: Duration, stack: StackId) -> Object
 
 /// The process and what was done to it.
 pub(super) fn target(view: &TargetView) -> Value {
-    Object::new()
+    let object = Object::new()
         .figure(&metrics::PID, view.pid.0)
         .text(metrics::COMMAND.key, &view.command)
         .text(metrics::STATE.key, &view.state)
         .text(metrics::ALLOCATOR.key, &view.allocator)
-        .texts("functions", &view.functions)
-        .text(metrics::MODE.key, &view.mode)
+        .texts("functions", &view.functions);
+    mode(object, view)
         .figure(&metrics::THREADS, view.threads)
         .figure(&metrics::EXPIRE, view.expire)
         .figure(&metrics::ACTIVE_AFTER, view.active_after)
@@ -73,12 +78,30 @@ pub(super) fn target(view: &TargetView) -> Value {
         .value()
 }
 
+/// Which blocks are recorded, which were asked for, and up to what cost.
+fn mode(object: Object, view: &TargetView) -> Object {
+    mode_in(object, view.mode).text("mode_asked", &view.mode_asked).figure(&metrics::MAX_OVERHEAD, view.max_overhead)
+}
+
+/// A change of the mode, as an event or in the summary.
+fn mode_change(object: Object, change: &ModeChange) -> Object {
+    mode_in(object.figure(&metrics::AT, change.at), change.mode).figure(&metrics::OVERHEAD_EXACT, change.exact)
+}
+
+fn mode_in(object: Object, mode: Mode) -> Object {
+    match mode {
+        Mode::Exact => object.text(metrics::MODE.key, "exact").missing(metrics::RATE.key, "every block is recorded"),
+        Mode::Sampled { rate } => object.text(metrics::MODE.key, "sampled").figure(&metrics::RATE, rate),
+    }
+}
+
 /// What the hooks saw: the proof that they fire.
 pub(super) fn coverage(view: &SitesView) -> Value {
     Object::new()
         .figure(&metrics::ALLOCATIONS, view.coverage.allocations)
         .figure(&metrics::FREES, view.coverage.frees)
         .figure(&metrics::FREES_OF_OLDER, view.coverage.frees_of_older)
+        .figure(&metrics::BLOCKS_SAMPLED, view.coverage.samples)
         .figure(&metrics::CALLING_THREADS, view.coverage.threads)
         .figure(&metrics::PRIVATE_GROWTH, view.private_growth)
         .texts("kinds", &kinds_of(view.coverage.kinds))

@@ -183,6 +183,12 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.0} %", (share * 100.0).clamp(0.0, 100.0).floor())
 }
 
+/// A small share as a percentage, with one place: `1.8 %`.
+pub(crate) fn share(share: f64) -> String {
+    debug_assert!((0.0..=1.0).contains(&share), "{share} is no share");
+    if share > 0.0 && share < 0.001 { "under 0.1 %".to_owned() } else { format!("{:.1} %", share * 100.0) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,6 +261,13 @@ mod tests {
         check(percent(0.999), "99 %");
         check(percent(1.0), "100 %");
         check(percent(0.0), "0 %");
+    }
+
+    #[test]
+    fn small_shares_have_a_place() {
+        check(share(0.0182), "1.8 %");
+        check(share(0.000_01), "under 0.1 %");
+        check(share(0.0), "0.0 %");
     }
 
     #[test]

@@ -6,11 +6,14 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use analysis::origin;
-use model::{Frame, FrameTrust, Kind, Lifetimes, Reading, StackId, Tally};
+use model::{Frame, FrameTrust, Kind, Lifetimes, Mode, Reading, StackId, Tally};
 
 use super::table::{Column, safe};
 use super::{Paint, Text, phrase};
-use crate::{EventView, Outcome, Severity, SiteView, SitesView, Span, TargetView, metrics};
+use crate::{EventView, ModeChange, Outcome, Severity, SiteView, SitesView, Span, TargetView, metrics};
+
+/// The state is a word for people that the caller chose; this is the one word that means "not over yet".
+const ATTACHED: &str = "attached";
 
 /// The columns of the live view.
 pub(super) const COLUMNS: &[Column<SiteView>] = &[
@@ -104,11 +107,20 @@ pub(super) fn facts(view: &SitesView) -> Vec<String> {
             target.allocator,
             phrase::counted(target.functions.len() as u64, "function")
         ),
-        format!("Mode       {}; a block expires after {}", target.mode, Span(target.expire)),
+        format!("Mode       {}; a block expires after {}", mode(view), Span(target.expire)),
         format!("Seen       {}", seen(view)),
         format!("Cost       {}", cost(view)),
         format!("Lost       {}", lost(view)),
     ];
+    if view.mode_changes_forgotten > 0 {
+        facts
+            .push(format!("Note       {} of the mode", phrase::counted(view.mode_changes_forgotten, "earlier change")));
+    }
+    facts.extend(
+        view.mode_changes
+            .iter()
+            .map(|change| format!("Note       after {}, {}", Span(change.at), mode_changed(change))),
+    );
     facts.extend(view.notes.iter().map(|note| format!("Note       {note}")));
     facts.push(format!("Result     {}", result(view)));
     facts.iter().map(|fact| safe(fact)).collect()
@@ -184,6 +196,7 @@ fn sentence(event: &EventView) -> Option<(Duration, Paint, String)> {
                 phrase::count(ever_expired.count),
             ),
         ),
+        EventView::ModeChanged(change) => (change.at, Paint::Doubtful, mode_changed(change)),
         EventView::StopReached { at, stack, expired } => {
             (*at, Paint::Bad, format!("stopping: {} has {} expired", stacked(stack), phrase::tally(*expired)))
         }
@@ -219,10 +232,58 @@ fn attached_line(target: &TargetView) -> String {
         target.command,
         target.allocator,
         phrase::counted(target.functions.len() as u64, "function"),
-        target.mode,
+        mode_wanted(target),
         Span(target.expire),
         Span(target.attach_stop),
     )
+}
+
+/// Which blocks are recorded: `auto, now sampled: one block in 512 KiB on average (1,234 samples)`.
+fn mode(view: &SitesView) -> String {
+    let samples = match view.target.mode {
+        Mode::Exact => String::new(),
+        Mode::Sampled { .. } => {
+            format!(" ({}; ± is a 95 % interval)", phrase::counted(view.coverage.samples, "sample"))
+        }
+    };
+    mode_wanted(&view.target) + &samples
+}
+
+fn mode_wanted(target: &TargetView) -> String {
+    let now = mode_words(target.mode);
+    match target.max_overhead {
+        Reading::Known(share) => {
+            let when = now_or_last(target);
+            format!("{} (may cost {}), {when} {now}", target.mode_asked, phrase::share(share))
+        }
+        Reading::Missing(_) => now,
+    }
+}
+
+/// What a figure is that is measured again and again.
+fn now_or_last(target: &TargetView) -> &'static str {
+    if target.state == ATTACHED { "now" } else { "at last" }
+}
+
+fn mode_words(mode: Mode) -> String {
+    match mode {
+        Mode::Exact => "exact".to_owned(),
+        Mode::Sampled { rate } => format!("sampled, one in {rate} on average"),
+    }
+}
+
+/// A change of the mode as an event and as a note.
+fn mode_changed(change: &ModeChange) -> String {
+    let cost = match (change.mode, change.exact) {
+        (_, Reading::Missing(_)) => String::new(),
+        (Mode::Sampled { .. }, Reading::Known(share)) => {
+            format!(": recording every block cost {} of the target's CPU time", phrase::share(share))
+        }
+        (Mode::Exact, Reading::Known(share)) => {
+            format!(": recording every block should cost {} of the target's CPU time", phrase::share(share))
+        }
+    };
+    format!("mode is now {}{cost}", mode_words(change.mode))
 }
 
 /// A site with its figures and its stack.
@@ -334,10 +395,15 @@ fn source(frame: &Frame) -> String {
 /// Proof that the hooks fire, without which nothing may be said about leaks.
 pub(super) fn seen(view: &SitesView) -> String {
     let coverage = &view.coverage;
+    let older = if coverage.samples > 0 || view.target.mode != Mode::Exact {
+        "blocks without a record (not sampled, or older than the attach)"
+    } else {
+        "blocks older than the attach"
+    };
     let mut seen = Vec::new();
     if coverage.kinds.heap {
         seen.push(format!(
-            "{} and {} in {}, from {}; {} of blocks older than the attach",
+            "{} and {} in {}, from {}; {} of {older}",
             phrase::counted(coverage.allocations, "allocation"),
             phrase::counted(coverage.frees, "free"),
             Span(view.elapsed),
@@ -368,8 +434,17 @@ pub(super) fn cost(view: &SitesView) -> String {
         Reading::Known(stop) => format!(" and {} at the detach", Span(stop)),
         Reading::Missing(_) => String::new(),
     };
+    let when = now_or_last(&view.target);
+    let now = match (view.overhead.now, view.overhead.exact) {
+        (Reading::Missing(_), _) => "in CPU time not measured; ".to_owned(),
+        (Reading::Known(now), Reading::Known(exact)) if view.target.mode != Mode::Exact => {
+            let [now, exact] = [now, exact].map(phrase::share);
+            format!("{when} {now} of the target's CPU time (recording every block: about {exact}); ")
+        }
+        (Reading::Known(now), _) => format!("{when} {} of the target's CPU time; ", phrase::share(now)),
+    };
     format!(
-        "{} of memory in the target; longest stop {} at the attach{detach}; active after {}",
+        "{now}{} of memory in the target; longest stop {} at the attach{detach}; active after {}",
         view.memory_in_target,
         Span(view.target.attach_stop),
         Span(view.target.active_after),
@@ -397,8 +472,7 @@ pub(super) fn lost(view: &SitesView) -> String {
 
 /// The answer. While the target is attached it is an answer so far.
 fn result(view: &SitesView) -> String {
-    // The state is a word for people that the caller chose; this is the one word that means "not over yet".
-    let so_far = if view.target.state == "attached" { " so far" } else { "" };
+    let so_far = if view.target.state == ATTACHED { " so far" } else { "" };
     match view.outcome {
         Outcome::LeakFound => format!(
             "leak found{so_far}: {} may leak at {}",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use analysis::{
     Growth, GrowthTracker, GrowthVerdict, MemoryKind, Site, SiteEvent, SiteVerdict, SiteWatch, TrackerLosses, Unseen,
 };
-use model::{Bytes, Frame, MachineSample, Snapshot, StackId};
+use model::{Bytes, Frame, MachineSample, Mode, Snapshot, StackId};
 
 use super::{
     AlertView, BalanceView, EventView, FindingView, HuntView, MachineView, Outcome, ProcessView, RecordingView,
@@ -136,8 +136,11 @@ impl SitesView {
             enough.take(top).map(|(site, rank)| SiteView::new(rank, frames(site.counts.stack), site)).collect();
         debug_assert!(sites.len() <= all, "more sites listed than there are");
         Self {
-            target,
+            target: TargetView { mode: snapshot.mode, ..target },
             elapsed: snapshot.at,
+            overhead: snapshot.overhead,
+            mode_changes: watch.mode_changes().0.to_vec(),
+            mode_changes_forgotten: watch.mode_changes().1,
             coverage: snapshot.coverage,
             losses: snapshot.losses,
             memory_in_target: snapshot.memory_in_target,
@@ -146,9 +149,21 @@ impl SitesView {
             sites_left_out: (all - sites.len()) as u64,
             sites,
             outcome: watch.outcome().into(),
-            notes: watch.unseen().map(unseen_note).into_iter().collect(),
+            notes: watch.unseen().map(unseen_note).into_iter().chain(unsampled(snapshot, watch)).collect(),
         }
     }
+}
+
+/// What a sample may have missed altogether: of so many means nothing is sampled once in twenty times.
+fn unsampled(snapshot: &Snapshot, watch: &SiteWatch) -> Option<String> {
+    const MEANS: u64 = 3;
+    let modes = watch.mode_changes().0.iter().map(|change| change.mode).chain([snapshot.mode]);
+    let rate =
+        modes.filter_map(|mode| if let Mode::Sampled { rate } = mode { Some(rate) } else { None }).next_back()?;
+    let missed = Bytes(rate.0.saturating_mul(MEANS));
+    Some(format!(
+        "while blocks are sampled, a site that allocates less than {missed} may not be seen at all (one in twenty)"
+    ))
 }
 
 impl SiteView {
@@ -184,6 +199,7 @@ impl EventView {
             SiteEvent::Demoted { at, stack, freed_late, ever_expired } => {
                 Self::Demoted { at, stack, freed_late, ever_expired }
             }
+            SiteEvent::ModeChanged(change) => Self::ModeChanged(change),
             SiteEvent::StopReached { at, stack, expired } => Self::StopReached { at, stack, expired },
         }
     }

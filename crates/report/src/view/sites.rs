@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use analysis::{Rate, SiteTotals};
-use model::{Bytes, Coverage, Frame, Kind, Losses, Pid, Reading, SiteCounts, StackId, Tally};
+use analysis::{ModeChange, Rate, SiteTotals};
+use model::{Bytes, Coverage, Frame, Kind, Losses, Mode, Overhead, Pid, Reading, SiteCounts, StackId, Tally};
 
 use super::{Outcome, Severity};
 
@@ -21,6 +21,12 @@ pub struct SitesView {
     pub coverage: Coverage,
     /// What was not recorded.
     pub losses: Losses,
+    /// What the hooks cost the target.
+    pub overhead: Overhead,
+    /// The latest changes of the mode.
+    pub mode_changes: Vec<ModeChange>,
+    /// How many there were before them.
+    pub mode_changes_forgotten: u64,
     /// Memory of the target that the session occupies.
     pub memory_in_target: Bytes,
     /// By how much the target's private memory grew, as the kernel counts it.
@@ -50,8 +56,12 @@ pub struct TargetView {
     pub allocator: String,
     /// Names of the functions that are hooked.
     pub functions: Vec<String>,
-    /// How calls are recorded: `exact`.
-    pub mode: String,
+    /// Which blocks are recorded now.
+    pub mode: Mode,
+    /// What was asked for: `exact`, `sampled` or `auto`.
+    pub mode_asked: String,
+    /// The limit that `auto` keeps to, as a share of the target's processor time; missing where there is none.
+    pub max_overhead: Reading<f64>,
     /// Threads at the attach.
     pub threads: u32,
     /// Age from which a live block counts as expired.
@@ -160,6 +170,8 @@ pub enum EventView {
         /// Blocks that ever expired.
         ever_expired: Tally,
     },
+    /// From now on other blocks are recorded than before.
+    ModeChanged(ModeChange),
     /// So many blocks expired at one stack that the session ends.
     StopReached {
         /// Time since the hooks became active.

@@ -38,7 +38,7 @@ fn numbers_have_metrics(value: &Value, key: &str) {
         Value::Array(items) => items.iter().for_each(|item| numbers_have_metrics(item, key)),
         Value::Object(members) => {
             for (name, member) in members {
-                let of_tally = matches!(name.as_str(), "blocks" | "bytes");
+                let of_tally = matches!(name.as_str(), "blocks" | "bytes" | "blocks_error" | "bytes_error");
                 numbers_have_metrics(member, if of_tally { key } else { name });
             }
         }
@@ -66,14 +66,15 @@ fn hunt_has_every_fact_of_the_ranking() {
 #[test]
 fn attach_has_every_fact_of_the_summary() {
     check("sites.json", Document::Sites(&samples::sites()));
+    check("sites-sampled.json", Document::Sites(&samples::sampled_sites()));
 }
 
 #[test]
 fn each_event_is_a_document() {
     let events = samples::events();
     let names: Vec<Value> = events.iter().map(|event| written(Document::Event(event))["event"].take()).collect();
-    let expected =
-        "attached first_expiry first_expiry again freed_after_expiry freed_after_expiry demoted stop_reached ended";
+    let expected = "attached first_expiry first_expiry again freed_after_expiry freed_after_expiry demoted mode_changed mode_changed stop_reached \
+         ended";
     assert_eq!(names, expected.split(' ').map(Value::from).collect::<Vec<_>>());
     for event in &events {
         numbers_have_metrics(&written(Document::Event(event)), "");

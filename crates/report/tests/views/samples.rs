@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use model::{
     Address, Beat, Bytes, Content, Coverage, Figure, FigureKey, Frame, FrameTrust, Function, Identity, Kind, Lifetimes,
-    Losses, MemorySample, ModuleName, Moment, Pid, ProcessFigures, ProcessKey, ProcessMetric, ProcessReading, Reading,
-    SiteCounts, Source, SourceLine, SourceSample, StackId, SystemSample, Tally, Why,
+    Losses, MemorySample, Mode, ModuleName, Moment, Overhead, Pid, ProcessFigures, ProcessKey, ProcessMetric,
+    ProcessReading, Reading, SiteCounts, Source, SourceLine, SourceSample, StackId, SystemSample, Tally, Variance, Why,
 };
 use report::{
     AlertView, BalanceView, Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, FindingView, GapView,
-    HuntView, KindTotals, LastRun, MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, Rate,
+    HuntView, KindTotals, LastRun, MachineView, ModeChange, NoteView, Outcome, Point, ProcessSeries, ProcessView, Rate,
     RecorderView, RecordingView, RunView, Series, Severity, SiteTotals, SiteView, SitesView, SuppressionView,
     TargetView, WallTime, metrics,
 };
@@ -346,7 +346,9 @@ pub(crate) fn target() -> TargetView {
         state: "attached".to_owned(),
         allocator: "glibc (/usr/lib/x86_64-linux-gnu/libc.so.6)".to_owned(),
         functions: ["malloc", "free", "calloc", "realloc"].map(str::to_owned).to_vec(),
-        mode: "exact".to_owned(),
+        mode: Mode::Exact,
+        mode_asked: "auto".to_owned(),
+        max_overhead: Reading::Known(0.05),
         threads: 4,
         expire: seconds(5.0),
         active_after: seconds(0.12),
@@ -371,6 +373,9 @@ pub(crate) fn sites() -> SitesView {
             ..Coverage::default()
         },
         losses: Losses { blocks_unrecorded: 41, stacks_cut: 3, entries_corrupt: 1, ..Losses::default() },
+        overhead: Overhead { now: Reading::Known(0.018), exact: Reading::Known(0.018) },
+        mode_changes: Vec::new(),
+        mode_changes_forgotten: 0,
         memory_in_target: Bytes(8 * MIB),
         private_growth: Reading::Known(Bytes(66 * MIB)),
         totals: totals(),
@@ -445,6 +450,34 @@ pub(crate) fn run() -> RunView {
         look_stop: Reading::Known(seconds(0.001)),
         outcome: Outcome::LeakFound,
     }
+}
+
+fn to_sampled() -> ModeChange {
+    ModeChange { at: seconds(60.5), mode: Mode::Sampled { rate: Bytes(512 << 10) }, exact: Reading::Known(0.31) }
+}
+
+/// The same session in sampled mode: its figures are estimates.
+pub(crate) fn sampled_sites() -> SitesView {
+    let mut view = sites();
+    view.target.mode = to_sampled().mode;
+    view.overhead = Overhead { now: Reading::Known(0.004), exact: Reading::Known(0.29) };
+    view.mode_changes = vec![to_sampled()];
+    view.mode_changes_forgotten = 3;
+    view.coverage.samples = 1234;
+    view.notes.push("while blocks are sampled, a site that allocates less than 1.50 MiB may not be seen".to_owned());
+    let estimated = |tally: Tally| {
+        let (blocks, bytes) = (u128::from(tally.count), u128::from(tally.bytes.0));
+        Tally { variance: Variance { blocks: blocks * blocks / 100, bytes: bytes * bytes / 100 }, ..tally }
+    };
+    let may_leak = &mut view.totals.kind_mut(Kind::Heap).may_leak;
+    *may_leak = estimated(*may_leak);
+    for site in view.sites.iter_mut().filter(|site| site.counts.kind() == Kind::Heap) {
+        let counts = &mut site.counts;
+        for tally in [&mut counts.allocated, &mut counts.freed, &mut counts.live, &mut counts.expired] {
+            *tally = estimated(*tally);
+        }
+    }
+    view
 }
 
 pub(crate) fn leaking_site() -> SiteView {
@@ -551,6 +584,8 @@ pub(crate) fn events() -> Vec<EventView> {
             freed_late: tally(12, 64),
             ever_expired: tally(15, 64),
         },
+        EventView::ModeChanged(to_sampled()),
+        EventView::ModeChanged(ModeChange { at: seconds(60.8), mode: Mode::Exact, exact: Reading::Known(0.012) }),
         EventView::StopReached { at: seconds(61.0), stack, expired: tally(1000, 64) },
         EventView::Ended { at: seconds(61.0), why: "1,000 blocks expired at one site".to_owned() },
     ]

@@ -106,6 +106,7 @@ fn the_summary_lists_every_figure() {
     view.losses = model::Losses::default();
     view.sites_left_out = 0;
     check("sites-detached.txt", |out| USUAL.sites(&view, out));
+    check("sites-sampled.txt", |out| USUAL.sites(&samples::sampled_sites(), out));
 }
 
 #[test]

@@ -96,7 +96,7 @@ mod tests {
         control.blocks.lines.store(20, Relaxed);
         let (low, high) = (0x5000_0000_u64, 0x7fff_0000_0000_u64);
         let put = |line: u64, slot: u64, address: u64, size: u64| {
-            let [first, second] = Block::new(address, size, 3, 1 << 20).pack();
+            let [first, second] = Block::new(address, size, 3, 1 << 20, 0).pack();
             let at = regions::LINES.at + line * LINE_BYTES + slot * 8;
             file.write_words(at, &[first]).unwrap();
             file.write_words(at + 32, &[second]).unwrap();

@@ -2,6 +2,9 @@
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use model::Variance;
 
 use super::*;
 
@@ -11,6 +14,23 @@ const EXPIRE: u64 = 1 << 32;
 /// As many lines as the entries of most tests need.
 const LINES: u32 = 4096;
 
+const RATE: u32 = 19;
+const HOW: How = How { expire: EXPIRE, rate: RATE };
+/// Where the records of the first threads are.
+const PLACES: [u64; 4] = [4095, 7, 0, 1];
+/// The word of which the upper half is the number.
+const NUMBER_AT: usize = core::mem::offset_of!(ThreadFigures, mode);
+/// The figures of a thread, in the order of an entry.
+const FIGURES: [usize; 7] = [
+    core::mem::offset_of!(ThreadFigures, allocations),
+    core::mem::offset_of!(ThreadFigures, frees),
+    core::mem::offset_of!(ThreadFigures, frees_of_older),
+    core::mem::offset_of!(ThreadFigures, blocks_unrecorded),
+    core::mem::offset_of!(ThreadFigures, stacks_cut),
+    core::mem::offset_of!(ThreadFigures, stacks_broken),
+    core::mem::offset_of!(ThreadFigures, guard),
+];
+
 /// A sparse file with the length of a real one, and the control words that go with it.
 struct Shared {
     file: SharedFile,
@@ -19,8 +39,9 @@ struct Shared {
 }
 
 impl Shared {
-    /// Every line is an entry: `thread N WORD…` its figures, `site THREAD STACK WORD…` its counters, `block SLOT STACK SIZE
-    /// AGE` a live block, `raw SLOT WORD WORD` any slot, `stack ID FIRST LEN` a record, `frame AT WORD`.
+    /// Every line is an entry: `thread N FIGURE…` its figures as named below, `site THREAD STACK WORD…` its counters, `sampled
+    /// THREAD STACK WORD…` those of samples, `block SLOT STACK SIZE AGE` a live block, `sample SLOT STACK SIZE AGE` one of a
+    /// sample, `raw SLOT WORD WORD` any slot, `stack ID FIRST LEN` a record, `frame AT WORD`.
     fn new(threads: u32, stacks: u32, lines: u32, entries: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -33,6 +54,14 @@ impl Shared {
         control.stacks.ids.store(stacks, Relaxed);
         control.blocks.lines.store(lines, Relaxed);
         let shared = Self { file: SharedFile::new(file), control, now: Ticks::now() };
+        // Four threads, the last of which comes first.
+        shared
+            .file
+            .write_words(regions::THREADS.at, &[PLACES[0] | PLACES[1] << 32, PLACES[2] | PLACES[3] << 32])
+            .unwrap();
+        for (thread, place) in (0..).zip(PLACES) {
+            shared.put_figure(place, NUMBER_AT, (thread + 1) << 32);
+        }
         for entry in entries.lines().filter(|line| !line.trim().is_empty()) {
             shared.put(entry);
         }
@@ -47,13 +76,25 @@ impl Shared {
         };
         let numbers: Vec<u64> = numbers.split_whitespace().map(number).collect();
         let (at, words) = match (kind, numbers.as_slice()) {
-            ("thread", [thread, words @ ..]) => (regions::RECORDS.at + thread * regions::RECORD_BYTES, words.to_vec()),
+            ("thread", [thread, figures @ ..]) => {
+                for (name, figure) in FIGURES.into_iter().zip(figures) {
+                    self.put_figure(PLACES[*thread as usize], name, *figure);
+                }
+                return;
+            }
+            ("sampled", [thread, stack, words @ ..]) => {
+                let counters = regions::SAMPLED.at + thread * regions::SAMPLED_PER_THREAD;
+                (counters + stack * SAMPLED_BYTES, words.to_vec())
+            }
+            ("sample", [slot, stack, size, age]) => {
+                return self.put_slot(*slot, Block::new(0, *size, *stack as u32, self.now - age, RATE).pack());
+            }
             ("site", [thread, stack, words @ ..]) => {
                 let counters = regions::COUNTERS.at + thread * regions::COUNTERS_PER_THREAD;
                 (counters + stack * COUNTERS_BYTES, words.to_vec())
             }
             ("block", [slot, stack, size, age]) => {
-                return self.put_slot(*slot, Block::new(0, *size, *stack as u32, self.now - age).pack());
+                return self.put_slot(*slot, Block::new(0, *size, *stack as u32, self.now - age, 0).pack());
             }
             ("raw", [slot, first, second]) => return self.put_slot(*slot, [*first, *second]),
             ("stack", [id, first, len]) => (regions::STACKS.at + id * 16, vec![77, first | len << 32]),
@@ -71,8 +112,12 @@ impl Shared {
         self.file.write_words(at + slots * 8, &[second]).unwrap();
     }
 
+    fn put_figure(&self, place: u64, at: usize, figure: u64) {
+        self.file.write_words(regions::RECORDS.at + place * regions::RECORD_BYTES + at as u64, &[figure]).unwrap();
+    }
+
     fn snapshot(&self) -> Snapshot {
-        snapshot(&self.file, &self.control, &Ticks::begin(), EXPIRE).unwrap()
+        snapshot(&self.file, &self.control, &Ticks::begin(), HOW).unwrap().0
     }
 }
 
@@ -178,7 +223,7 @@ fn counters_beyond_what_any_thread_can_count_are_left_out_and_counted() {
 
 #[test]
 fn figures_of_threads_go_where_they_belong() {
-    let shared = Shared::new(2, 2, LINES, "thread 0 1 2 3 4 5 6 7 8\nthread 1 100 200 300 400 500 600 700 800");
+    let shared = Shared::new(2, 2, LINES, "thread 0 1 2 3 4 6 7\nthread 1 100 200 300 400 600 700");
     shared.control.threads.refused.store(10_000, Relaxed);
     let Snapshot { coverage, losses, .. } = shared.snapshot();
     assert_eq!((coverage.allocations, coverage.frees, coverage.frees_of_older), (101, 202, 303));
@@ -213,7 +258,7 @@ fn live_blocks_are_counted_and_old_ones_expire() {
 #[test]
 fn a_block_expires_at_the_very_tick() {
     let mut sum = Sum::default();
-    let block = |birth| Block::new(0, 8, 1, birth);
+    let block = |birth| Block::new(0, 8, 1, birth, 0);
     for (birth, age) in [(70, 99), (50, 100), (60, 101)] {
         sum.add_live(block(birth), age, 100);
     }
@@ -223,7 +268,7 @@ fn a_block_expires_at_the_very_tick() {
 #[test]
 fn entries_that_make_no_sense_are_counted_as_corrupt() {
     // A stack that was never given out, a block without birth, and a word without the mark of a block.
-    let block = |stack, birth| Block::new(0, 8, stack, birth).pack();
+    let block = |stack, birth| Block::new(0, 8, stack, birth, 0).pack();
     let ([unknown, birth], [unborn, zero]) = (block(2, 1 << 20), block(1, 0));
     let entries = format!("site 0 1 1 8\nraw 0 {unknown} {birth}\nraw 1 {unborn} {zero}\nraw 2 8 8\nblock 3 1 8 0");
     let shared = Shared::new(1, 2, LINES, &entries);
@@ -285,10 +330,10 @@ fn memory_in_the_target_is_what_the_file_occupies_not_its_length() {
 fn a_file_that_is_too_short_is_an_error_and_no_zero() {
     let shared = Shared::new(1, 2, LINES, "");
     shared.file.file().set_len(regions::RECORDS.at).unwrap();
-    assert!(snapshot(&shared.file, &shared.control, &Ticks::begin(), EXPIRE).is_err());
+    assert!(snapshot(&shared.file, &shared.control, &Ticks::begin(), HOW).is_err());
 }
 
-/// Whether any thread is inside a hook: the first word behind its figures.
+/// Whether any thread is inside a hook, by its guard.
 #[track_caller]
 fn check_busy(threads: u32, entries: &str, busy: bool) {
     let shared = Shared::new(threads, 2, LINES, entries);
@@ -298,11 +343,11 @@ fn check_busy(threads: u32, entries: &str, busy: bool) {
 #[test]
 fn a_thread_inside_a_hook_is_known_by_its_guard() {
     check_busy(2, "", false);
-    check_busy(2, "thread 0 1 1 1 1 1 1 1 1", false);
-    check_busy(2, "thread 0 0 0 0 0 0 0 0 0 1", true);
-    check_busy(2, "thread 1 0 0 0 0 0 0 0 0 1", true);
-    check_busy(1, "thread 1 0 0 0 0 0 0 0 0 1", false);
-    check_busy(0, "thread 0 0 0 0 0 0 0 0 0 1", false);
+    check_busy(2, "thread 0 1 1 1 1 1 1", false);
+    check_busy(2, "thread 0 0 0 0 0 0 0 1", true);
+    check_busy(2, "thread 1 0 0 0 0 0 0 1", true);
+    check_busy(1, "thread 1 0 0 0 0 0 0 1", false);
+    check_busy(0, "thread 0 0 0 0 0 0 0 1", false);
 }
 
 /// The frames as `address trust`, of one stack among eight.
@@ -351,4 +396,62 @@ fn blocks_without_a_lifetime_do_not_shorten_the_mean() {
     let Lifetimes { min, mean, max } = snapshot.sites[0].lifetimes.unwrap();
     assert_eq!([min, mean, max].map(|life| life.as_secs_f64().round() as u64), [1, 2, 3]);
     assert_eq!(tally(snapshot.sites[0].freed), "9/9");
+}
+
+/// The words of the counters of one sampled block: allocated, freed and late ones by their number.
+fn sampled(size: u64, numbers: [u64; 3]) -> String {
+    let weight = wire::weigh(size, RATE);
+    let one = [1, weight.blocks, weight.bytes, weight.blocks_variance, weight.bytes_variance];
+    let words = numbers.into_iter().flat_map(|number| one.map(|word| (word * number).to_string()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn counted_and_sampled_blocks_of_a_site_add_up() {
+    let old = EXPIRE * 2;
+    let entries = format!(
+        "site 0 1 10 10230 4 4092\nsampled 0 1 {}\nsampled 1 1 {}\nblock 0 1 1023 0\nsample 1 1 1023 {old}",
+        sampled(1023, [3, 1, 0]),
+        sampled(1023, [1, 1, 1]),
+    );
+    let shared = Shared::new(2, 3, LINES, &entries);
+    // A block of 1 KiB stands for 512.5 of them. Two of the four were freed, and one that is live is old.
+    let expected = "1: allocated 2060/2107382 freed 1029/1052668 late 513/524288 live 514/525311 expired 513/524288";
+    check_sites(&shared, &[expected]);
+    let site = &shared.snapshot().sites[0];
+    let errors = [site.allocated, site.freed, site.live, site.expired].map(|tally| tally.count_error());
+    // 1.96 x 512 x the root of the number of samples.
+    assert_eq!(errors, [2007, 1419, 1004, 1004]);
+    assert!(!shared.snapshot().sites[0].live.variance.eq(&Variance::default()));
+}
+
+#[test]
+fn a_site_that_was_only_sampled_is_a_site_with_lifetimes() {
+    let second = Ticks::begin().ticks(Duration::from_secs(1));
+    let entries = format!(
+        "sampled 0 2 {} 0\nsite 0 2 0 0 0 0 {} !{} {}",
+        sampled(100, [4, 2, 0]),
+        4 * second,
+        second,
+        3 * second
+    );
+    let snapshot = Shared::new(1, 3, LINES, &entries).snapshot();
+    assert_eq!(snapshot.sites.len(), 1);
+    let Lifetimes { min, mean, max } = snapshot.sites[0].lifetimes.unwrap();
+    assert_eq!([min, mean, max].map(|life| life.as_secs_f64().round() as u64), [1, 2, 3]);
+}
+
+#[test]
+fn a_block_of_a_rate_that_was_never_used_is_corrupt() {
+    let block = Block::new(0, 8, 1, 1 << 20, RATE + 1).pack();
+    let shared = Shared::new(1, 2, 1, &format!("site 0 1 1 8\nraw 3 {} {}", block[0], block[1]));
+    assert_eq!(shared.snapshot().losses.entries_corrupt, 1);
+}
+
+#[test]
+fn a_record_with_the_number_of_another_thread_is_counted_once() {
+    let shared = Shared::new(2, 2, LINES, "thread 0 5\nthread 1 7\nsite 0 1 1 1\nsite 1 1 1 1");
+    shared.put_figure(PLACES[0], NUMBER_AT, 9 << 32);
+    assert_eq!(shared.snapshot().coverage.allocations, 7);
+    check_sites(&shared, &["1: allocated 2/2 freed 0/0 late 0/0 live 0/0 expired 0/0"]);
 }

@@ -1,7 +1,7 @@
 //! Tests of what judgements come to.
 
 use super::*;
-use model::{Coverage, Identity, Losses, MemorySample, Pid, ProcessKey, Reading, SiteCounts, Tally, Why};
+use model::{Coverage, Identity, Losses, MemorySample, Mode, Pid, ProcessKey, Reading, SiteCounts, Tally, Why};
 
 fn growth(verdict: GrowthVerdict, kind: Option<MemoryKind>, confidence: Reading<f64>) -> Growth {
     let none = Reading::Known(Bytes(0));
@@ -142,6 +142,8 @@ fn only_a_first_expiry_asks_for_its_stack() {
     };
     assert!(matches!(view(SiteEvent::FirstExpiry { at, stack, expired }), EventView::FirstExpiry { .. }));
     assert!(matches!(view(SiteEvent::Again { at, stack, more: 2, expired }), EventView::Again { more: 2, .. }));
+    let change = analysis::ModeChange { at, mode: Mode::Exact, exact: Reading::Known(0.5) };
+    assert!(matches!(view(SiteEvent::ModeChanged(change)), EventView::ModeChanged(found) if found == change));
     assert!(matches!(view(SiteEvent::StopReached { at, stack, expired }), EventView::StopReached { .. }));
     assert_eq!(asked, 1);
 }
@@ -169,7 +171,9 @@ fn target() -> TargetView {
         state: "attached".to_owned(),
         allocator: "glibc".to_owned(),
         functions: Vec::new(),
-        mode: "exact".to_owned(),
+        mode: Mode::Exact,
+        mode_asked: "exact".to_owned(),
+        max_overhead: Reading::Missing(Why::NotRecorded),
         threads: 1,
         expire: Duration::from_secs(5),
         active_after: Duration::ZERO,

@@ -1,0 +1,147 @@
+//! What the hooks cost, measured in the target itself.
+//!
+//! Owns: which calls are timed, and the sums. Must not know: what share of the target's time that is.
+//!
+//! About every 256th call is timed, at irregular distances, since programs repeat themselves. The real function is left out. A
+//! call that passes without a record takes less time than reading the clock does: what it does is done several times over
+//! then, between two readings. leakline knows what a reading costs, and subtracts it.
+
+use core::hint::black_box;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use wire::TimedCalls;
+
+use crate::arch;
+use crate::heap;
+use crate::record::Thread;
+use crate::sampling;
+use crate::shared::{Shared, add};
+
+/// Calls between two that are timed: at least so many, and up to twice as many.
+const GAP: u64 = 171;
+/// How often the work of a call that passes is repeated.
+const REPEATED: u64 = 8;
+/// Longer ones are left out: somebody else had the processor meanwhile.
+const TICKS_MAX: u64 = 1 << 18;
+/// The places in a pair of [`TimedCalls`].
+const ALLOCATING: usize = 0;
+const FREEING: usize = 1;
+
+/// Times one call, if it is to be timed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    timed: bool,
+    since: u64,
+    ticks: u64,
+    readings: u64,
+}
+
+impl Watch {
+    #[inline]
+    pub(crate) fn start(timed: bool) -> Self {
+        Self { timed, since: if timed { arch::ticks() } else { 0 }, ticks: 0, readings: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn is_running(&self) -> bool {
+        self.timed
+    }
+
+    /// The real function comes now.
+    #[inline]
+    pub(crate) fn pause(&mut self) {
+        if self.timed {
+            self.ticks += arch::ticks().saturating_sub(self.since);
+            self.readings += 1;
+        }
+    }
+
+    /// The real function is over.
+    #[inline]
+    pub(crate) fn resume(&mut self) {
+        if self.timed {
+            self.since = arch::ticks();
+        }
+    }
+}
+
+/// Whether the next call that allocates is to be timed. Every sampled block is: there are few.
+#[inline]
+pub(crate) fn is_allocation_due(thread: Thread) -> bool {
+    let figures = &thread.record.figures;
+    figures.allocations.load(Relaxed) >= figures.allocation_timed_at.load(Relaxed) || figures.mode.load(Relaxed) != 0
+}
+
+/// Whether the next call that frees is to be timed.
+#[inline]
+pub(crate) fn is_free_due(thread: Thread) -> bool {
+    let figures = &thread.record.figures;
+    figures.frees.load(Relaxed) >= figures.free_timed_at.load(Relaxed)
+}
+
+/// Books a timed call that allocated and was recorded at `rate`, or not.
+#[cold]
+pub(crate) fn book_allocation(thread: Thread, mut watch: Watch, rate: Option<u32>) {
+    watch.pause();
+    let figures = &thread.record.figures;
+    match rate {
+        Some(0) if watch.ticks <= TICKS_MAX => book(&figures.exact[ALLOCATING], 1, watch.ticks, watch.readings),
+        Some(0) => return,
+        Some(_) => {
+            add(&figures.sample_ticks, watch.ticks.min(TICKS_MAX));
+            add(&figures.sample_readings, watch.readings);
+            return;
+        }
+        None => book_pass(thread, ALLOCATING, || {
+            black_box(sampling::would_pass(thread, black_box(1)));
+        }),
+    }
+    schedule(thread, &figures.allocation_timed_at, &figures.allocations);
+}
+
+/// Books a timed call that freed the block at `address`.
+#[cold]
+pub(crate) fn book_free(thread: Thread, mut watch: Watch, address: u64, was_recorded: bool) {
+    watch.pause();
+    let figures = &thread.record.figures;
+    if thread.shared.control().mode.load(Relaxed) == 0 {
+        if watch.ticks > TICKS_MAX {
+            return;
+        }
+        book(&figures.exact[FREEING], 1, watch.ticks, watch.readings);
+    } else if was_recorded {
+        return;
+    } else {
+        book_pass(thread, FREEING, || {
+            black_box(heap::may_hold(thread.shared, black_box(address)));
+        });
+    }
+    schedule(thread, &figures.free_timed_at, &figures.frees);
+}
+
+/// Times what a call does that passes: finding its thread, and `rest`.
+fn book_pass(thread: Thread, which: usize, rest: impl Fn()) {
+    let since = arch::ticks();
+    for _ in 0..REPEATED {
+        if let Some(shared) = black_box(Shared::listening()) {
+            black_box(Thread::at_hand(shared));
+        }
+        rest();
+    }
+    let ticks = arch::ticks().saturating_sub(since);
+    if ticks <= TICKS_MAX {
+        book(&thread.record.figures.sampled[which], REPEATED, ticks, 1);
+    }
+}
+
+fn book(timed: &TimedCalls, calls: u64, ticks: u64, readings: u64) {
+    add(&timed.calls, calls);
+    add(&timed.ticks, ticks);
+    add(&timed.readings, readings);
+}
+
+/// The next call is timed after a gap that nobody can foresee.
+fn schedule(thread: Thread, timed_at: &AtomicU64, calls: &AtomicU64) {
+    let gap = GAP + sampling::random(thread) % GAP;
+    timed_at.store(calls.load(Relaxed) + gap, Relaxed);
+}

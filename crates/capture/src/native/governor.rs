@@ -1,0 +1,135 @@
+//! When to record every block and when a sample.
+//!
+//! Owns: the rule, with its patience. Must not know: how a share is measured, or how the mode is set.
+
+use std::time::Duration;
+
+/// Right after the attach every stack is unwound for the first time: that is no measure of what follows.
+const WARM_UP: Duration = Duration::from_millis(1500);
+/// So many measurements in a row above the limit end the exact mode ...
+const OVER: u32 = 2;
+/// ... and a single one that is so many times above it.
+const FAR_OVER: f64 = 3.0;
+/// What is less than this share of one processor is no reason to sample, whatever share of a target it is that hardly runs: a
+/// program that frees 2,000 blocks and does nothing else in that second would be sampled to save it a tenth of a millisecond.
+const NEGLIGIBLE: f64 = 0.001;
+/// Exact mode must be expected to cost less than this share of the limit, ...
+const WELL_INSIDE: f64 = 0.5;
+/// ... in so many measurements in a row, before it is tried again.
+const UNDER: u32 = 3;
+/// Shortest time in sampled mode; twice as long each time that exact mode did not last, ...
+const STAY: Duration = Duration::from_secs(5);
+/// ... up to this ...
+const STAY_MAX: Duration = Duration::from_secs(80);
+/// ... unless it lasted so long.
+const LASTING: Duration = Duration::from_secs(30);
+
+/// Chooses between the modes by what exact mode costs, or would cost.
+#[derive(Debug)]
+pub(crate) struct Governor {
+    max: f64,
+    /// Measurements in a row that speak for the other mode.
+    against: u32,
+    /// When the mode in use began, and how long sampled mode stays at least.
+    since: Duration,
+    stay: Duration,
+}
+
+impl Governor {
+    /// A governor that keeps the cost below this share of the target's processor time. It begins with exact mode.
+    pub(crate) fn new(max: f64) -> Self {
+        Self { max, against: 0, since: Duration::ZERO, stay: STAY }
+    }
+
+    /// Whether to change the mode, now that exact mode costs (or would cost) this share of the target's processor time, and
+    /// this one of a whole processor.
+    pub(crate) fn changes(&mut self, at: Duration, is_exact: bool, share: f64, of_processor: f64) -> bool {
+        let share = if of_processor < NEGLIGIBLE { 0.0 } else { share };
+        let in_use = at.saturating_sub(self.since);
+        let speaks_against = if is_exact { share > self.max } else { share < self.max * WELL_INSIDE };
+        self.against = if speaks_against { self.against + 1 } else { 0 };
+        let changes = if is_exact {
+            let far = share > self.max * FAR_OVER;
+            at >= WARM_UP && (self.against >= OVER || far)
+        } else {
+            in_use >= self.stay && self.against >= UNDER
+        };
+        if !changes {
+            return false;
+        }
+        if is_exact && self.since > Duration::ZERO {
+            self.stay = if in_use >= LASTING { STAY } else { (self.stay * 2).min(STAY_MAX) };
+        }
+        self.against = 0;
+        self.since = at;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What exact mode costs in percent, second by second, at a limit of 5 %: the mode after each, `e` or `s`.
+    #[track_caller]
+    fn check(costs: &str, expected: &str) {
+        let mut governor = Governor::new(0.05);
+        let mut is_exact = true;
+        let modes = (1..).zip(costs.split_whitespace()).map(|(second, cost)| {
+            let share = cost.parse::<f64>().unwrap() / 100.0;
+            if governor.changes(Duration::from_secs(second), is_exact, share, share) {
+                is_exact = !is_exact;
+            }
+            if is_exact { 'e' } else { 's' }
+        });
+        assert_eq!(modes.collect::<String>(), expected);
+    }
+
+    #[test]
+    fn what_stays_inside_stays_exact() {
+        check("1 4 4.9 2 5 5", "eeeeee");
+        check("6 4 6 4 6 4", "eeeeee");
+    }
+
+    #[test]
+    fn a_target_that_hardly_runs_is_not_sampled() {
+        let mut governor = Governor::new(0.05);
+        for second in 1..10 {
+            assert!(!governor.changes(Duration::from_secs(second), true, 0.9, 0.000_9), "second {second}");
+        }
+        assert!(governor.changes(Duration::from_secs(10), true, 0.9, 0.001));
+    }
+
+    #[test]
+    fn what_goes_beyond_is_sampled() {
+        check("1 6 6 6", "eess");
+        check("1 1 40 40", "eess");
+    }
+
+    #[test]
+    fn the_first_second_decides_nothing() {
+        check("90 4 4", "eee");
+    }
+
+    #[test]
+    fn exact_mode_comes_back_when_it_is_well_inside() {
+        check("1 40 4 4 4 4 4 4 4 4", "esssssssss");
+        check("1 40 2 2 2 2 2 2", "esssssee");
+        check("1 40 2 2 2 2 9 2 2 2", "esssssssse");
+    }
+
+    #[test]
+    fn a_target_that_goes_up_and_down_is_tried_less_and_less_often() {
+        let mut governor = Governor::new(0.05);
+        let (mut is_exact, mut changes) = (true, Vec::new());
+        for second in 1..200 {
+            // Cheap whenever it is sampled: estimates can be wrong.
+            let share = if is_exact { 0.2 } else { 0.01 };
+            if governor.changes(Duration::from_secs(second), is_exact, share, share) {
+                is_exact = !is_exact;
+                changes.push(second);
+            }
+        }
+        assert_eq!(changes, [2, 7, 8, 18, 19, 39, 40, 80, 81, 161, 162]);
+    }
+}
