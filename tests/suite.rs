@@ -15,6 +15,8 @@
 mod command;
 #[path = "suite/process.rs"]
 mod process;
+#[path = "suite/shell.rs"]
+mod shell;
 #[path = "suite/targets.rs"]
 mod targets;
 

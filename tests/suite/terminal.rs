@@ -1,6 +1,6 @@
 //! The screens in a real terminal: what is left in a target when the terminal goes away.
 //!
-//! Owns: hanging up. Must not know: what is on a screen.
+//! Owns: keys, sizes, hanging up. Must not know: what is on a screen.
 
 use std::process::Command;
 
@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use crate::command::{Running, program};
 use crate::process::{appearance, assert_unchanged, cannot_run, holds_soon, signal, state};
+use crate::shell::Shell;
 use crate::targets::Target;
 
 /// The process that attaches to a target with a screen, once its hooks are in; none while there is none.
@@ -52,4 +53,24 @@ fn an_attach_whose_terminal_is_closed_takes_its_hooks_out() {
 #[test]
 fn it_does_so_without_the_signal_as_well() {
     hang_up("a terminal that is closed, with no signal", "setsid -w");
+}
+
+#[test]
+fn keys_at_once_and_new_sizes_leave_the_next_key_its_meaning() {
+    let Some(mut shell) = Shell::start() else { return };
+    let target = Target::start("c/leaky.c", "");
+    shell.resize(100, 30);
+    shell.type_line(&format!("{} attach {}", program().display(), target.pid()));
+    shell.wait_for("Allocator");
+    for (columns, rows) in [(80, 24), (120, 40), (90, 30)] {
+        // Two keys in one piece are read as one and told as two.
+        shell.press("jk");
+        shell.resize(columns, rows);
+    }
+    shell.press("?");
+    shell.wait_for("any key closes");
+    shell.press("xq");
+    shell.wait_for("Result");
+    shell.wait_for("PROMPT> ");
+    target.stop().assert_unharmed();
 }

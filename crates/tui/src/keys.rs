@@ -3,9 +3,10 @@
 //! Owns: the thread that reads the terminal, and when it ends. Must not know: what a key does, or what is on the screen.
 //!
 //! A thread of its own, since the reader of the library goes round for ever once the terminal has hung up (a closed window, a
-//! broken ssh). Whoever waits for keys must get on then: a process is attached to, and its hooks must come out.
+//! broken ssh). Whoever waits for keys must get on then: a process is attached to, and its hooks must come out. The hang-up is
+//! looked for apart from the reader, which keeps count of what it was told to read and must be the only one to wait for it.
 
-use std::io::{self, Stdin};
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +14,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::crossterm::terminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::limits::SIZE_LOOK_MS;
+use crate::limits::LOOK;
 
 /// A key that means something on some screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +68,13 @@ impl Keys {
 
     /// The next key, waiting for it no longer than `timeout`.
     pub(crate) fn next(&self, timeout: Duration) -> io::Result<Option<Key>> {
+        if has_hung_up()? {
+            return Ok(Some(Key::Quit));
+        }
         match self.receiver.recv_timeout(timeout) {
             Ok(key) => key.map(Some),
             Err(RecvTimeoutError::Timeout) => Ok(None),
-            // The reader has said why it ended, and that was answered, or it could not even do that.
+            // The reader said why it ended, and that was answered.
             Err(RecvTimeoutError::Disconnected) => Ok(Some(Key::Quit)),
         }
     }
@@ -84,68 +87,29 @@ impl Drop for Keys {
     }
 }
 
-/// Sends keys until nobody wants them or the terminal is gone.
+/// Sends keys until nobody wants them or they cannot be read.
 fn forward(to: &Sender<io::Result<Key>>, ended: &AtomicBool) {
-    let stdin = io::stdin();
-    let mut size = terminal::size().ok();
+    let look = || if event::poll(LOOK)? { event::read().map(|event| key_of(&event)) } else { Ok(None) };
     while !ended.load(Ordering::Relaxed) {
-        let sent = match look(&stdin) {
-            Ok(Input::Nothing) => {
-                let now = terminal::size().ok();
-                let before = std::mem::replace(&mut size, now);
-                if before == now { Ok(()) } else { to.send(Ok(Key::Resize)) }
-            }
-            Ok(Input::Some) => drain(to),
-            Ok(Input::Gone) => {
-                let _ = to.send(Ok(Key::Quit));
-                return;
-            }
-            Err(error) => {
-                let _ = to.send(Err(error));
-                return;
-            }
-        };
-        if sent.is_err() {
+        let looked = look();
+        let failed = looked.is_err();
+        let sent = looked.transpose().map_or(Ok(()), |key| to.send(key));
+        if failed || sent.is_err() {
             return;
         }
     }
 }
 
-/// What there is to read.
-enum Input {
-    Nothing,
-    Some,
-    Gone,
-}
-
-/// Waits for input, but not for long: a new size is no input.
-fn look(stdin: &Stdin) -> io::Result<Input> {
-    let patience = Timespec { tv_sec: 0, tv_nsec: SIZE_LOOK_MS * 1_000_000 };
+/// Whether the other end of the terminal is closed.
+fn has_hung_up() -> io::Result<bool> {
+    let stdin = io::stdin();
     let mut looked_at = [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)];
-    match poll(&mut looked_at, Some(&patience)) {
+    match poll(&mut looked_at, Some(&Timespec::default())) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
     let [found] = looked_at.map(|one| one.revents());
-    Ok(if found.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
-        Input::Gone
-    } else if found.contains(PollFlags::IN) {
-        Input::Some
-    } else {
-        Input::Nothing
-    })
-}
-
-/// Sends all keys that were read at once.
-fn drain(to: &Sender<io::Result<Key>>) -> Result<(), std::sync::mpsc::SendError<io::Result<Key>>> {
-    let next = || if event::poll(Duration::ZERO)? { event::read().map(Some) } else { Ok(None) };
-    loop {
-        match next() {
-            Ok(Some(event)) => key_of(&event).map_or(Ok(()), |key| to.send(Ok(key)))?,
-            Ok(None) => return Ok(()),
-            Err(error) => return to.send(Err(error)),
-        }
-    }
+    Ok(found.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL))
 }
 
 /// Mouse, focus and paste mean nothing on these screens.

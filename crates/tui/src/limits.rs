@@ -2,6 +2,8 @@
 //!
 //! Owns: each bound, once. Must not know: who keeps to it.
 
+use std::time::Duration;
+
 /// A terminal with fewer columns shows a message instead of a screen.
 pub(crate) const WIDTH_MIN: u16 = 40;
 /// A terminal with fewer lines shows a message instead of a screen.
@@ -12,8 +14,8 @@ pub(crate) const PAGE: isize = 10;
 pub(crate) const FILTER_MAX: usize = 64;
 /// From this width on, the facts of a process and its curve stand side by side.
 pub(crate) const SIDE_BY_SIDE: u16 = 140;
-/// The size of the terminal is looked at so often, in milliseconds: fast enough to feel immediate, and for nothing while idle.
-pub(crate) const SIZE_LOOK_MS: i64 = 200;
+/// The reader of keys looks so often whether anybody still wants them.
+pub(crate) const LOOK: Duration = Duration::from_millis(200);
 /// A screen is written in pieces of this size; standard output alone would write at each line, which flickers over ssh.
 pub(crate) const WRITE_BYTES: usize = 32 * 1024;
 
