@@ -365,7 +365,9 @@ pub(super) fn origin_name(frames: &[Frame]) -> Option<String> {
     Some(match &frame.line {
         Reading::Known(line) => {
             let file = line.file.rsplit('/').next().unwrap_or_default();
-            format!("{file}:{} {}", line.line, function(frame))
+            // The line says it better than an offset.
+            let function = frame.function.as_known().map_or(phrase::MISSING, |function| &*function.name);
+            format!("{file}:{} {function}", line.line)
         }
         Reading::Missing(_) => format!("{} {}", function(frame), source(frame)),
     })

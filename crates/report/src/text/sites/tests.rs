@@ -51,7 +51,7 @@ fn check_name(frames: &[&str], expected: &str) {
 #[test]
 fn a_site_is_named_by_its_origin() {
     check_name(&["inner 1 5 inlined", "outer 1 9 table"], "a.c:5 inner");
-    check_name(&["inner 1 ? table", "outer 2 9 table"], "a.c:9 outer+0x2");
+    check_name(&["inner 1 ? table", "outer 2 9 table"], "a.c:9 outer");
     check_name(&["? 1 ? table", "outer 2 ? table"], "outer+0x2 in /lib/a.so (no debug information)");
     check_name(&["? 1 ? table"], "? in /lib/a.so (no debug information)");
     check_name(&[], "stack 17");
