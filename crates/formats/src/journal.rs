@@ -4,7 +4,9 @@
 //!
 //! The format is described at <https://systemd.io/JOURNAL_FILE_FORMAT/>. A field has the list of its values, a value the list
 //! of the entries that have it: the entries of the kernel are found without looking at any other. Texts of more than 512
-//! bytes may be compressed and are not read; the lines of the kernel that matter here are shorter.
+//! bytes are mostly compressed.
+
+mod compression;
 
 /// Fills the buffer with the bytes at an offset, or gives false.
 pub type Read<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> bool;
@@ -29,12 +31,12 @@ pub struct Entry {
     pub level: u8,
     /// Whether the kernel itself wrote it, and not somebody into its log.
     pub from_kernel: bool,
-    /// Whether its text could be read; that of a long one may be compressed.
+    /// Whether its text could be read; it is damaged or longer than any line of the kernel where not.
     pub has_text: bool,
 }
 
 const SIGNATURE: &[u8] = b"LPKSHHRH";
-/// What we can cope with: three compressions (of values that we pass by), keyed hashes (which we do not use), compact offsets.
+/// What we can cope with: three compressions, keyed hashes (which we do not use), compact offsets.
 const KNOWN: u32 = 0b1_1111;
 const COMPACT: u32 = 0b1_0000;
 /// Bytes of the head that are read; later versions have more.
@@ -49,8 +51,8 @@ const ENTRY_ARRAY: u8 = 6;
 const STEPS_MAX: usize = 4096;
 /// Values of one entry; the kernel's have about twenty.
 const ITEMS_MAX: u64 = 256;
-/// Bytes of one value that are read.
-const VALUE_MAX: usize = 2048;
+/// Bytes of one value that are read, and that a compressed one may become: the kernel's own lines have at most 8 KiB.
+const VALUE_MAX: usize = 16 * 1024;
 
 impl Journal {
     /// Reads the head; none where it is no journal, or one that asks for more than we know.
@@ -93,9 +95,8 @@ impl Journal {
     fn value(&self, read: Read<'_>, first: u64) -> Option<u64> {
         let mut at = first;
         for _ in 0..STEPS_MAX {
-            let mut buffer = [0; VALUE_MAX];
-            let (head, length) = self.data(read, at, &mut buffer)?;
-            if buffer.get(..length)? == b"_TRANSPORT=kernel" {
+            let (head, content) = self.data(read, at)?;
+            if content.as_deref() == Some(b"_TRANSPORT=kernel") {
                 return Some(at);
             }
             at = head.next;
@@ -105,12 +106,12 @@ impl Journal {
 
     /// How many entries have this value.
     pub fn count(&self, read: Read<'_>, value: u64) -> Option<u64> {
-        Some(self.data(read, value, &mut [0; VALUE_MAX])?.0.entries)
+        Some(Self::head(read, value)?.entries)
     }
 
     /// An entry that has this value, by its place in time; its text is put into the buffer.
     pub fn entry(&self, read: Read<'_>, value: u64, place: u64, text: &mut Vec<u8>) -> Option<Entry> {
-        let head = self.data(read, value, &mut [0; VALUE_MAX])?.0;
+        let head = Self::head(read, value)?;
         let at = match place.checked_sub(1) {
             None => head.first,
             Some(place) => self.item(read, head.array, place)?,
@@ -137,9 +138,7 @@ impl Journal {
 
     /// One value of an entry.
     fn take(&self, read: Read<'_>, value: u64, entry: &mut Entry, text: &mut Vec<u8>) -> Option<()> {
-        let mut buffer = [0; VALUE_MAX];
-        let (_, length) = self.data(read, value, &mut buffer)?;
-        let content = buffer.get(..length)?;
+        let Some(content) = self.data(read, value)?.1 else { return Some(()) };
         let number = |digits: &[u8]| crate::scan::decimal(digits);
         if let Some(message) = content.strip_prefix(b"MESSAGE=") {
             text.clear();
@@ -153,26 +152,38 @@ impl Journal {
         Some(())
     }
 
-    /// The head of a value, and its content; none of it where it is compressed or longer than what we read.
-    fn data(&self, read: Read<'_>, at: u64, buffer: &mut [u8; VALUE_MAX]) -> Option<(DataHead, usize)> {
+    /// The head of a value, and its content; none of it where that is damaged or longer than what we read.
+    fn data(&self, read: Read<'_>, at: u64) -> Option<(DataHead, Option<Vec<u8>>)> {
+        let head = Self::head(read, at)?;
+        let start = if self.compact { 72 } else { 64 };
+        let length = usize::try_from(head.length.checked_sub(start)?).ok()?;
+        if length > VALUE_MAX {
+            return Some((head, None));
+        }
+        let mut content = vec![0; length];
+        if length > 0 && !read(at.checked_add(start)?, &mut content) {
+            return None;
+        }
+        let content = match head.flags & COMPRESSED {
+            0 => Some(content),
+            method => compression::unpacked(method, &content, VALUE_MAX),
+        };
+        Some((head, content))
+    }
+
+    fn head(read: Read<'_>, at: u64) -> Option<DataHead> {
         let mut head = [0; 64];
         if at == 0 || !read(at, &mut head) || head[0] != DATA {
             return None;
         }
-        let start = if self.compact { 72 } else { 64 };
-        let length = usize::try_from(word(&head, 8)?.checked_sub(start)?).ok()?;
-        let is_plain = head[1] & COMPRESSED == 0 && length <= VALUE_MAX;
-        let length = if is_plain { length } else { 0 };
-        if length > 0 && !read(at.checked_add(start)?, buffer.get_mut(..length)?) {
-            return None;
-        }
-        let found = DataHead {
+        Some(DataHead {
+            flags: head[1],
+            length: word(&head, 8)?,
             next: word(&head, 32)?,
             first: word(&head, 40)?,
             array: word(&head, 48)?,
             entries: word(&head, 56)?,
-        };
-        Some((found, length))
+        })
     }
 
     /// The offset at this place of a chain of arrays.
@@ -202,6 +213,10 @@ impl Journal {
 
 /// What stands before the content of a value.
 struct DataHead {
+    /// How it is compressed.
+    flags: u8,
+    /// Length of all of it, the head included.
+    length: u64,
     /// The next value of the same field.
     next: u64,
     first: u64,
@@ -267,8 +282,18 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_wrote_into_the_log_is_marked_and_what_is_compressed_has_no_text() {
-        check(&[(3, 1, "Killed process 1"), (3, 0, synth::COMPRESSED)], "!3 Killed process 1; 3 ?");
+    fn what_somebody_wrote_into_the_log_is_marked_and_what_is_damaged_has_no_text() {
+        check(&[(3, 1, "Killed process 1"), (3, 0, synth::DAMAGED)], "!3 Killed process 1; 3 ?");
+        let endless = "x".repeat(VALUE_MAX);
+        check(&[(3, 0, &endless), (3, 0, "short")], "3 ?; 3 short");
+    }
+
+    #[test]
+    fn what_is_compressed_is_read() {
+        let line = format!("{}{}", synth::LINE, "oom_score_adj:0 ".repeat(40));
+        for method in synth::METHODS {
+            check(&[(6, 0, "a"), (3, 0, method), (6, 0, "b")], &format!("6 a; 3 {line}; 6 b"));
+        }
     }
 
     #[test]

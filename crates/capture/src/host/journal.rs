@@ -163,7 +163,7 @@ mod tests {
         fs::write(&path, synth::file(true, &[(6, 0, "old"), (6, 3, "service"), (3, 0, "new")])).unwrap();
         assert_eq!(news(&mut journal), "new");
         let rotated = root.join("rotated");
-        fs::write(&rotated, synth::file(false, &[(6, 0, "fresh"), (3, 0, synth::COMPRESSED)])).unwrap();
+        fs::write(&rotated, synth::file(false, &[(6, 0, "fresh"), (3, 0, synth::DAMAGED)])).unwrap();
         fs::rename(&rotated, &path).unwrap();
         assert_eq!(news(&mut journal), "fresh, lost");
         assert_eq!(news(&mut journal), "");
@@ -191,11 +191,14 @@ mod tests {
                 BOOT.replace('-', "")
             )
         };
-        let long = "x".repeat(5000);
+        // journald packs what is longer than 512 bytes.
+        let long = format!("Out of memory: Killed process 8 (b) {}", "x".repeat(5000));
+        let endless = "x".repeat(1 << 20);
         let lines = [
             ("kernel", 0, "Out of memory: Killed process 7 (a)"),
             ("syslog", 3, "a service"),
             ("kernel", 0, &long),
+            ("kernel", 0, &endless),
             ("kernel", 0, "last"),
         ];
         let text: String = (1..)
@@ -210,7 +213,7 @@ mod tests {
             return;
         };
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let expected = "Out of memory: Killed process 7 (a), lost, last";
+        let expected = format!("Out of memory: Killed process 7 (a), {long}, lost, last");
         assert_eq!(news(&mut Journal::open(&root, BOOT, true).unwrap()), expected);
     }
 
