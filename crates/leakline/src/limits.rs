@@ -105,3 +105,5 @@ pub(crate) const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const END_PATIENCE: Duration = Duration::from_secs(5);
 /// Samples that are kept of a process that is followed: an hour at the usual beat.
 pub(crate) const FOLLOWED_MAX: usize = 3600;
+/// Open files of a recorder: it keeps at most half of what it may have, and 2,048.
+pub(crate) const FILES_WANTED: u64 = 4096;

@@ -11,11 +11,13 @@ use capture::{BeatOptions, BeatSampler, Early};
 use model::{Beat, Event as Noticed, Reading, Source};
 use recording::{Recorder, Recording};
 use report::{Outcome, WallTime};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::alerts::{Alerts, Told, host_name};
 use crate::background;
 use crate::failure::Failure;
 use crate::flags::Record;
+use crate::limits::FILES_WANTED;
 use crate::output::Output;
 use crate::pace::{Change, Pace};
 use crate::place;
@@ -43,6 +45,7 @@ fn record(flags: &Record, settings: &Settings, from_boot: bool) -> Result<Outcom
         output.say("look with `leakline status` and `leakline report`, end it with `leakline stop`");
         return Ok(Outcome::NothingFound);
     }
+    allow_files();
     // The signals are taken over first: one that comes now must not leave a recording unsealed.
     let mut events = Events::new(Schedule::new(flags.every, flags.window))?;
     let mut run = Run::start(flags, settings, directory, from_boot)?;
@@ -64,6 +67,16 @@ fn record(flags: &Record, settings: &Settings, from_boot: bool) -> Result<Outcom
         }
     };
     run.end(reason, events.skipped(), &mut output)
+}
+
+/// Asks for as many open files as are of use: services often start with 1,024, which is one for each of 512 processes.
+fn allow_files() {
+    let limits = getrlimit(Resource::Nofile);
+    let wanted = limits.maximum.map_or(FILES_WANTED, |maximum| maximum.min(FILES_WANTED));
+    if limits.current.is_some_and(|current| current < wanted) {
+        // Where it is refused, files are opened anew at each beat.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limits.maximum });
+    }
 }
 
 /// A recording under way.

@@ -15,6 +15,7 @@ mod damage;
 mod error;
 mod gaps;
 mod limits;
+mod medium;
 mod names;
 mod recorder;
 mod recording;

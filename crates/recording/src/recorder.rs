@@ -3,8 +3,8 @@
 //! Owns: when a log starts and ends, what happens when a write fails, the sealing of logs, how long segments are kept.
 //! Must not know: where beats come from, or how they are encoded.
 //!
-//! `append` does one write (and mostly one sync) and never seals unless `maintain` was forgotten for long; whoever records calls
-//! `maintain` when there is time until the next beat.
+//! `append` does one write, waits for the sync of the beat before (which had the time between two beats) and begins its own; it
+//! never seals unless `maintain` was forgotten for long. Whoever records calls `maintain` when there is time until the next beat.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -100,13 +100,17 @@ struct Log {
     key: bool,
     started_us: u64,
     unsynced: u32,
+    /// Bytes and beats of it that are known to be on the medium.
+    safe: (u64, u64),
+    /// Beats that were taken back, since the medium refused them after all.
+    doubtful: u64,
 }
 
-/// A log on its way to columns; the thread is given bytes and gives bytes, and touches no file.
+/// A log on its way to columns; the thread is given bytes and a file, and knows no place.
 #[derive(Debug)]
 struct Sealing {
     number: u64,
-    thread: JoinHandle<Option<Vec<u8>>>,
+    thread: JoinHandle<std::io::Result<Option<u64>>>,
 }
 
 /// A sealed segment.
@@ -179,8 +183,14 @@ impl Recorder {
             None => self.start(Arc::clone(&beat.at.boot_id), now.1)?,
         };
         let number = log.number;
-        let written = log.write(beat, &more, sync_every);
+        let settled = log.settle();
+        let written = settled.and_then(|()| log.write(beat, &more, sync_every));
+        let doubtful = std::mem::take(&mut log.doubtful);
         if let Err(error) = written {
+            if doubtful > 0 {
+                let before = self.lost.as_ref().map_or(0, |(beats, _)| *beats);
+                self.lost = Some((before + doubtful, error.to_string()));
+            }
             self.recover();
             return Err(Error::io(format!("write {}", SegmentName::log(number).file()), &error));
         }
@@ -216,7 +226,9 @@ impl Recorder {
         }
         let encoder = Encoder::new(boot_id);
         let bytes = head.len() as u64;
-        let log = Log { number, output, encoder, bytes, beats: 0, key: true, started_us: now_us, unsynced: 0 };
+        let (safe, started_us) = ((bytes, 0), now_us);
+        let log =
+            Log { number, output, encoder, bytes, beats: 0, key: true, started_us, unsynced: 0, safe, doubtful: 0 };
         Ok(self.log.insert(log))
     }
 
@@ -288,18 +300,38 @@ impl Recorder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(Error::io(format!("read {log}"), &error)),
         };
+        let name = SegmentName::sealed(number).file();
+        // One that was left half written is of no use: the log is still there.
+        let _ = self.store.remove(&name);
+        let output = self.store.create(&name).map_err(|error| {
+            self.failed.push(number);
+            Error::io(format!("seal {log}"), &error)
+        })?;
         let named = std::thread::Builder::new().name("seal".to_owned());
-        let thread = named.spawn(move || to_columns(bytes)).map_err(|error| Error::io("start a thread", &error))?;
+        let thread =
+            named.spawn(move || to_columns(bytes, output)).map_err(|error| Error::io("start a thread", &error))?;
         self.sealing = Some(Sealing { number, thread });
         Ok(())
     }
 
-    /// Writes what the thread made, once it is done; how many logs were sealed.
+    /// Takes what the thread made in place of the log, once it is done; how many logs were sealed.
     fn finish_sealing(&mut self) -> Result<u32, Error> {
         let Some(Sealing { number, thread }) = self.sealing.take() else { return Ok(0) };
-        // A log without a beat stays as it is; so does one on which the thread failed.
-        let Ok(Some(sealed)) = thread.join() else { return Ok(0) };
-        let kept = keep(&mut *self.store, number, &sealed).inspect_err(|_| self.failed.push(number))?;
+        let name = SegmentName::sealed(number).file();
+        let bytes = match thread.join() {
+            Ok(Ok(Some(bytes))) => bytes,
+            // A log without a beat stays as it is; so does one on which the thread failed.
+            Ok(Ok(None)) | Err(_) => {
+                let _ = self.store.remove(&name);
+                return Ok(0);
+            }
+            Ok(Err(error)) => {
+                let _ = self.store.remove(&name);
+                self.failed.push(number);
+                return Err(Error::io(format!("seal {}", SegmentName::log(number).file()), &error));
+            }
+        };
+        let kept = keep(&mut *self.store, number, bytes).inspect_err(|_| self.failed.push(number))?;
         let Some(kept) = kept else { return Ok(0) };
         let position = self.kept.partition_point(|other| other.number < number);
         self.kept.insert(position, kept);
@@ -348,6 +380,18 @@ impl Log {
             || *self.encoder.boot_id() != *beat.at.boot_id
     }
 
+    /// Waits for the sync that the beat before began: a power loss takes one beat at most. What the medium refused is taken back.
+    fn settle(&mut self) -> std::io::Result<()> {
+        let synced = self.output.synced();
+        if synced.is_err() {
+            self.doubtful = self.beats - self.safe.1;
+            (self.bytes, self.beats) = self.safe;
+        } else if self.unsynced == 0 {
+            self.safe = (self.bytes, self.beats);
+        }
+        synced
+    }
+
     fn write(&mut self, beat: &Beat, more: &[Event], sync_every: u32) -> std::io::Result<()> {
         let key = self.key || self.beats.is_multiple_of(limits::KEY_EVERY);
         let (kind, payload) = self.encoder.encode(beat, more, key);
@@ -357,7 +401,7 @@ impl Log {
         self.unsynced += 1;
         if sync_every != 0 && self.unsynced >= sync_every {
             self.unsynced = 0;
-            self.output.sync()?;
+            self.output.start_sync()?;
         }
         // Counted only now: what did not reach the medium is cut again and said to be lost, not both kept and lost.
         self.bytes += framed.len() as u64;
@@ -400,26 +444,26 @@ fn take_stock(store: &dyn Store, segments: &Segments) -> (Vec<Kept>, Vec<u64>) {
     (kept, waiting)
 }
 
-/// The sealed form of a log; none where it has no beat.
-fn to_columns(log: Vec<u8>) -> Option<Vec<u8>> {
+/// Writes the sealed form of a log and waits until it is safe; gives its length, none where the log has no beat.
+fn to_columns(log: Vec<u8>, mut output: Box<dyn Output>) -> std::io::Result<Option<u64>> {
     let columns = transpose(block::scan(log.get(versions::HEAD..).unwrap_or_default()));
     drop(log);
-    (!columns.times.is_empty()).then(|| sealed::seal(&columns))
+    if columns.times.is_empty() {
+        return Ok(None);
+    }
+    let sealed = sealed::seal(&columns);
+    drop(columns);
+    output.write(&sealed)?;
+    output.sync()?;
+    Ok(Some(sealed.len() as u64))
 }
 
-/// Writes a sealed segment and removes its log; none where it could not be read back, and then the log stays.
-fn keep(store: &mut dyn Store, number: u64, sealed: &[u8]) -> Result<Option<Kept>, Error> {
+/// Removes the log of a sealed segment that can be read back; else none, and the log stays.
+fn keep(store: &mut dyn Store, number: u64, bytes: u64) -> Result<Option<Kept>, Error> {
     let (log, name) = (SegmentName::log(number).file(), SegmentName::sealed(number).file());
     let failed = |error: &std::io::Error| Error::io(format!("seal {log}"), error);
-    // One that was left half written is of no use: the log is still there.
-    let _ = store.remove(&name);
-    let written = store.create(&name).and_then(|mut output| output.write(sealed).and_then(|()| output.sync()));
-    if let Err(error) = written {
-        let _ = store.remove(&name);
-        return Err(failed(&error));
-    }
     let opened = Sealed::open(store.open(&name).map_err(|error| failed(&error))?);
     let Ok(wall_us) = opened.map(|sealed| sealed.meta.wall.1) else { return Ok(None) };
     store.remove(&log).map_err(|error| failed(&error))?;
-    Ok(Some(Kept { number, bytes: sealed.len() as u64, wall_us }))
+    Ok(Some(Kept { number, bytes, wall_us }))
 }

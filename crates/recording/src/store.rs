@@ -6,10 +6,12 @@
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, FlockOperation};
+use rustix::fs::FlockOperation;
+
+use crate::medium::Written;
 
 /// The file by whose lock recorders exclude each other, and by which a directory is known to be a recording.
 pub(crate) const LOCK: &str = "RECORDING";
@@ -54,8 +56,16 @@ pub trait Output: Debug + Send {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Cuts the file, after a write that failed.
     fn cut(&mut self, length: u64) -> io::Result<()>;
-    /// Waits until all of it is on the medium, and lets go of the memory that the kernel keeps of it.
+    /// Waits until all of it is on the medium, its name too, and lets go of the memory that the kernel keeps of it.
     fn sync(&mut self) -> io::Result<()>;
+    /// Begins to do the same and returns at once where that is possible.
+    fn start_sync(&mut self) -> io::Result<()> {
+        self.sync()
+    }
+    /// Waits until what was begun is done, and says how it went.
+    fn synced(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// Whether the file was removed under us: what is written to it then is lost without an error.
     fn is_gone(&self) -> bool;
 }
@@ -84,11 +94,6 @@ impl Directory {
     fn create_place(&self) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
     }
-
-    /// Without it a power loss may forget the name of a file whose content is safe.
-    fn sync_names(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
-    }
 }
 
 impl Store for Directory {
@@ -110,8 +115,7 @@ impl Store for Directory {
     fn create(&mut self, name: &str) -> io::Result<Box<dyn Output>> {
         let path = self.path.join(name);
         let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
-        self.sync_names()?;
-        Ok(Box::new(Written(file)))
+        Ok(Box::new(Written::new(file, self.path.clone())))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn Input>> {
@@ -162,32 +166,6 @@ pub fn recorder_at_work(directory: &Path) -> Option<u32> {
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => None,
         Err(_) => holder(&mut file),
-    }
-}
-
-#[derive(Debug)]
-struct Written(File);
-
-impl Output for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-
-    fn cut(&mut self, length: u64) -> io::Result<()> {
-        use std::io::Seek as _;
-        self.0.set_len(length)?;
-        self.0.seek(io::SeekFrom::Start(length)).map(|_| ())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()?;
-        // Best effort: that the kernel keeps the pages longer does no harm beyond their size.
-        let _ = rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed);
-        Ok(())
-    }
-
-    fn is_gone(&self) -> bool {
-        self.0.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 }
 

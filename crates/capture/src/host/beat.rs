@@ -15,7 +15,7 @@ use crate::clock;
 
 use super::details;
 use super::kernel_log::KernelLog;
-use super::system::{Counted, SystemSampler};
+use super::system::{Counted, Due, SystemSampler};
 use super::{Filter, HostError, HostLosses, HostSampler};
 
 /// What one GiB of small pages costs the target when its PSS is read, measured; huge pages cost a hundredth of it.
@@ -25,13 +25,18 @@ const PSS_LEAST: Duration = Duration::from_micros(50);
 /// The wall clock must jump by so much against the boot clock to be worth an event: less is the work of ntpd.
 const JUMP_MIN_NS: u64 = 1_000_000_000;
 
+/// The machine's figures take at most this part of the time where groups make them long: of 4,000 groups, 60 ms.
+const GROUPS_SHARE: u32 = 200;
+
 /// What is read how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BeatOptions {
     /// Which processes; the machine is read whole in any case.
     pub filter: Filter,
-    /// How often the dear sources of the machine are read: slabs, free blocks, control groups, shared memory, vmstat.
+    /// How often the dear sources of the machine are read: slabs, free blocks, shared memory, vmstat.
     pub slow_every: Duration,
+    /// How often the control groups are read, seldomer where it takes long: they may be near their limit within seconds.
+    pub groups_every: Duration,
     /// Time of the *targets* that one beat may cost for PSS and USS; zero for none. The processes take turns, and one that
     /// alone would cost more is left out.
     pub pss_budget: Duration,
@@ -68,6 +73,8 @@ pub struct BeatSampler {
     /// Wall clock less boot clock, at the beat before.
     offset_ns: Option<i128>,
     last_slow: Option<Duration>,
+    /// Time since boot at which the groups are due again.
+    next_groups: Duration,
     /// The process after which the next turn of PSS begins.
     turn: u32,
 }
@@ -77,6 +84,7 @@ impl Default for BeatOptions {
         Self {
             filter: Filter::default(),
             slow_every: Duration::from_secs(60),
+            groups_every: Duration::from_secs(10),
             pss_budget: Duration::ZERO,
             early: Early::Left,
         }
@@ -117,7 +125,12 @@ impl BeatSampler {
             self.last_slow = Some(since_boot);
         }
         let counted = Counted { vanished: self.vanished, zombies: self.host.zombies };
-        let system = self.system.sample(&mut self.host.proc, counted, slow);
+        let groups = since_boot >= self.next_groups;
+        let begun = Instant::now();
+        let system = self.system.sample(&mut self.host.proc, counted, Due { slow, groups });
+        if groups {
+            self.next_groups = since_boot + self.options.groups_every.max(begun.elapsed() * GROUPS_SHARE);
+        }
         Ok(Beat { at, processes, system, events })
     }
 
@@ -138,8 +151,7 @@ impl BeatSampler {
     }
 
     fn of(mut host: HostSampler, system: SystemSampler, log: Option<KernelLog>, options: BeatOptions) -> Self {
-        // Two files are kept of each process instead of one.
-        host.files_max /= 2;
+        host.by_stat = true;
         let boot_id = fs::read(host.proc.path("sys/kernel/random/boot_id")).unwrap_or_default();
         let boot_id = model::escaped(boot_id.trim_ascii()).into();
         Self {
@@ -154,6 +166,7 @@ impl BeatSampler {
             suspended: Duration::ZERO,
             offset_ns: None,
             last_slow: None,
+            next_groups: Duration::ZERO,
             turn: 0,
         }
     }

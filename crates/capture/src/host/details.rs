@@ -3,6 +3,7 @@
 //! Owns: which files that takes, and how often each is read. Must not know: other processes, or who keeps the figures.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hasher as _};
 
 use formats::{process_limits, smaps, stat};
 use model::{Bytes, ProcessFigures, ProcessMetric, Reading, Why};
@@ -18,16 +19,23 @@ const TICK_MS: u64 = 10;
 #[derive(Debug)]
 pub(super) struct Details {
     stat: Option<File>,
+    /// What `stat` said last, as a number that stands for all of it.
+    said: Option<u64>,
+    /// Its counters, where they were read at this beat already.
+    stepped: Option<Counters>,
     looked: bool,
     score: Reading<u64>,
     limit: Reading<u64>,
     descriptors: Reading<u64>,
 }
 
+/// Minor and major faults, milliseconds of the processor.
+type Counters = [u64; 3];
+
 impl Default for Details {
     fn default() -> Self {
         let unread = Reading::Missing(Why::NotRecorded);
-        Self { stat: None, looked: false, score: unread, limit: unread, descriptors: unread }
+        Self { stat: None, said: None, stepped: None, looked: false, score: unread, limit: unread, descriptors: unread }
     }
 }
 
@@ -74,24 +82,33 @@ impl Details {
         self.stat = None;
     }
 
-    /// Faults and time, from `stat`; kept open beside `status` where that is.
+    /// Reads `stat` and says whether it says anything new.
+    pub(super) fn step(&mut self, proc: &mut Proc, pid: u32, started: u64, keep: bool) -> Result<bool, Failure> {
+        let file = self.open(proc, pid, keep)?;
+        let text = proc.read(&file)?;
+        let counters = counters(text, started)?;
+        let mut hasher = DefaultHasher::new();
+        hasher.write(text);
+        drop(file);
+        self.stepped = Some(counters);
+        let said = Some(hasher.finish());
+        Ok(std::mem::replace(&mut self.said, said) != said)
+    }
+
+    /// Faults and time, from `stat`, unless that was read already.
     fn counters(&mut self, proc: &mut Proc, pid: u32, started: u64, keep: bool, figures: &mut ProcessFigures) {
-        let text = match self.open(proc, pid, keep) {
-            Ok(file) => proc.read(&file).map(|text| {
-                let stat = stat::parse(text).filter(|stat| stat.started == started);
-                stat.map(|stat| [stat.minor_faults, stat.major_faults, stat.cpu_ticks.saturating_mul(TICK_MS)])
-            }),
-            Err(failure) => Err(failure),
+        let found = match self.stepped.take() {
+            Some(counters) => Ok(counters),
+            None => self.step(proc, pid, started, keep).and_then(|_| self.stepped.take().ok_or(Failure::Malformed)),
         };
         let metrics = [ProcessMetric::MinorFaults, ProcessMetric::MajorFaults, ProcessMetric::CpuTime];
         for (index, metric) in metrics.into_iter().enumerate() {
-            let value = match text {
-                Ok(values) => {
-                    Reading::from_option(values.and_then(|values| values.get(index).copied()), Why::Malformed)
-                }
-                Err(failure) => missing(failure),
-            };
-            figures.set(metric, value);
+            figures.set(
+                metric,
+                found.map_or_else(missing, |counters| {
+                    Reading::from_option(counters.get(index).copied(), Why::Malformed)
+                }),
+            );
         }
     }
 
@@ -133,6 +150,12 @@ impl std::ops::Deref for Kept<'_> {
             Self::Now(file) => file,
         }
     }
+}
+
+fn counters(text: &[u8], started: u64) -> Result<Counters, Failure> {
+    let stat = stat::parse(text).ok_or(Failure::Malformed)?;
+    let counters = [stat.minor_faults, stat.major_faults, stat.cpu_ticks.saturating_mul(TICK_MS)];
+    if stat.started == started { Ok(counters) } else { Err(Failure::Gone) }
 }
 
 fn number(text: &[u8]) -> Reading<u64> {

@@ -22,6 +22,9 @@ pub(super) const LOOK_AGAIN_BEATS: u64 = 8;
 /// Beats after which arguments, user and group of a process are read again: a process may move between groups, or
 /// execute a program of the same name.
 pub(super) const REFRESH_BEATS: u64 = 32;
+/// Beats after which a recorder reads `status` of a process again though its `stat` says that nothing happened: pages that the kernel
+/// takes from it, and those that it gives back in less than 10 ms, change the sizes there by too little to be shown.
+pub(super) const STATUS_BEATS: u64 = 8;
 /// Descriptors of one process that are counted one by one, on kernels that do not tell their number.
 pub(super) const DESCRIPTORS_MAX: usize = 1_048_576;
 /// Beats after which a process's score and, on old kernels, its descriptors are read again; between them the figure of the
@@ -50,4 +53,7 @@ pub(super) const GUARD_MAX: u64 = 1024 * 1024;
 /// Groups above a group that are asked for their limit.
 pub(super) const GROUP_DEPTH_MAX: usize = 64;
 
-const _: () = assert!(LOOK_AGAIN_BEATS.is_power_of_two() && REFRESH_BEATS.is_power_of_two(), "beats are masked");
+const _: () = assert!(
+    LOOK_AGAIN_BEATS.is_power_of_two() && REFRESH_BEATS.is_power_of_two() && STATUS_BEATS <= REFRESH_BEATS,
+    "beats are masked"
+);

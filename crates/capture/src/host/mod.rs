@@ -33,7 +33,9 @@ use model::{Bytes, Identity, MachineSample, Pid, ProcessKey, ProcessSample, Read
 
 use crate::clock::Clock;
 
-use self::limits::{FILES_KEPT_MAX, FILES_KEPT_SHARE, LOOK_AGAIN_BEATS, PROCESSES_MAX, REFRESH_BEATS, ZOMBIES_MAX};
+use self::limits::{
+    FILES_KEPT_MAX, FILES_KEPT_SHARE, LOOK_AGAIN_BEATS, PROCESSES_MAX, REFRESH_BEATS, STATUS_BEATS, ZOMBIES_MAX,
+};
 use self::proc::{Failure, Proc};
 use self::process::{Found, Process, Seen, Zombie};
 use self::users::Users;
@@ -73,6 +75,8 @@ pub struct HostSampler {
     pids: Vec<u32>,
     files_kept: usize,
     files_max: usize,
+    /// Whether `stat` is read first, and `status` where that says something new.
+    by_stat: bool,
     losses: HostLosses,
     zombies: u64,
     new_zombies: Vec<Zombie>,
@@ -87,7 +91,7 @@ struct Known {
 
 #[derive(Debug)]
 enum State {
-    Watched(Process),
+    Watched(Box<Process>),
     /// A thread of the kernel, or one that does not pass the filter.
     LeftOut,
     /// A process that has ended and is not waited for; boxed since there are few.
@@ -164,6 +168,7 @@ impl HostSampler {
             pids: Vec::new(),
             files_kept: 0,
             files_max,
+            by_stat: false,
             losses: HostLosses::default(),
             zombies: 0,
             new_zombies: Vec::new(),
@@ -204,12 +209,17 @@ impl HostSampler {
     fn follow<T>(
         &mut self,
         pid: u32,
-        mut process: Process,
+        mut process: Box<Process>,
         take: &impl Fn(&mut Proc, &mut Process, &Seen) -> T,
     ) -> Option<T> {
-        let refresh = self.due(pid, REFRESH_BEATS);
+        let (refresh, due) = (self.due(pid, REFRESH_BEATS), self.due(pid, STATUS_BEATS));
         let kept = process.keeps_file();
-        match process.read(&mut self.proc, &self.users, refresh) {
+        let read = if self.by_stat {
+            process.read_if_moved(&mut self.proc, &self.users, refresh, due)
+        } else {
+            process.read(&mut self.proc, &self.users, refresh)
+        };
+        match read {
             Ok(seen) if self.filter.passes(&process.identity, self.uid) => Some(self.watch(pid, process, &seen, take)),
             Ok(_) => {
                 self.files_kept -= usize::from(kept);
@@ -249,7 +259,10 @@ impl HostSampler {
                 } else {
                     process.let_go();
                 }
-                Some(self.watch(pid, process, &seen, take))
+                if self.by_stat {
+                    process.let_status_go();
+                }
+                Some(self.watch(pid, Box::new(process), &seen, take))
             }
             Ok(Found::Zombie(zombie)) => {
                 if ended != Some(zombie.key) && self.new_zombies.len() < ZOMBIES_MAX {
@@ -272,7 +285,7 @@ impl HostSampler {
     fn watch<T>(
         &mut self,
         pid: u32,
-        mut process: Process,
+        mut process: Box<Process>,
         seen: &Seen,
         take: &impl Fn(&mut Proc, &mut Process, &Seen) -> T,
     ) -> T {

@@ -23,8 +23,8 @@ const PAGE: u64 = 4096;
 /// Sources that cost little, read at each beat.
 const QUICK: [Source; 4] = [Source::Meminfo, Source::Pressure, Source::Swap, Source::Load];
 /// Sources that are long, walk over trees or lock out the kernel's allocator while they are read.
-const SLOW: [Source; 6] =
-    [Source::Vmstat, Source::Buddyinfo, Source::Slabinfo, Source::Cgroup, Source::SystemVShared, Source::PosixShared];
+const SLOW: [Source; 5] =
+    [Source::Vmstat, Source::Buddyinfo, Source::Slabinfo, Source::SystemVShared, Source::PosixShared];
 
 /// Reads the machine's figures.
 #[derive(Debug)]
@@ -42,6 +42,15 @@ pub(super) struct Counted {
     pub(super) zombies: u64,
 }
 
+/// Which of the dear sources to read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Due {
+    /// All but the control groups.
+    pub(super) slow: bool,
+    /// The control groups, which fill up faster than other things change.
+    pub(super) groups: bool,
+}
+
 impl SystemSampler {
     pub(super) fn new(groups: &Path, shared: &Path) -> Self {
         Self { keys: Default::default(), groups: groups.to_owned(), shared: shared.to_owned(), left_out: 0 }
@@ -52,10 +61,12 @@ impl SystemSampler {
         self.left_out
     }
 
-    /// The sources that are due; `slow` asks for all of them.
-    pub(super) fn sample(&mut self, proc: &mut Proc, counted: Counted, slow: bool) -> SystemSample {
+    /// The quick sources, and those that are due.
+    pub(super) fn sample(&mut self, proc: &mut Proc, counted: Counted, due: Due) -> SystemSample {
         let mut sources = Vec::with_capacity(Source::ALL.len());
-        for source in QUICK.iter().chain(if slow { &SLOW[..] } else { &[] }) {
+        let slow = if due.slow { &SLOW[..] } else { &[] };
+        let groups = if due.groups { &[Source::Cgroup][..] } else { &[] };
+        for source in QUICK.iter().chain(slow).chain(groups) {
             sources.push(self.source(proc, *source));
         }
         sources.push(self.filled(Source::Machine, |filling| {
@@ -232,6 +243,8 @@ mod tests {
     use super::*;
     use std::fs;
 
+    const ALL: Due = Due { slow: true, groups: true };
+
     /// A machine with these files; the figures of one source as `subject/name=value`.
     #[track_caller]
     fn check(source: Source, files: &[(&str, &str)], expected: &str) {
@@ -242,7 +255,7 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let mut sampler = SystemSampler::new(&root.join("cgroup"), &root.join("shm"));
-        let sample = sampler.sample(&mut Proc::new(&root), Counted { vanished: 3, zombies: 1 }, true);
+        let sample = sampler.sample(&mut Proc::new(&root), Counted { vanished: 3, zombies: 1 }, ALL);
         let found = match sample.figures(source) {
             Reading::Missing(why) => why.to_string(),
             Reading::Known(figures) => figures
@@ -313,8 +326,9 @@ mod tests {
     fn dear_sources_are_only_read_when_asked_for() {
         let root = Path::new("/proc");
         let mut sampler = SystemSampler::new(Path::new("/sys/fs/cgroup"), Path::new("/dev/shm"));
-        let mut sources = |slow| sampler.sample(&mut Proc::new(root), Counted::default(), slow).sources.len();
-        assert_eq!((sources(false), sources(true)), (QUICK.len() + 1, Source::ALL.len()));
+        let mut sources = |due| sampler.sample(&mut Proc::new(root), Counted::default(), due).sources.len();
+        assert_eq!((sources(Due::default()), sources(ALL)), (QUICK.len() + 1, Source::ALL.len()));
+        assert_eq!(sources(Due { slow: false, groups: true }), QUICK.len() + 2);
         assert_eq!(sampler.left_out(), 0);
     }
 }

@@ -6,6 +6,7 @@ use model::{Bytes, Pid, Source};
 
 use super::*;
 use crate::host::fixture;
+use crate::host::limits::STATUS_BEATS;
 
 fn sampler(root: &Path, options: BeatOptions) -> BeatSampler {
     let passwd = root.join("passwd");
@@ -66,6 +67,40 @@ fn all_figures_of_a_process() {
     assert_eq!(figures.state(), Reading::Known('S'));
     assert_eq!(get(ProcessMetric::Pss), None, "never unless asked for");
     assert_eq!(beat.system.meminfo("MemTotal"), Reading::Known(Bytes(100 * 1024)));
+}
+
+#[test]
+fn a_process_that_did_nothing_keeps_its_sizes_until_they_are_due() {
+    let root = machine("quiet");
+    let mut sampler = sampler(&root, BeatOptions::default());
+    let mut anon = || {
+        let beat = sampler.beat().unwrap();
+        let of = |process: &ProcessReading| process.figures.get(ProcessMetric::RssAnon).known().unwrap() / 1024;
+        beat.processes.iter().map(of).collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        anon(); // it is looked at twice, since it may have been in the middle of an exec
+    }
+    let status = |pid: u32, kib: u32| {
+        let path = root.join(format!("{pid}/status"));
+        let text = fs::read_to_string(&path).unwrap();
+        let line = text.lines().find(|line| line.starts_with("RssAnon")).unwrap();
+        fs::write(&path, text.replace(line, &format!("RssAnon:\t{kib} kB"))).unwrap();
+    };
+    status(10, 2000);
+    status(11, 3000);
+    let stat = fs::read_to_string(root.join("11/stat")).unwrap();
+    fs::write(root.join("11/stat"), stat.replacen(" 0 0 ", " 0 7 ", 1)).unwrap();
+    assert_eq!(anon(), [1000, 3000, 1000], "11 did something");
+    let later: Vec<Vec<u64>> = (0..STATUS_BEATS).map(|_| anon()).collect();
+    assert_eq!(later.last().unwrap(), &[2000, 3000, 1000], "all are looked at in time: {later:?}");
+    fs::write(
+        root.join("12/stat"),
+        stat.replace("11 (", "12 (").replace(" 110 ", " 120 ").replacen(" 0 0 ", " 9 0 ", 1),
+    )
+    .unwrap();
+    status(12, 1);
+    assert_eq!(anon(), [2000, 3000, 1]);
 }
 
 #[test]
@@ -142,10 +177,16 @@ fn the_budget_of_pss_is_kept_and_processes_take_turns() {
 #[test]
 fn dear_sources_have_a_beat_of_their_own() {
     let root = machine("slow");
-    let mut sampler = sampler(&root, BeatOptions { slow_every: Duration::from_secs(3600), ..BeatOptions::default() });
+    let hour = Duration::from_secs(3600);
+    let seldom = BeatOptions { slow_every: hour, groups_every: hour, ..BeatOptions::default() };
+    let mut sampler = sampler(&root, seldom);
     let mut sources = || sampler.beat().unwrap().system.sources.len();
     assert_eq!(sources(), Source::ALL.len());
-    assert!(sources() < Source::ALL.len());
+    let quick = sources();
+    assert!(quick < Source::ALL.len());
+    sampler.options.groups_every = Duration::ZERO;
+    sampler.next_groups = Duration::ZERO;
+    assert_eq!(sampler.beat().unwrap().system.sources.len(), quick + 1, "groups are due on their own");
 }
 
 #[test]
