@@ -49,6 +49,9 @@ fn a_process_is_what_it_says() {
     assert_eq!(figure(row(&found, "targets", "target", "/etc/hosts"), "number"), 20);
     assert_eq!(row(&found, "threads", "name", "red")["name"], "\\x1b[31mred", "an escape is written out");
     assert_eq!(figure(row(&found, "threads", "name", "red"), "number"), 5);
+    let stacks = figure(row(&found, "threads", "name", "red"), "stack_bytes");
+    assert!(stacks.is_multiple_of(5) && stacks / 5 >= 64 * 1024, "five stacks of one size: {stacks}");
+    assert!((5 * 4096..=stacks).contains(&figure(row(&found, "threads", "name", "red"), "stack_rss_bytes")));
     let segment = row(&found, "shared", "path", "SYSV");
     assert_eq!(segment["segment"].to_string(), target.wait_for("segment "));
     assert_eq!(figure(segment, "rss_bytes"), MIB);
@@ -228,4 +231,26 @@ fn bad_input_is_refused() {
     ] {
         leakline(arguments).assert_refused(&words);
     }
+}
+
+#[test]
+fn sockets_are_told_apart_by_what_they_do() {
+    let target = Target::start("c/sockets.c", "");
+    let port = target.wait_for("port ");
+    let found = leakline(&format!("inspect {} --json", target.pid())).summary();
+    let sockets = found["sockets"].as_array().expect("a list");
+    let count = |kind: &str, state: &str| -> u64 {
+        let of = sockets.iter().filter(|row| row["descriptor_kind"] == kind && row["socket_state"] == state);
+        of.map(|row| figure(row, "number")).sum()
+    };
+    assert_eq!(count("tcp", "listening"), 1, "{sockets:#?}");
+    assert_eq!(count("tcp", "close wait"), 3, "the other end gave them up: {sockets:#?}");
+    let given_up = row(&found, "sockets", "socket_state", "close wait");
+    assert_eq!((&given_up["partner"], &given_up["local"]), (&"127.0.0.1".into(), &format!("127.0.0.1:{port}").into()));
+    assert!(count("udp", "unconnected") >= 1, "{sockets:#?}");
+    assert!(count("unix socket", "connected") >= 2, "{sockets:#?}");
+    let named = sockets.iter().find(|row| row["local"].as_str().is_some_and(|name| name.starts_with("@leakline ")));
+    assert_eq!(named.expect("it has a name")["socket_state"], "listening");
+    assert_eq!(row(&found, "sockets", "descriptor_kind", "netlink")["local"], "route");
+    target.stop().assert_unharmed();
 }

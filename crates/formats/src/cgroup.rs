@@ -3,6 +3,8 @@
 //! Owns: the lines of both versions, and how container engines name their groups. Must not know: where the hierarchies
 //! are mounted, or names of containers (only the engine knows them).
 
+use std::borrow::Cow;
+
 use model::{Reading, Why};
 
 use crate::scan;
@@ -55,7 +57,7 @@ pub fn parse(bytes: &[u8]) -> Reading<Group<'_>> {
 
 /// The id of the container that a path names: 12 hexadecimal digits for docker, podman, containerd, CRI-O and
 /// Kubernetes, the name for LXC and systemd-nspawn; none for anything else. The innermost wins (docker in docker).
-pub fn container(path: &[u8]) -> Option<&[u8]> {
+pub fn container(path: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut found = None;
     let mut before: &[u8] = b"";
     for segment in path.split(|byte| *byte == b'/') {
@@ -64,7 +66,28 @@ pub fn container(path: &[u8]) -> Option<&[u8]> {
         }
         before = segment;
     }
-    found
+    found.map(unescaped)
+}
+
+/// systemd writes a character that a name of a unit must not have as `\x2d`; `machinectl` shows `a-b` for
+/// `machine-a\x2db.scope`.
+fn unescaped(name: &[u8]) -> Cow<'_, [u8]> {
+    if !name.contains(&b'\\') {
+        return Cow::Borrowed(name);
+    }
+    let mut text = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((first, after)) = rest.split_first() {
+        let escape = rest.strip_prefix(b"\\x").and_then(|digits| digits.split_first_chunk::<2>());
+        let byte = escape.and_then(|(digits, after)| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 16).ok().map(|byte| (byte, after))
+        });
+        let (byte, after) = byte.unwrap_or((*first, after));
+        text.push(byte);
+        rest = after;
+    }
+    Cow::Owned(text)
 }
 
 fn controllers_and_path(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -130,7 +153,8 @@ mod tests {
     #[track_caller]
     fn check_container(path: &str, expected: Option<&str>) {
         let path = path.replace("ID", ID);
-        assert_eq!(container(path.as_bytes()).map(String::from_utf8_lossy).as_deref(), expected, "{path}");
+        let found = container(path.as_bytes()).map(|name| String::from_utf8_lossy(&name).into_owned());
+        assert_eq!(found.as_deref(), expected, "{path}");
     }
 
     #[test]
@@ -206,7 +230,7 @@ mod tests {
         ] {
             let text = full(text);
             let group = parse(text.as_bytes()).known().expect("there is a group");
-            assert_eq!(container(group.path), Some(&b"0123456789ab"[..]), "{text}");
+            assert_eq!(container(group.path).as_deref(), Some(&b"0123456789ab"[..]), "{text}");
         }
     }
 
@@ -217,6 +241,15 @@ mod tests {
         check_container("/lxc.payload.web/system.slice/x.service", Some("web"));
         check_container("/machine.slice/machine-web.scope/payload", Some("web"));
         check_container("/machine.slice/systemd-nspawn@web.service", Some("web"));
+    }
+
+    #[test]
+    fn what_systemd_escaped_is_as_its_owner_named_it() {
+        check_container("/machine.slice/machine-web\\x2dserver\\x2d1.scope", Some("web-server-1"));
+        check_container("/machine.slice/systemd-nspawn@a\\x20b.service", Some("a b"));
+        check_container("/machine.slice/machine-a\\x2.scope", Some("a\\x2"));
+        check_container("/machine.slice/machine-a\\xzz\\.scope", Some("a\\xzz\\"));
+        check_container("/lxc/\\x41\\x", Some("A\\x"));
     }
 
     #[test]

@@ -70,7 +70,15 @@ pub struct MappingInspection {
 pub enum DescriptorKind {
     /// A file or folder with a path, also one that was deleted since.
     File,
-    /// `socket:[…]`.
+    /// A connection over TCP, or a socket that listens for some.
+    Tcp,
+    /// A socket for UDP.
+    Udp,
+    /// A socket of the local machine.
+    Unix,
+    /// A socket to the kernel.
+    Netlink,
+    /// Any other socket, or one whose protocol is not known.
     Socket,
     /// `pipe:[…]`.
     Pipe,
@@ -91,6 +99,19 @@ pub struct DescriptorInspection {
     pub kind: DescriptorKind,
     /// The target, control characters escaped; missing where it went away meanwhile.
     pub target: Reading<String>,
+    /// What a socket is for; none for what is no socket, missing where its network cannot be seen.
+    pub socket: Option<Reading<SocketInspection>>,
+}
+
+/// A socket as its network namespace lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketInspection {
+    /// What it does: `listening`, `established`, `close wait` …
+    pub state: &'static str,
+    /// This end: address and port, or a name with control characters escaped; empty for none.
+    pub local: String,
+    /// The other end: address and port; empty for none.
+    pub remote: String,
 }
 
 /// One thread.
@@ -102,6 +123,17 @@ pub struct ThreadInspection {
     pub name: String,
     /// The letter of its state.
     pub state: Reading<char>,
+    /// Its stack; missing for a thread that ran while it was looked at, and where stacks are parts of a heap.
+    pub stack: Reading<StackInspection>,
+}
+
+/// The stack of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackInspection {
+    /// Addresses that are set apart for it.
+    pub size: Bytes,
+    /// What of them is in RAM.
+    pub rss: Reading<Bytes>,
 }
 
 /// One limit of a process.
@@ -227,6 +259,10 @@ impl DescriptorKind {
     pub const fn key(self) -> &'static str {
         match self {
             Self::File => "file",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Unix => "unix socket",
+            Self::Netlink => "netlink",
             Self::Socket => "socket",
             Self::Pipe => "pipe",
             Self::Memory => "memory",

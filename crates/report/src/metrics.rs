@@ -174,6 +174,14 @@ metrics! {
     PATH = "path", "MAPPING", Text, "/proc/PID/smaps", "The file that is mapped, or the kernel's name for the mapping.";
     DESCRIPTOR_KIND = "descriptor_kind", "TYPE", Text, "/proc/PID/fd", "What the descriptors are open on.";
     EXAMPLE = "example", "EXAMPLE", Text, "/proc/PID/fd", "One of them.";
+    SOCKET_STATE = "socket_state", "STATE", Text, "/proc/PID/net", "What the sockets do.";
+    PARTNER = "partner", "PARTNER", Text, "/proc/PID/net", "The machine at the other end.";
+    SOCKET_LOCAL = "local", "LOCAL END", Text, "/proc/PID/net", "This end of one of them.";
+    SOCKET_REMOTE = "remote", "OTHER END", Text, "/proc/PID/net", "The other end of one of them.";
+    STACK_SIZE = "stack_bytes", "STACKS", Bytes, "/proc/PID/task/ID/syscall, /proc/PID/smaps",
+        "Addresses that are set apart for the stacks of these threads; not known of a thread that ran meanwhile.";
+    STACK_RSS = "stack_rss_bytes", "IN RAM", Bytes, "/proc/PID/task/ID/syscall, /proc/PID/smaps",
+        "What of these stacks is in RAM.";
     SOFT_LIMIT = "soft_limit", "SOFT", Count, "/proc/PID/limits", "The limit that holds now.";
     HARD_LIMIT = "hard_limit", "HARD", Count, "/proc/PID/limits", "The limit up to which the soft one may be raised.";
     OWNER = "owner", "OWNER", Text, "the kernel", "User that it belongs to.";

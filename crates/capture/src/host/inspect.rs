@@ -6,6 +6,7 @@
 //! done once, because somebody asked for it.
 
 mod mappings;
+mod sockets;
 
 use std::cmp::Reverse;
 use std::fs::{self, File};
@@ -113,12 +114,13 @@ fn at(proc: &mut Proc, groups: &Path, users: &Users, pid: Pid) -> Result<Process
     let figures = details::figures(proc, &mut process, &seen, 0);
     let identity = process.identity.clone();
     let mut left_out = 0;
-    let (threads, pointers) = threads(proc, pid.0, &mut left_out);
+    let (mut threads, pointers) = threads(proc, pid.0, &mut left_out);
     let (at, begun) = (Clock::start().since_boot(), Instant::now());
     let text = whole(proc, pid.0, "smaps");
     let cost = begun.elapsed();
     let mappings =
         text.map_or_else(missing, |text| Reading::Known(mappings::inspected(&text, &pointers, &mut left_out)));
+    mappings::add_stacks(&mut threads, &pointers, &mappings);
     let descriptors = descriptors(proc, pid.0, &mut left_out);
     let limits = proc.read_named(pid.0, "limits").map_or_else(missing, |text| Reading::Known(limits(text)));
     // That it is still the same process makes all between belong to it.
@@ -164,8 +166,8 @@ fn numbers(proc: &Proc, pid: u32, name: &str, left_out: &mut u64) -> Result<Vec<
     Ok(found)
 }
 
-/// The threads, and the stack pointers of those that wait in the kernel.
-fn threads(proc: &mut Proc, pid: u32, left_out: &mut u64) -> (Reading<Vec<ThreadInspection>>, Vec<u64>) {
+/// The threads, and the stack pointer of each that waits in the kernel.
+fn threads(proc: &mut Proc, pid: u32, left_out: &mut u64) -> (Reading<Vec<ThreadInspection>>, Vec<Option<u64>>) {
     let ids = match numbers(proc, pid, "task", left_out) {
         Ok(ids) => ids,
         Err(failure) => return (missing(failure), Vec::new()),
@@ -175,9 +177,11 @@ fn threads(proc: &mut Proc, pid: u32, left_out: &mut u64) -> (Reading<Vec<Thread
         let text = proc.read_named(pid, &format!("task/{id}/stat"));
         let Some(stat) = text.ok().and_then(formats::stat::parse) else { continue };
         let (name, state) = (escaped(stat.command), Reading::Known(char::from(stat.state)));
-        threads.push(ThreadInspection { id: Pid(id), name, state });
         let text = proc.read_named(pid, &format!("task/{id}/syscall"));
-        pointers.extend(text.ok().and_then(mappings::stack_pointer));
+        let pointer = text.map(mappings::stack_pointer);
+        let stack = pointer.map_or_else(missing, |_| Reading::Missing(Why::NotRecorded));
+        threads.push(ThreadInspection { id: Pid(id), name, state, stack });
+        pointers.push(pointer.ok().flatten());
     }
     (Reading::Known(threads), pointers)
 }
@@ -194,9 +198,11 @@ fn descriptors(proc: &Proc, pid: u32, left_out: &mut u64) -> Reading<Vec<Descrip
         let target = target.map_or(Reading::Missing(Why::ProcessGone), |target| {
             Reading::Known(escaped(target.as_os_str().as_bytes()))
         });
-        DescriptorInspection { number, kind, target }
+        DescriptorInspection { number, kind, target, socket: None }
     };
-    Reading::Known(numbers.into_iter().map(one).collect())
+    let mut found: Vec<_> = numbers.into_iter().map(one).collect();
+    sockets::tell_apart(proc, pid, &mut found);
+    Reading::Known(found)
 }
 
 fn kind(target: &[u8]) -> DescriptorKind {

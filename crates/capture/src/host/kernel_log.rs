@@ -85,7 +85,7 @@ impl<F: Read> KernelLog<F> {
     }
 
     fn event(&mut self, record: Record<'_>) -> Option<Event> {
-        let text = escaped(record.text);
+        let text = shown(record.text);
         let is_early = record.at_us < self.since_us;
         let message = if is_early { format!("{} s after boot: {text}", record.at_us / 1_000_000) } else { text };
         match record.message()? {
@@ -94,12 +94,12 @@ impl<F: Read> KernelLog<F> {
                 if self.chosen.len() >= MESSAGES_MAX {
                     self.chosen.clear();
                 }
-                self.chosen.extend(cgroup.map(|group| (pid, escaped(group))));
+                self.chosen.extend(cgroup.map(|group| (pid, shown(group))));
                 None
             }
             Message::Killed { pid, command } => {
                 let cgroup = self.chosen.remove(&pid);
-                Some(Event::OomKill { victim: pid, command: escaped(command), cgroup, message })
+                Some(Event::OomKill { victim: pid, command: shown(command), cgroup, message })
             }
             Message::Memory => Some(Event::KernelMessage { level: record.level, message }),
         }
@@ -143,6 +143,11 @@ impl<F: Read> Source<F> {
             },
         }
     }
+}
+
+/// The kernel writes a backslash as `\x5c`, so that a group that systemd named `a\x2db` would be another one here than elsewhere.
+fn shown(text: &[u8]) -> String {
+    escaped(text).replace("\\x5c", "\\")
 }
 
 #[cfg(test)]
@@ -201,6 +206,9 @@ mod tests {
             &[CHOSEN, "3,1,2,-;Memory cgroup out of memory: Killed process 7 (a\\x1b) total-vm:8kB\n"],
             "kill 7 a\\x1b /g lost 0",
         );
+        let chosen = CHOSEN.replace("oom_memcg=/g", r"oom_memcg=/a\x5cx2db");
+        let chosen: &'static str = chosen.leak();
+        check(&[chosen, "3,1,2,-;Killed process 7 (a) total-vm:8kB\n"], r"kill 7 a /a\x2db lost 0");
         check(&["3,1,2,-;Out of memory: Killed process 7 (a) total-vm:8kB\n"], "kill 7 a - lost 0");
         check(&[CHOSEN, "3,1,2,-;Out of memory: Killed process 8 (b) total-vm:8kB\n"], "kill 8 b - lost 0");
     }

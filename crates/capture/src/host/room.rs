@@ -41,10 +41,15 @@ pub(super) fn folder(root: &Path, group: &str) -> Option<PathBuf> {
     is_plain(group).then(|| find(root, group).map(|(_, folder)| folder))?
 }
 
-/// A backslash is an escape of the name, `..` leads out of the hierarchy (a group of another namespace).
+/// `..` leads out of the hierarchy (a group of another namespace). A backslash may be an escape of ours, and then the folder has
+/// another name; what systemd escapes, as `\x2d`, we would not.
 fn is_plain(group: &str) -> bool {
     let upward = Path::new(group).components().any(|part| part == Component::ParentDir);
-    group.starts_with('/') && !group.contains('\\') && !upward
+    let of_systemd = |rest: &str| {
+        let code = rest.strip_prefix('x').and_then(|rest| u8::from_str_radix(rest.get(..2)?, 16).ok());
+        code.is_some_and(|code| matches!(code, b' '..=b'~'))
+    };
+    group.starts_with('/') && group.split('\\').skip(1).all(of_systemd) && !upward
 }
 
 fn find(root: &Path, group: &str) -> Option<(&'static Version, PathBuf)> {
@@ -100,6 +105,10 @@ mod tests {
         check("/../a", Reading::Missing(Why::NotRecorded));
         check("/a\\x1b", Reading::Missing(Why::NotRecorded));
         check("a", Reading::Missing(Why::NotRecorded));
+        group(&root, "machine-a\\x2db.scope", "30\n", "25\n");
+        check("/machine-a\\x2db.scope", Reading::Known(15));
+        check("/a\\x2", Reading::Missing(Why::NotRecorded));
+        check("/a\\n", Reading::Missing(Why::NotRecorded));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use model::inspection::{
     CgroupInspection, DescriptorInspection, DescriptorKind, LimitInspection, MachineInspection, MappingInspection,
-    MappingKind, MappingUsage, ProcessInspection, ThreadInspection, ZombieInspection, ZoneInspection,
+    MappingKind, MappingUsage, ProcessInspection, SocketInspection, StackInspection, ThreadInspection,
+    ZombieInspection, ZoneInspection,
 };
 use model::{
     Address, Bytes, Figure, FigureKey, Pid, ProcessKey, ProcessMetric, ProcessReading, Reading, Source, SourceSample,
@@ -92,19 +93,27 @@ fn mapping(addresses: std::ops::Range<u64>, kind: MappingKind, mib: u64, name: &
     }
 }
 
-/// Two sockets, and one file again and again.
+/// Two connections and a socket whose network cannot be seen, and one file again and again.
 fn descriptor(number: u32) -> DescriptorInspection {
-    let is_socket = number < 2;
-    DescriptorInspection {
-        number,
-        kind: if is_socket { DescriptorKind::Socket } else { DescriptorKind::File },
-        target: Reading::Known(if is_socket { format!("socket:[{number}]") } else { "/var/log/app.log".to_owned() }),
-    }
+    let socket = |local: &str, remote: &str| {
+        let (local, remote) = (local.to_owned(), remote.to_owned());
+        Some(Reading::Known(SocketInspection { state: "close wait", local, remote }))
+    };
+    let (kind, socket) = match number {
+        0 => (DescriptorKind::Tcp, socket("10.0.0.1:80", "[2001:db8::7]:50100")),
+        1 => (DescriptorKind::Tcp, socket("10.0.0.1:80", "[2001:db8::7]:50112")),
+        2 => (DescriptorKind::Udp, Some(Reading::Missing(Why::NotOffered))),
+        _ => (DescriptorKind::File, None),
+    };
+    let target = if socket.is_some() { format!("socket:[{number}]") } else { "/var/log/app.log".to_owned() };
+    DescriptorInspection { number, kind, target: Reading::Known(target), socket }
 }
 
 fn thread(id: u32) -> ThreadInspection {
     let name = if id == 1234 { "billing-server" } else { "worker" };
-    ThreadInspection { id: Pid(id), name: name.to_owned(), state: Reading::Known('S') }
+    let known = Reading::Known(StackInspection { size: Bytes(8 << 20), rss: Reading::Known(Bytes(12_288)) });
+    let stack = if id == 1234 { Reading::Missing(Why::NotRecorded) } else { known };
+    ThreadInspection { id: Pid(id), name: name.to_owned(), state: Reading::Known('S'), stack }
 }
 
 fn limit(name: &str, soft: Option<u64>, hard: Option<u64>) -> LimitInspection {

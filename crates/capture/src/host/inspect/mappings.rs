@@ -4,8 +4,8 @@
 
 use formats::maps::Mapping;
 use formats::smaps::{self, Usage};
-use model::inspection::{MappingInspection, MappingKind, MappingUsage};
-use model::{Address, Bytes, escaped};
+use model::inspection::{MappingInspection, MappingKind, MappingUsage, StackInspection, ThreadInspection};
+use model::{Address, Bytes, Reading, escaped};
 
 use crate::host::limits::{GUARD_MAX, LISTED_MAX};
 
@@ -13,7 +13,7 @@ use crate::host::limits::{GUARD_MAX, LISTED_MAX};
 const ARENA: u64 = 64 * 1024 * 1024;
 
 /// The mappings, with kinds; `pointers` are stack pointers of threads.
-pub(super) fn inspected(text: &[u8], pointers: &[u64], left_out: &mut u64) -> Vec<MappingInspection> {
+pub(super) fn inspected(text: &[u8], pointers: &[Option<u64>], left_out: &mut u64) -> Vec<MappingInspection> {
     let mut listed = Vec::new();
     let mut before: Option<Mapping<'_>> = None;
     let mut rest = smaps::parse(text).peekable();
@@ -37,6 +37,31 @@ pub(super) fn inspected(text: &[u8], pointers: &[u64], left_out: &mut u64) -> Ve
     listed
 }
 
+/// Gives each thread whose stack pointer is known the mapping that it points into, if that is a stack and nothing else.
+pub(super) fn add_stacks(
+    threads: &mut Reading<Vec<ThreadInspection>>,
+    pointers: &[Option<u64>],
+    mappings: &Reading<Vec<MappingInspection>>,
+) {
+    let Reading::Known(threads) = threads else { return };
+    debug_assert_eq!(threads.len(), pointers.len(), "one for each thread");
+    let mappings = match mappings {
+        Reading::Known(mappings) => mappings.as_slice(),
+        Reading::Missing(why) => return threads.iter_mut().for_each(|thread| thread.stack = Reading::Missing(*why)),
+    };
+    for (thread, pointer) in threads.iter_mut().zip(pointers) {
+        let found = pointer.and_then(|pointer| {
+            let after = mappings.partition_point(|mapping| mapping.addresses.end.0 <= pointer);
+            mappings.get(after).filter(|mapping| mapping.addresses.start.0 <= pointer)
+        });
+        let is_stack =
+            |mapping: &&MappingInspection| matches!(mapping.kind, MappingKind::Stack | MappingKind::ThreadStack);
+        if let Some(mapping) = found.filter(is_stack) {
+            thread.stack = Reading::Known(StackInspection { size: mapping.usage.size, rss: mapping.usage.rss });
+        }
+    }
+}
+
 /// The stack pointer of a thread that waits in the kernel, from `/proc/PID/task/ID/syscall`: the last but one of its
 /// numbers. A thread that runs has none (`running`).
 pub(super) fn stack_pointer(text: &[u8]) -> Option<u64> {
@@ -49,7 +74,7 @@ fn kind(
     mapping: &Mapping<'_>,
     before: Option<&Mapping<'_>>,
     after: Option<&Mapping<'_>>,
-    pointers: &[u64],
+    pointers: &[Option<u64>],
 ) -> MappingKind {
     match mapping.name {
         // Only names of no file: a file of that name has an inode and a path.
@@ -77,7 +102,9 @@ fn kind(
     if is_arena(mapping, after) {
         return MappingKind::Heap;
     }
-    if pointers.iter().any(|pointer| mapping.addresses.contains(pointer)) || before.is_some_and(is_guard) {
+    // Where several threads have theirs, a runtime keeps stacks on its heap, as Go does.
+    let stacks = pointers.iter().flatten().filter(|pointer| mapping.addresses.contains(*pointer)).count();
+    if stacks == 1 || stacks == 0 && before.is_some_and(is_guard) {
         return MappingKind::ThreadStack;
     }
     MappingKind::Anonymous
@@ -128,8 +155,9 @@ mod tests {
     #[track_caller]
     fn check(lines: &[&str], pointers: &[u64], expected: &str) {
         let text: String = lines.iter().flat_map(|line| [*line, "\nRss: 4 kB\n"]).collect();
+        let pointers: Vec<Option<u64>> = pointers.iter().copied().map(Some).collect();
         let kinds: Vec<&str> =
-            inspected(text.as_bytes(), pointers, &mut 0).iter().map(|mapping| mapping.kind.key()).collect();
+            inspected(text.as_bytes(), &pointers, &mut 0).iter().map(|mapping| mapping.kind.key()).collect();
         assert_eq!(kinds.join(", "), expected);
     }
 
@@ -157,6 +185,36 @@ mod tests {
         check(&["11000-20000 rw-p 0 00:00 0"], &[0x12000], "thread stack");
         check(&["11000-20000 rw-p 0 00:00 0"], &[0x20000], "anonymous");
         check(&["10000-11000 ---p 0 00:00 0", "12000-20000 rw-p 0 00:00 0"], &[], "reserved, anonymous");
+        check(&["c0000000-c0400000 rw-p 0 00:00 0"], &[0xc000_1000, 0xc000_8000], "anonymous");
+    }
+
+    #[test]
+    fn each_thread_has_the_stack_that_it_points_into() {
+        let text = "10000-11000 ---p 0 00:00 0\n11000-20000 rw-p 0 00:00 0\nRss: 8 kB\n\
+                    30000-40000 rw-p 0 00:00 0\nRss: 4 kB\n50000-60000 rw-p 0 00:00 0 [stack]\nRss: 12 kB\n";
+        let pointers = [Some(0x5_8000), Some(0x1_2000), None, Some(0x3_1000), Some(0x3_2000), Some(0x7_0000)];
+        let mappings = Reading::Known(inspected(text.as_bytes(), &pointers, &mut 0));
+        let unknown = Reading::Missing(model::Why::NotRecorded);
+        let thread = |id| ThreadInspection {
+            id: model::Pid(id),
+            name: String::new(),
+            state: Reading::Known('S'),
+            stack: unknown,
+        };
+        let mut threads = Reading::Known((1..=6).map(thread).collect());
+        add_stacks(&mut threads, &pointers, &mappings);
+        let size = |thread: &ThreadInspection| match thread.stack {
+            Reading::Known(StackInspection { size, rss }) => format!("{}/{}", size.0, rss.known().unwrap().0),
+            Reading::Missing(why) => why.to_string(),
+        };
+        let sizes: Vec<String> = threads.as_known().unwrap().iter().map(size).collect();
+        let none = "not recorded";
+        assert_eq!(sizes, ["65536/12288", "61440/8192", none, none, none, none]);
+        let gone = Reading::Missing(model::Why::ProcessGone);
+        add_stacks(&mut threads, &pointers, &gone);
+        assert!(
+            threads.as_known().unwrap().iter().all(|thread| thread.stack == Reading::Missing(model::Why::ProcessGone))
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use model::inspection::{
-    CgroupInspection, DescriptorInspection, MappingInspection, MappingKind, MappingUsage, ProcessInspection,
-    ThreadInspection,
+    CgroupInspection, DescriptorInspection, DescriptorKind, MappingInspection, MappingKind, MappingUsage,
+    ProcessInspection, SocketInspection, StackInspection, ThreadInspection,
 };
 use model::{Bytes, Pid, ProcessMetric, Reading, Why};
 
@@ -42,6 +42,7 @@ impl SheetView {
                 mappings(found).first(rows),
                 descriptors(&found.descriptors),
                 targets(&found.descriptors).first(rows),
+                sockets(&found.descriptors).first(rows),
                 shared(&found.mappings).first(rows),
                 threads(&found.threads).first(rows),
                 limits(found),
@@ -163,6 +164,45 @@ fn targets(list: &Reading<Vec<DescriptorInspection>>) -> TableView {
     table.with_rows(rows, |(target, count)| vec![Cell::count(count), Cell::text(target)])
 }
 
+/// Sockets of one type that do the same for the same partner are one row: a hundred in `close wait` are connections that the other
+/// end gave up and this one never closed.
+fn sockets(list: &Reading<Vec<DescriptorInspection>>) -> TableView {
+    type Row<'a> = (DescriptorKind, Reading<&'a str>, &'a str);
+    let mut groups: BTreeMap<Row<'_>, (u64, Option<&SocketInspection>)> = BTreeMap::new();
+    for descriptor in list.as_known().into_iter().flatten() {
+        let Some(socket) = &descriptor.socket else { continue };
+        let (state, socket) = match socket {
+            Reading::Known(socket) => (Reading::Known(socket.state), Some(socket)),
+            Reading::Missing(why) => (Reading::Missing(*why), None),
+        };
+        let group = groups.entry((descriptor.kind, state, socket.map_or("", partner)));
+        group.or_insert((0, socket)).0 += 1;
+    }
+    let mut rows: Vec<_> = groups.into_iter().collect();
+    descending(&mut rows, |(_, (count, _))| Reading::Known(*count));
+    let columns = [
+        &metrics::DESCRIPTOR_KIND,
+        &metrics::SOCKET_STATE,
+        &metrics::PARTNER,
+        &metrics::NUMBER,
+        &metrics::SOCKET_LOCAL,
+        &metrics::SOCKET_REMOTE,
+    ];
+    let rows = by_reference(list).map(|_| rows);
+    let table = TableView::new("sockets", "Sockets by what they do", &columns);
+    table.with_rows(rows, |((kind, state, partner), (count, one))| {
+        let end = |of: fn(&SocketInspection) -> &String| Cell::text(one.map_or("", |socket| of(socket)));
+        let named =
+            [Cell::text(kind.key()), Cell::Text(state.map(String::from)), Cell::text(partner), Cell::count(count)];
+        named.into_iter().chain([end(|socket| &socket.local), end(|socket| &socket.remote)]).collect()
+    })
+}
+
+/// The other machine, without its port: that of a client is another each time.
+fn partner(socket: &SocketInspection) -> &str {
+    socket.remote.rsplit_once(':').map_or("", |(address, _)| address)
+}
+
 /// Segments and files that others may share, each once however often it is mapped.
 fn shared(list: &Reading<Vec<MappingInspection>>) -> TableView {
     let mut segments: BTreeMap<(u64, &str), (MappingUsage, u64)> = BTreeMap::new();
@@ -194,19 +234,47 @@ fn shared(list: &Reading<Vec<MappingInspection>>) -> TableView {
     )
 }
 
-/// Threads of the same name in the same state are one row.
+/// Threads of the same name in the same state are one row, with the sum of their stacks.
 fn threads(list: &Reading<Vec<ThreadInspection>>) -> TableView {
-    let mut groups: BTreeMap<(&str, Reading<char>), (u64, Pid)> = BTreeMap::new();
+    type Stacks = Reading<StackInspection>;
+    let mut groups: BTreeMap<(&str, Reading<char>), (u64, Pid, Stacks)> = BTreeMap::new();
+    let none = Reading::Known(StackInspection { size: Bytes(0), rss: Reading::Known(Bytes(0)) });
     for thread in list.as_known().into_iter().flatten() {
-        groups.entry((&thread.name, thread.state)).or_insert((0, thread.id)).0 += 1;
+        let (count, _, stacks) = groups.entry((&thread.name, thread.state)).or_insert((0, thread.id, none));
+        *count += 1;
+        *stacks = both(*stacks, thread.stack, |sum, one| StackInspection {
+            size: sum.size.plus(one.size),
+            rss: both(sum.rss, one.rss, Bytes::plus),
+        });
     }
     let mut rows: Vec<_> = groups.into_iter().collect();
-    descending(&mut rows, |(_, (count, _))| Reading::Known(*count));
-    let columns = [&metrics::NAME, &metrics::PROCESS_STATE, &metrics::NUMBER, &metrics::THREAD];
+    descending(&mut rows, |(_, (count, ..))| Reading::Known(*count));
+    let columns = [
+        &metrics::NAME,
+        &metrics::PROCESS_STATE,
+        &metrics::NUMBER,
+        &metrics::THREAD,
+        &metrics::STACK_SIZE,
+        &metrics::STACK_RSS,
+    ];
     let rows = by_reference(list).map(|_| rows);
-    TableView::new("threads", "Threads by name", &columns).with_rows(rows, |((name, state), (count, id))| {
-        vec![Cell::text(name), Cell::Text(state.map(String::from)), Cell::count(count), number(id.0)]
+    TableView::new("threads", "Threads by name", &columns).with_rows(rows, |((name, state), (count, id, stacks))| {
+        let rss = match stacks {
+            Reading::Known(stacks) => stacks.rss,
+            Reading::Missing(why) => Reading::Missing(why),
+        };
+        let sizes = [stacks.map(|stacks| stacks.size), rss].map(Cell::Bytes);
+        let named = [Cell::text(name), Cell::Text(state.map(String::from)), Cell::count(count), number(id.0)];
+        named.into_iter().chain(sizes).collect()
     })
+}
+
+/// Both together; a part that is missing leaves the sum unknown.
+fn both<T>(one: Reading<T>, other: Reading<T>, sum: impl Fn(T, T) -> T) -> Reading<T> {
+    match (one, other) {
+        (Reading::Known(one), Reading::Known(other)) => Reading::Known(sum(one, other)),
+        (Reading::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
+    }
 }
 
 /// Those that limit something first.
