@@ -92,6 +92,14 @@ impl Server {
         Running::start_command(script, "remote on a terminal")
     }
 
+    /// How many hunts the program that was copied there is at.
+    fn hunts(&self) -> usize {
+        let there = format!("{}/leakline\0hunt\0", self.folder.place("there"));
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let lines = processes.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+        lines.filter(|line| line.starts_with(&there)).count()
+    }
+
     /// Ends all connections at once, as a host that dies does; gives their number.
     fn break_connections(&self) -> usize {
         let children = children_of(self.child.id());
@@ -205,6 +213,12 @@ fn a_connection_that_breaks_is_said_and_the_target_goes_on() {
     run.assert_code(2);
     assert!(run.errors.contains("far"), "the host is named: {}", run.describe());
     leaky.stop().assert_unharmed();
+    // A hunt says nothing before its end: that its reader is gone must be noticed without.
+    let hunt = Running::start(&server.line("far hunt --for 3600 --attach never"));
+    assert!(holds_soon(|| server.hunts() == 1), "it hunts there");
+    assert!(server.break_connections() > 0, "there is a connection");
+    hunt.wait().assert_code(2);
+    assert!(holds_soon(|| server.hunts() == 0), "nothing goes on there for nobody");
     // The same in the middle of a recording: what is there goes on, and is fetched afterwards.
     server.remote("far start --every 0.2").assert_code(0);
     server.break_connections();

@@ -22,7 +22,7 @@ pub(crate) fn run(flags: &Attach) -> Result<Outcome, Failure> {
     let wanted = Wanted::new(&flags.sites, flags.window, flags.stop_after);
     let beat = wanted.beat();
     // The signals are taken over first: one that comes during the attach must not leave it half done.
-    let mut events = Events::new(Schedule::new(beat, flags.window))?;
+    let mut events = Events::new(Schedule::new(beat, flags.window))?.while_read();
     let mut attached = Attached::start(flags.pid, wanted)?;
     events.reschedule(Schedule::new(beat, flags.window));
     let is_live = !flags.plain && !flags.json && io::stdout().is_terminal() && io::stdin().is_terminal();

@@ -25,7 +25,7 @@ use crate::session::{Event, Events, Nothing, Schedule};
 pub(crate) fn run(flags: &Plot, pid: Pid) -> Result<Outcome, Failure> {
     let mut output = Output::new(false);
     let mut followed = Followed::start(pid)?;
-    let mut events = Events::new(Schedule::new(flags.every, flags.window))?;
+    let mut events = Events::new(Schedule::new(flags.every, flags.window))?.while_read();
     let server = flags.web.then(serve).transpose()?;
     if let Some(server) = &server {
         output.say(&format!("open {} in a browser on this machine; end with Ctrl-C", server.address()));

@@ -21,7 +21,7 @@ use crate::values::AttachChoice;
 pub(crate) fn run(flags: &Hunt) -> Result<Outcome, Failure> {
     let mut output = Output::new(flags.json);
     let mut machine = Machine::new(&flags.filter, Some(flags.window))?;
-    let mut events = Events::new(Schedule::new(flags.every, Some(flags.window)))?;
+    let mut events = Events::new(Schedule::new(flags.every, Some(flags.window)))?.while_read();
     let interrupted = watch(&mut machine, &mut events, &mut output)?;
     let mut view = machine.view();
     let suspects = if interrupted { Vec::new() } else { suspects(&view.processes, flags.attach) };

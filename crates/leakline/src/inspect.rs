@@ -71,7 +71,7 @@ fn machine(flags: &Inspect, rows: usize, output: &mut Output) -> Result<(SheetVi
 fn watch(filter: &Filter, period: Duration, output: &mut Output) -> Result<(HuntView, Option<String>), Failure> {
     let mut machine = Machine::new(filter, Some(period))?;
     let beat = (period / GROWTH_BEATS).clamp(crate::limits::BEAT_MIN, GROWTH_BEAT_MAX);
-    let mut events = Events::new(Schedule::new(beat, Some(period)))?;
+    let mut events = Events::new(Schedule::new(beat, Some(period)))?.while_read();
     loop {
         match events.next(None, &mut Nothing)? {
             Event::TimeUp => return Ok((machine.view(), None)),

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use capture::TargetState;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tui::{Key, Terminal};
 
@@ -16,7 +17,7 @@ use crate::limits::KEY_SLICE;
 /// Something that a command must answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// SIGINT, SIGTERM or SIGHUP: end in good order.
+    /// SIGINT, SIGTERM or SIGHUP, or nobody is left who could read the answer: end in good order.
     Signal,
     /// A key was pressed.
     Key(Key),
@@ -68,6 +69,8 @@ pub(crate) struct Events {
     signals: UnixStream,
     signalled: bool,
     schedule: Schedule,
+    /// Whether to end when nobody reads standard output any more.
+    while_read: bool,
 }
 
 impl Schedule {
@@ -114,7 +117,13 @@ impl Events {
 
     /// Events whose signals are the bytes of a stream.
     pub(crate) const fn fed_by(signals: UnixStream, schedule: Schedule) -> Self {
-        Self { signals, signalled: false, schedule }
+        Self { signals, signalled: false, schedule, while_read: false }
+    }
+
+    /// Ends also when nobody can read standard output any more: the reader of a pipe has ended, or the connection over which
+    /// somebody asked for this on another machine. Without a terminal there, no signal tells of it.
+    pub(crate) fn while_read(self) -> Self {
+        Self { while_read: true, ..self }
     }
 
     /// Begins a further window with a beat of its own; a signal that has arrived stays to be answered.
@@ -130,7 +139,8 @@ impl Events {
     /// The next event. Keys are only looked for where a terminal is given.
     pub(crate) fn next(&mut self, mut terminal: Option<&mut Terminal>, watched: &mut dyn Watched) -> io::Result<Event> {
         loop {
-            if self.signalled || self.wait_for_signal(Duration::ZERO)? {
+            let is_unread = self.while_read && is_unread(&io::stdout());
+            if is_unread || self.signalled || self.wait_for_signal(Duration::ZERO)? {
                 self.signalled = false;
                 return Ok(Event::Signal);
             }
@@ -198,6 +208,14 @@ pub(crate) fn patiently(patience: Duration, slice: Duration, mut has_come: impl 
         std::thread::sleep(slice);
     }
     true
+}
+
+/// Whether the other end of a pipe, socket or terminal is gone; a file never is.
+fn is_unread(output: &impl std::os::fd::AsFd) -> bool {
+    let mut polled = [PollFd::new(output, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&at_once)).is_ok()
+        && polled.iter().any(|end| end.revents().intersects(PollFlags::ERR | PollFlags::HUP))
 }
 
 fn is_no_signal(kind: io::ErrorKind) -> bool {
@@ -294,6 +312,19 @@ mod tests {
         let mut next = || events.next(None, &mut Nothing).expect("nothing fails");
         assert_eq!(next(), Event::Beat);
         assert_eq!(next(), Event::TimeUp);
+    }
+
+    #[test]
+    fn an_output_is_unread_once_its_reader_is_gone() {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        assert!(!is_unread(&writer));
+        drop(reader);
+        assert!(is_unread(&writer));
+        let (reader, writer) = UnixStream::pair().expect("a stream");
+        assert!(!is_unread(&writer));
+        drop(reader);
+        assert!(is_unread(&writer), "sshd gives sockets to what it starts");
+        assert!(!is_unread(&std::fs::File::open("/dev/null").expect("it is there")));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) fn run(flags: &Watch, settings: &Settings) -> Result<Outcome, Failure
     let mut output = Output::new(flags.json);
     let alerts = Alerts::new(&flags.sinks, settings)?;
     let mut machine = AlertedMachine::new(&flags.filter, flags.window, alerts)?;
-    let mut events = Events::new(Schedule::new(flags.every, flags.window))?;
+    let mut events = Events::new(Schedule::new(flags.every, flags.window))?.while_read();
     if flags.plain || flags.json || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         tables(flags, &mut machine, &mut events, &mut output)?;
         for trouble in machine.end() {
