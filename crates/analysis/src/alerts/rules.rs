@@ -268,7 +268,7 @@ fn groups(beat: &Beat) -> Vec<Finding> {
             let evidence = format!("{used} of at most {} used, without what can be dropped", Bytes(limit));
             Some(Finding {
                 rule: Rule::CgroupLimit,
-                next_command: format!("leakline hunt --cgroup {path}"),
+                next_command: format!("leakline hunt --cgroup {}", word(&path)),
                 subject: Subject::Cgroup(path),
                 value: share(Reading::Known(used), Reading::Known(Bytes(limit))),
                 severity: Severity::Critical,
@@ -276,6 +276,12 @@ fn groups(beat: &Beat) -> Vec<Finding> {
             })
         })
         .collect()
+}
+
+/// A path as one word of a shell: whoever makes a group chooses its name, and `\x2d` is usual in those of systemd.
+fn word(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:@".contains(&byte);
+    if path.bytes().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 fn machine(rule: Rule, value: Reading<f64>, severity: Severity, evidence: String, next: &str) -> Finding {
@@ -304,5 +310,19 @@ fn share(part: Reading<Bytes>, whole: Reading<Bytes>) -> Reading<f64> {
         (Reading::Known(_), Reading::Known(Bytes(0))) => Reading::Missing(model::Why::NotOffered),
         (Reading::Known(part), Reading::Known(whole)) => Reading::Known(part.0 as f64 / whole.0 as f64 * 100.0),
         (Reading::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_and_does_nothing() {
+        let check = |path: &str, expected: &str| assert_eq!(word(path), expected);
+        check("/system.slice/cron.service", "/system.slice/cron.service");
+        check(r"/machine.slice/machine-a\x2db.scope", r"'/machine.slice/machine-a\x2db.scope'");
+        check("/a; reboot", "'/a; reboot'");
+        check("/it's $(x)", r"'/it'\''s $(x)'");
     }
 }

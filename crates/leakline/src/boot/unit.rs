@@ -91,6 +91,9 @@ pub(super) fn install(root: Option<&Path>) -> Result<PathBuf, Failure> {
     needs_systemd(root)?;
     let program = std::env::current_exe()
         .map_err(|error| Failure::with_hint(format!("the place of this program is unknown: {error}"), None))?;
+    if root.is_none() {
+        refuse_hidden(&program)?;
+    }
     let units = units(root);
     let path = units.join(UNIT);
     let wants = units.join(format!("{TARGET}.wants"));
@@ -106,6 +109,15 @@ pub(super) fn install(root: Option<&Path>) -> Result<PathBuf, Failure> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(unwritable(&wants, &error)),
         _ => Ok(path),
     }
+}
+
+/// The service has directories for temporary files of its own, and sees nothing of ours: it would fail at each start.
+fn refuse_hidden(program: &Path) -> Result<(), Failure> {
+    if !["/tmp", "/var/tmp"].iter().any(|hidden| program.starts_with(hidden)) {
+        return Ok(());
+    }
+    let text = format!("{} is among the temporary files, which the service does not see", program.display());
+    Err(Failure::with_hint(text, "copy leakline to /usr/local/bin and install from there".to_owned()))
 }
 
 /// Stops, disables and removes the service.
@@ -173,6 +185,13 @@ mod tests {
     fn a_path_is_one_word_of_the_unit() {
         assert!(text(Path::new("/usr/bin/leakline")).contains("\nExecStart=\"/usr/bin/leakline\" boot run\n"));
         assert_eq!(quoted(Path::new("/a b/100%$x\"")), "\"/a b/100%%$$x\\\"\"");
+    }
+
+    #[test]
+    fn a_program_that_the_service_cannot_see_is_refused() {
+        let refused = |path: &str| refuse_hidden(Path::new(path)).is_err();
+        assert!(refused("/tmp/leakline") && refused("/var/tmp/a/leakline"));
+        assert!(!refused("/usr/local/bin/leakline") && !refused("/tmpfs/leakline"));
     }
 
     #[test]
