@@ -28,6 +28,8 @@ mod coroutines;
 mod damaged;
 #[path = "suite/excerpts.rs"]
 mod excerpts;
+#[path = "suite/fates.rs"]
+mod fates;
 #[path = "suite/faults.rs"]
 mod faults;
 #[path = "suite/hostile.rs"]

@@ -20,7 +20,7 @@ pub use alerts::{Alert, AlertOptions, AlertState, AlertWatch, Level, Rule, Subje
 pub use balance::{Balance, BalancePart, balance};
 pub use growth::{Exhaustion, Growth, GrowthOptions, GrowthTracker, GrowthVerdict, MemoryKind, TrackerLosses};
 pub use origin::origin;
-pub use reach::{HeapMemory, Leak, Reach, leaks};
+pub use reach::{HeapMemory, Holding, Leak, Reach, Survey, leaks};
 pub use sites::{
     KindTotals, ModeChange, Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict, SiteWatch, Unseen,
 };

@@ -71,7 +71,8 @@ fn log(attached: &mut Attached, events: &mut Events, output: &mut Output) -> Res
 }
 
 /// Detaches and writes the summary.
-fn finish(attached: Attached, end: &End, events: &mut Events, output: &mut Output) -> Result<Outcome, Failure> {
+fn finish(mut attached: Attached, end: &End, events: &mut Events, output: &mut Output) -> Result<Outcome, Failure> {
+    attached.survey_at_end(end, events, |line| output.progress(|_| line))?;
     output.progress(|_| "detaching; looking up names".to_owned());
     let view = attached.end(end, events, NAMES_PATIENCE)?;
     write_summary(output, &view)?;

@@ -4,6 +4,7 @@
 //! ends it. Dropping it detaches; it stays on the thread that made it.
 
 mod ending;
+mod survey;
 
 use std::time::Duration;
 
@@ -180,7 +181,8 @@ impl Attached {
         // The last figures before the detach bring stacks that only a living session can still read.
         let mut notes: Vec<String> = self.beat().err().iter().map(End::reason).collect();
         drop(self.view());
-        let Self { session, mut names, mut watch, wanted, mut target, last, mut sources, remarks: _ } = self;
+        let Self { session, mut names, mut watch, wanted, mut target, last, mut sources, remarks } = self;
+        notes.extend(remarks);
         notes.extend(session.facts().unhooked.iter().map(|what| format!("not hooked: {what}")));
         notes.extend(session.facts().halted.then(|| halted(session.facts().key.pid)));
         let detached = session.detach();

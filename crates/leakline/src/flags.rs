@@ -21,7 +21,7 @@ use model::{Bytes, Kinds, Pid};
 
 use crate::failure::Failure;
 use crate::settings::{self, Environment, Settings};
-use crate::values::{self, AttachChoice};
+use crate::values::{self, AttachChoice, SurveyAt};
 
 pub(crate) use self::boot::{Boot, BootAction, BootStatus};
 pub(crate) use self::inspect::Inspect;
@@ -239,6 +239,10 @@ pub(crate) struct Sites {
     /// Debug information of one module, recognised by its build id; may be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) debug_file: Vec<PathBuf>,
+    /// When to look for pointers to expired blocks, which tells lost ones from those that are held: end (where blocks
+    /// expired) or never. The program runs meanwhile; `run` always looks when its program ends
+    #[arg(long, value_name = "WHEN", default_value = "end", value_parser = values::survey)]
+    pub(crate) survey: SurveyAt,
     #[command(flatten)]
     pub(crate) functions: Functions,
     #[command(flatten)]

@@ -137,6 +137,7 @@ fn watch_sites(
             }
         }
     };
+    attached.survey_at_end(&end, events, |line| output.progress(|_| line))?;
     let summary = attached.end(&end, events, NAMES_PATIENCE)?;
     Ok((summary, end))
 }

@@ -38,6 +38,12 @@ pub(crate) const ATTACH_BEAT_MIN: Duration = Duration::from_millis(50);
 pub(crate) const NAMES_PATIENCE: Duration = Duration::from_secs(20);
 /// The same while a screen is shown, which stands still meanwhile.
 pub(crate) const NAMES_PATIENCE_LIVE: Duration = Duration::from_secs(1);
+/// How long one look at the memory of a running process may take; at the rate at which it is read that is 10 GiB.
+pub(crate) const SURVEY_MAX: Duration = Duration::from_secs(20);
+/// How long after the first look the second one comes: pointers that were on their way have arrived.
+pub(crate) const SURVEY_GAP: Duration = Duration::from_millis(500);
+/// After so long it is said how far the look has come, and how often.
+pub(crate) const SURVEY_PROGRESS: Duration = Duration::from_secs(1);
 /// How often `run` looks after its program while nothing happens.
 pub(crate) const RUN_SLICE: Duration = Duration::from_millis(20);
 /// Children that are watched at once: each costs a session of its own.

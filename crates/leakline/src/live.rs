@@ -23,6 +23,7 @@ pub(crate) fn attached(attached: &mut Attached, events: &mut Events) -> Result<E
             Event::TargetGone(state) => return Ok(End::Gone(state)),
             Event::Key(key) => match screen.key(key) {
                 Some(Action::Quit | Action::Detach) => return Ok(End::Asked),
+                Some(Action::Survey) => survey(&mut screen, attached, events)?,
                 Some(Action::Attach(_)) | None => {}
             },
             Event::NamesArrived => screen.show_sites(attached.view()),
@@ -112,6 +113,11 @@ impl Ranking<'_> {
                     Err(closed @ Failure::OutputClosed) => return Err(closed),
                 }
             }
+            Some(Action::Survey) => {
+                if let Some(attached) = &mut self.attached {
+                    survey(&mut self.screen, attached, events)?;
+                }
+            }
             None => {}
         }
         Ok(true)
@@ -136,6 +142,14 @@ impl Ranking<'_> {
         self.summaries.push(summary);
         Ok(())
     }
+}
+
+/// Looks for lost blocks, for which the screen stands still, and says what came of it.
+fn survey(screen: &mut Screen, attached: &mut Attached, events: &mut Events) -> Result<(), Failure> {
+    let said = attached.survey(events, |_| {})?;
+    screen.show_sites(attached.view());
+    screen.say(said);
+    Ok(())
 }
 
 fn refusal(text: &str, hint: Option<&str>) -> String {

@@ -167,6 +167,11 @@ impl Events {
         }
     }
 
+    /// Whether a signal has arrived, which counts as answered.
+    pub(crate) fn is_signalled(&mut self) -> io::Result<bool> {
+        Ok(std::mem::take(&mut self.signalled) || self.wait_for_signal(Duration::ZERO)?)
+    }
+
     /// Waits until `arrived` says so, a signal arrives (which counts as answered) or the patience is at an end.
     pub(crate) fn wait_until(&mut self, patience: Duration, mut arrived: impl FnMut() -> bool) -> io::Result<bool> {
         let end = Instant::now() + patience;

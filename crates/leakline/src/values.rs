@@ -138,6 +138,24 @@ pub(crate) fn sites(text: &str) -> Result<u32, String> {
     whole(text, SITES_MAX)
 }
 
+/// When the memory of an attached process is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SurveyAt {
+    /// Before the detach, and when a key asks for it.
+    End,
+    /// Only when a key asks for it.
+    Never,
+}
+
+/// When to look for lost blocks.
+pub(crate) fn survey(text: &str) -> Result<SurveyAt, String> {
+    match text {
+        "end" => Ok(SurveyAt::End),
+        "never" => Ok(SurveyAt::Never),
+        _ => Err("needed: end or never".to_owned()),
+    }
+}
+
 /// What to watch: words joined by commas.
 pub(crate) fn kinds(text: &str) -> Result<Kinds, String> {
     let words = text.split(',').map(str::trim);

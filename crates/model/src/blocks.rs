@@ -101,6 +101,19 @@ pub struct LiveBlock {
     pub stack: StackId,
 }
 
+/// A live block of a program that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgedBlock {
+    /// The block.
+    pub block: LiveBlock,
+    /// When it was allocated, in units of whoever counted it: another block at the same address has another birth.
+    pub born: u64,
+    /// How long ago that is.
+    pub age: Duration,
+    /// How many such blocks it stands for: itself, or what a sample says.
+    pub stands_for: Tally,
+}
+
 /// How long freed blocks had lived, as exact as [`Lifetimes::RESOLUTION`]: a shorter life can be measured as none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {

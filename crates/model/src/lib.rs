@@ -29,7 +29,8 @@ mod text;
 mod units;
 
 pub use blocks::{
-    Content, Coverage, Lifetimes, LiveBlock, Losses, Mode, Overhead, SiteCounts, Snapshot, StackId, Tally, Variance,
+    AgedBlock, Content, Coverage, Lifetimes, LiveBlock, Losses, Mode, Overhead, SiteCounts, Snapshot, StackId, Tally,
+    Variance,
 };
 pub use events::{Beat, Event, Exit, Moment, Severity};
 pub use frames::{Frame, FrameTrust, Function, ModuleName, SourceLine};

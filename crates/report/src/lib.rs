@@ -22,7 +22,7 @@ mod view;
 mod wall;
 
 /// The intervals of the judgements are shown as they are; the views need not know `analysis` for them.
-pub use analysis::{Exhaustion, KindTotals, ModeChange, Rate, SiteTotals};
+pub use analysis::{Exhaustion, Holding, KindTotals, ModeChange, Rate, SiteTotals};
 /// The tests beside the code use the samples of the golden files.
 #[cfg(test)]
 #[path = "../tests/views/samples.rs"]

@@ -304,6 +304,12 @@ metrics! {
         "Blocks that are live and older than the threshold.";
     MAY_LEAK_BLOCKS = "may_leak_blocks", "BLOCKS", Count, "the hooks", "How many blocks may leak.";
     MAY_LEAK_BYTES = "may_leak_bytes", "MAY LEAK", Bytes, "the hooks", "How many bytes may leak.";
+    LOST_BLOCKS = "lost", "LOST", Blocks, "the target's memory",
+        "Expired blocks that nothing led to at two looks.";
+    HELD = "held", "HELD", Blocks, "the target's memory",
+        "Expired blocks that the program still has pointers to.";
+    REACHED_INSIDE = "reached_inside", "INSIDE", Blocks, "the target's memory",
+        "Expired blocks to which only pointers into their middle lead, which may be chance.";
     EVER_EXPIRED = "expired", "EXPIRED", Blocks, "the hooks",
         "Blocks that ever expired, whether they were freed afterwards or not.";
     FREED_LATE = "freed_after_expiry", "FREED LATE", Blocks, "the hooks",

@@ -25,6 +25,8 @@ pub enum Action {
     Attach(Pid),
     /// Detach and go on with the ranking, which is shown already.
     Detach,
+    /// Look for pointers to the expired blocks of the process that is attached to.
+    Survey,
     /// End the program (which detaches).
     Quit,
 }
@@ -272,6 +274,7 @@ impl Screen {
                 self.sites = None;
                 return Some(Action::Detach);
             }
+            Key::Character('l') => return Some(Action::Survey),
             Key::Enter => {
                 let stack = self.site.key(&self.stacks())?;
                 self.place = Place::Stack(stack);

@@ -6,10 +6,13 @@
 //! kinds are those of valgrind's memcheck, so that both tools can be compared.
 
 mod interior;
+mod survey;
 
 use std::collections::BTreeMap;
 
 use model::{Address, LiveBlock, StackId, Tally};
+
+pub use survey::{Holding, Survey};
 
 /// What a block is, seen from the roots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,7 +76,17 @@ fn reach(blocks: &[LiveBlock], memory: &mut dyn HeapMemory) -> Vec<Reach> {
     let mut walk = Walk::new(blocks);
     let index = walk.index.clone();
     let mut found = Vec::new();
-    memory.roots(&mut |word| index.each(word, |hit| found.push(hit)));
+    // Many words lead to the same few blocks; one to the start says all.
+    let mut kept = vec![false; blocks.len()];
+    memory.roots(&mut |word| {
+        index.each(word, |hit| {
+            let start = blocks.get(hit.block).is_some_and(|block| block.at.0 == hit.pointer);
+            if let Some(kept) = kept.get_mut(hit.block).filter(|kept| !**kept) {
+                *kept = start;
+                found.push(hit);
+            }
+        });
+    });
     walk.follow_roots(&found, memory);
     walk.follow_lost(memory);
     walk.states.into_iter().map(State::kind).collect()

@@ -10,6 +10,7 @@ use super::SiteVerdict;
 use super::past::{Course, Past, ever_expired, frees_most};
 use crate::growth::words::span;
 use crate::limits::{LEAK_BLOCKS_MIN, QUIET_EXPIRIES, QUIET_MIN};
+use crate::reach::Holding;
 
 /// What is known besides the site itself.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +108,23 @@ fn bounded(past: &Past, now: Circumstances) -> Option<String> {
     let quiet = now.active_at.saturating_sub(past.allocated_at);
     let long = quiet >= QUIET_MIN && quiet >= now.expire.saturating_mul(QUIET_EXPIRIES);
     long.then(|| format!("it has allocated nothing for {} while the program went on: made once and kept", span(quiet)))
+}
+
+/// What a survey of the program's memory adds. It never makes the judgement: the kernel, files and scrambled words may hold pointers
+/// that no survey sees, and what is held may still be growth.
+pub(super) fn surveyed(holding: &Holding, verdict: SiteVerdict) -> Option<String> {
+    let Holding { lost, held, unclear } = holding;
+    let all = lost.count + held.count + unclear.count;
+    let side = if verdict == SiteVerdict::Leaking { "for: " } else { "" };
+    match (lost.count, held.count) {
+        _ if all == 0 => None,
+        (0, 0) => Some(format!("only pointers into the middle of its {all} expired blocks were found")),
+        (0, _) => Some(format!("the program still has pointers to its {all} expired blocks: they are held, not lost")),
+        (lost, _) if lost == all => {
+            Some(format!("{side}nothing points to any of its {all} expired blocks: they are lost"))
+        }
+        (lost, _) => Some(format!("{side}nothing points to {lost} of its {all} expired blocks: those are lost")),
+    }
 }
 
 fn leaking(counts: &SiteCounts, past: Option<&Past>, now: Circumstances) -> Vec<String> {

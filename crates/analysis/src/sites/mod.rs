@@ -12,6 +12,7 @@ use std::time::Duration;
 use model::{Kind, Mode, Reading, SiteCounts, StackId, Tally};
 
 use crate::Rate;
+use crate::reach::Holding;
 
 pub use watch::SiteWatch;
 pub use witness::Unseen;
@@ -55,6 +56,8 @@ pub struct Site {
     pub reasons: Vec<String>,
     /// Whether it keeps freeing its expired blocks, so that it makes no more events.
     pub demoted: bool,
+    /// Whether the program still holds its expired blocks, where its memory was surveyed.
+    pub holding: Reading<Holding>,
 }
 
 /// What happened since the snapshot before, mostly at one site.

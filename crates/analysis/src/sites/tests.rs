@@ -97,6 +97,24 @@ fn check_events(mut watch: SiteWatch, session: &str, expected: &str) {
     assert_eq!(found.join("|"), expected);
 }
 
+/// What a survey found of a site that leaks, and the sentence that it adds.
+#[test]
+fn a_survey_adds_a_reason_and_never_changes_the_verdict() {
+    use crate::sites::judge::surveyed;
+    use SiteVerdict::{Bounded, Leaking};
+    let tally = |count| Tally::exact(count, Bytes(64 * count));
+    let check = |(lost, held, unclear), verdict, expected: &str| {
+        let holding = crate::Holding { lost: tally(lost), held: tally(held), unclear: tally(unclear) };
+        assert_eq!(surveyed(&holding, verdict).unwrap_or_default(), expected);
+    };
+    check((9, 0, 0), Leaking, "for: nothing points to any of its 9 expired blocks: they are lost");
+    check((9, 0, 0), Bounded, "nothing points to any of its 9 expired blocks: they are lost");
+    check((2, 6, 1), Leaking, "for: nothing points to 2 of its 9 expired blocks: those are lost");
+    check((0, 8, 1), Leaking, "the program still has pointers to its 9 expired blocks: they are held, not lost");
+    check((0, 0, 9), Leaking, "only pointers into the middle of its 9 expired blocks were found");
+    check((0, 0, 0), Leaking, "");
+}
+
 #[test]
 fn an_expiry_is_told_once_and_then_as_again() {
     check_events(watch(), "5/0/0/0|9/0/2/0|9/0/2/0|20/0/5/0", "|0 first 2||0 again +3 5");

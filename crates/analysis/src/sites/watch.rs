@@ -3,16 +3,17 @@
 //! Owns: the last snapshot, the past of each site, the ranking and the outcome. Must not know: how a site is judged.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use model::{Bytes, Mode, Reading, SiteCounts, Snapshot, StackId, Why};
+use model::{Bytes, Kind, Mode, Reading, SiteCounts, Snapshot, StackId, Why};
 
-use super::judge::{Circumstances, judge};
+use super::judge::{Circumstances, judge, surveyed};
 use super::past::{Past, ever_expired};
 use super::witness::{Unseen, Witness};
 use super::{ModeChange, Outcome, Site, SiteEvent, SiteOptions, SiteTotals, SiteVerdict};
 use crate::limits::{JUDGED_EXPIRIES, MODE_CHANGES_MAX, SITE_HISTORIES_MAX, UNRECORDED_SHARE};
+use crate::reach::Holding;
 use crate::trend::Trend;
 
 /// Watches the sites of one attached process.
@@ -29,6 +30,8 @@ pub struct SiteWatch {
     /// When the program was last seen to allocate or free.
     active_at: Duration,
     witness: Witness,
+    /// What a survey found of each stack; none where nobody looked.
+    holdings: Option<BTreeMap<StackId, Holding>>,
 }
 
 impl SiteWatch {
@@ -44,7 +47,13 @@ impl SiteWatch {
             mode_changes_forgotten: 0,
             active_at: Duration::ZERO,
             witness: Witness::default(),
+            holdings: None,
         }
+    }
+
+    /// Takes what a survey of the program's memory found.
+    pub fn survey(&mut self, holdings: BTreeMap<StackId, Holding>) {
+        self.holdings = Some(holdings);
     }
 
     /// Takes the next snapshot and tells what happened since the one before.
@@ -147,8 +156,11 @@ impl SiteWatch {
     fn site(&self, counts: &SiteCounts) -> Site {
         let past = self.pasts.get(&counts.stack);
         let growth = past.and_then(Past::growth).as_ref().map(Trend::rate);
-        let (verdict, reasons) = self.judged(counts);
+        let (verdict, mut reasons) = self.judged(counts);
+        let holding = self.holding(counts);
+        reasons.extend(holding.as_known().and_then(|holding| surveyed(holding, verdict)));
         Site {
+            holding,
             counts: counts.clone(),
             ever_expired: ever_expired(counts),
             growth: Reading::from_option(growth, Why::TooShort),
@@ -156,6 +168,14 @@ impl SiteWatch {
             reasons,
             demoted: past.is_some_and(|past| past.demoted),
         }
+    }
+
+    /// What a survey said of a site of the heap.
+    fn holding(&self, counts: &SiteCounts) -> Reading<Holding> {
+        let holdings = self.holdings.as_ref().filter(|_| counts.kind() == Kind::Heap);
+        // Whose blocks have all expired since has not been looked at.
+        let holding = holdings.and_then(|holdings| holdings.get(&counts.stack));
+        Reading::from_option(holding.copied(), Why::NotRecorded)
     }
 
     fn judged(&self, counts: &SiteCounts) -> (SiteVerdict, Vec<String>) {

@@ -16,6 +16,7 @@ use super::error::SessionError;
 use super::read;
 use super::roots::{Known, Own, free_lists, roots};
 use super::session::Session;
+use super::survey::Allowance;
 use super::target::Target;
 use super::threads::{AllStopped, Resting, tracing};
 use crate::fault;
@@ -40,9 +41,13 @@ pub struct Heap<'a> {
     shared: Vec<Range<u64>>,
     /// What is mapped from files, and whether it is code.
     modules: Vec<(Range<u64>, bool)>,
+    /// What is no root in the midst of roots: known blocks, in order and apart from each other.
+    pub(super) passed_over: Vec<Range<u64>>,
     pages: Option<File>,
     kept: Vec<(u64, Vec<u64>)>,
     unreadable: u64,
+    /// Asked before each read, where it may be refused.
+    pub(super) allowance: Option<Allowance<'a>>,
 }
 
 impl Session {
@@ -66,17 +71,10 @@ impl Session {
                 pointer: arch::thread_pointer(&thread.registers),
             };
             let threads: Vec<Own> = all.threads().iter().map(own).collect();
-            let mut heap = Heap {
-                target,
-                registers: all.threads().iter().flat_map(|thread| arch::general(&thread.registers)).collect(),
-                shared: mappings.iter().filter(|m| m.permissions.shared).map(|m| m.addresses.clone()).collect(),
-                modules: modules(&mappings),
-                roots: roots(&mappings, Known { blocks: &blocks, threads: &threads, ours: &ours, pooled }),
-                blocks,
-                pages: File::open(target.path("pagemap")).ok(),
-                kept: vec![(u64::MAX, Vec::new()); PAGES_KEPT],
-                unreadable: 0,
-            };
+            let known = Known { blocks: &blocks, threads: &threads, ours: &ours, pooled, older: false };
+            let registers = all.threads().iter().flat_map(|thread| arch::general(&thread.registers)).collect();
+            let mut heap = Heap::new(target, &mappings, roots(&mappings, known), registers);
+            heap.blocks = blocks;
             let result = work(&mut heap);
             Ok((result, all.resume()))
         })
@@ -90,7 +88,28 @@ fn modules(mappings: &[Mapping<'_>]) -> Vec<(Range<u64>, bool)> {
     of_file.map(|mapping| (mapping.addresses.clone(), mapping.permissions.execute)).collect()
 }
 
-impl Heap<'_> {
+impl<'a> Heap<'a> {
+    pub(super) fn new(
+        target: &'a Target,
+        mappings: &[Mapping<'_>],
+        roots: Vec<Range<u64>>,
+        registers: Vec<u64>,
+    ) -> Self {
+        Self {
+            target,
+            blocks: Vec::new(),
+            registers,
+            roots,
+            shared: mappings.iter().filter(|m| m.permissions.shared).map(|m| m.addresses.clone()).collect(),
+            modules: modules(mappings),
+            passed_over: Vec::new(),
+            pages: File::open(target.path("pagemap")).ok(),
+            kept: vec![(u64::MAX, Vec::new()); PAGES_KEPT],
+            unreadable: 0,
+            allowance: None,
+        }
+    }
+
     /// The live blocks in order of address; a second call gives none.
     pub fn take_blocks(&mut self) -> Vec<LiveBlock> {
         std::mem::take(&mut self.blocks)
@@ -104,8 +123,20 @@ impl Heap<'_> {
                 let words = self.words(&part);
                 let skipped = free_lists(part.start, &words).unwrap_or(0..0);
                 let address = |index: usize| part.start + 8 * index as u64;
-                let looked_at = words.iter().enumerate().filter(|(index, _)| !skipped.contains(&address(*index)));
-                looked_at.for_each(|(_, word)| each(*word));
+                let mut known =
+                    self.passed_over.get(self.passed_over.partition_point(|range| range.end <= part.start)..);
+                for (word, at) in words.iter().zip((0..).map(address)) {
+                    while let Some([first, rest @ ..]) =
+                        known.filter(|known| known.first().is_some_and(|first| first.end <= at))
+                    {
+                        debug_assert!(first.start < first.end, "ranges are not empty");
+                        known = Some(rest);
+                    }
+                    let in_block = known.and_then(|known| known.first()).is_some_and(|first| first.start <= at);
+                    if !in_block && !skipped.contains(&at) {
+                        each(*word);
+                    }
+                }
             }
         }
     }
@@ -168,7 +199,11 @@ impl Heap<'_> {
     }
 
     fn words(&mut self, range: &Range<u64>) -> Vec<u64> {
-        let mut bytes = vec![0; (range.end - range.start) as usize];
+        let len = range.end - range.start;
+        if self.allowance.as_mut().is_some_and(|allowance| !allowance.take(len)) {
+            return Vec::new();
+        }
+        let mut bytes = vec![0; len as usize];
         let read = self.target.read(range.start, &mut bytes).unwrap_or(0);
         self.unreadable += (bytes.len() - read) as u64;
         bytes.truncate(read);

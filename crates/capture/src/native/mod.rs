@@ -33,6 +33,7 @@ mod remote;
 mod roots;
 mod session;
 mod settings;
+mod survey;
 mod target;
 mod threads;
 mod ticks;

@@ -6,7 +6,7 @@
 
 mod lines;
 
-pub(crate) use lines::live_blocks;
+pub(crate) use lines::{aged_blocks, live_blocks};
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;

@@ -41,11 +41,14 @@ pub(crate) struct Known<'a> {
     pub(crate) ours: &'a [Range<u64>],
     /// Its allocator keeps lists among the blocks that lead also to blocks which it has given out (jemalloc).
     pub(crate) pooled: bool,
+    /// There are blocks besides, which nobody knows: those that are older than the attach. So memory of allocators is a root
+    /// as well, apart from the blocks that are known, which whoever reads it leaves out.
+    pub(crate) older: bool,
 }
 
 /// The roots.
 pub(crate) fn roots(mappings: &[Mapping<'_>], known: Known<'_>) -> Vec<Range<u64>> {
-    let Known { blocks, threads, ours, pooled } = known;
+    let Known { blocks, threads, ours, pooled, older } = known;
     let mut roots = Vec::new();
     for mapping in mappings.iter().filter(|mapping| is_candidate(mapping)) {
         let mut parts = vec![mapping.addresses.clone()];
@@ -55,7 +58,8 @@ pub(crate) fn roots(mappings: &[Mapping<'_>], known: Known<'_>) -> Vec<Range<u64
             let dead = mapping.addresses.start..own.stack.saturating_sub(RED_ZONE) & !7;
             parts = without(parts, &dead);
         }
-        for other in ours.iter().chain(&heap(mapping, blocks, pooled)) {
+        let of_allocator = if older { Vec::new() } else { heap(mapping, blocks, pooled) };
+        for other in ours.iter().chain(&of_allocator) {
             parts = without(parts, other);
         }
         roots.extend(parts.into_iter().filter(|part| !part.is_empty()));
@@ -194,7 +198,7 @@ mod tests {
         let mappings: Vec<_> = maps::parse(maps.as_bytes()).collect();
         let ours = 0x9000..0xa000;
         let ours = std::slice::from_ref(&ours);
-        let found = roots(&mappings, Known { blocks, threads, ours, pooled: false });
+        let found = roots(&mappings, Known { blocks, threads, ours, pooled: false, older: false });
         let text: Vec<String> = found.iter().map(|range| format!("{:x}-{:x}", range.start, range.end)).collect();
         assert_eq!(text.join(" "), expected, "{maps}");
     }
@@ -245,7 +249,7 @@ mod tests {
         let large = block(0x1160_1000, 0x20_000);
         let blocks = [block(0x1120_1010, 32), block(0x1120_9000, 32), large];
         let check = |pooled, threads: &[Own], expected: &str| {
-            let found = roots(&mappings, Known { blocks: &blocks, threads, ours: &[], pooled });
+            let found = roots(&mappings, Known { blocks: &blocks, threads, ours: &[], pooled, older: false });
             let text: Vec<String> = found.iter().map(|range| format!("{:x}-{:x}", range.start, range.end)).collect();
             assert_eq!(text.join(" "), expected);
         };
@@ -258,6 +262,19 @@ mod tests {
         check(true, &[near], "11300000-11601000 20000000-20100000");
         let on_block = Own { stack: 0x1160_2000, pointer: 0x1170_0000 };
         check(true, &[on_block], "11602000-11621000 20000000-20100000");
+    }
+
+    #[test]
+    fn where_older_blocks_may_be_the_heap_is_a_root() {
+        let maps =
+            "400000-500000 rw-p 0 00:00 0 [heap]\n8000-b000 rw-p 0 00:00 0 \n10000-20000 rw-p 0 00:00 0 [stack]\n";
+        let mappings: Vec<_> = maps::parse(maps.as_bytes()).collect();
+        let (ours, threads) = (0x9000..0xa000, [Own { stack: 0x1f100, pointer: 0 }]);
+        let blocks = [block(0x40_1010, 32)];
+        let ours = std::slice::from_ref(&ours);
+        let found = roots(&mappings, Known { blocks: &blocks, threads: &threads, ours, pooled: false, older: true });
+        let text: Vec<String> = found.iter().map(|range| format!("{:x}-{:x}", range.start, range.end)).collect();
+        assert_eq!(text.join(" "), "400000-500000 8000-9000 a000-b000 1f080-20000");
     }
 
     #[test]

@@ -226,6 +226,10 @@ impl Session {
         &self.target
     }
 
+    pub(crate) fn clock(&self) -> &Ticks {
+        &self.ticks
+    }
+
     pub(crate) fn shared(&self) -> &SharedFile {
         &self.shared
     }

@@ -25,7 +25,7 @@ pub(crate) struct Shown<'a> {
 pub(crate) type Found = Reading<(Vec<Leak>, Duration)>;
 
 /// The memory as the walk wants it.
-struct Memory<'a, 'b>(&'a mut Heap<'b>);
+pub(super) struct Memory<'a, 'b>(pub(super) &'a mut Heap<'b>);
 
 impl HeapMemory for Memory<'_, '_> {
     fn roots(&mut self, each: &mut dyn FnMut(u64)) {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use analysis::Holding;
 use model::{Content, Frame, FrameTrust, Kind, Kinds, Mode, Reading, SourceLine, StackId};
 use serde_json::Value;
 
@@ -169,6 +170,7 @@ fn site(view: &SiteView) -> Value {
         .texts("reasons", &view.reasons)
         .truth("demoted", view.demoted)
         .figure(&metrics::MAY_LEAK, counts.expired)
+        .part("survey", survey(&view.holding))
         .figure(&metrics::EVER_EXPIRED, view.ever_expired)
         .figure(&metrics::FREED_LATE, counts.freed_late);
     let object = or_missing(object, &metrics::FREED_LATE_LONGEST, counts.freed_late_longest, "none was freed late")
@@ -189,6 +191,18 @@ fn frame_of(view: &SiteView, index: usize, one: &Frame) -> Value {
         members.insert("origin".to_owned(), Value::Bool(view.origin() == Some(index)));
     }
     value
+}
+
+/// What became of its expired blocks.
+fn survey(holding: &Reading<Holding>) -> Value {
+    match holding {
+        Reading::Known(Holding { lost, held, unclear }) => Object::new()
+            .figure(&metrics::LOST_BLOCKS, *lost)
+            .figure(&metrics::HELD, *held)
+            .figure(&metrics::REACHED_INSIDE, *unclear)
+            .value(),
+        Reading::Missing(why) => missing(&why.to_string()),
+    }
 }
 
 /// What some of its descriptors or mappings lead to.

@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use analysis::Holding;
 use analysis::origin;
 use model::{Frame, FrameTrust, Kind, Lifetimes, Mode, Reading, StackId, Tally};
 
@@ -55,7 +56,7 @@ pub(super) const COLUMNS: &[Column<SiteView>] = &[
         dispensable: 5,
         cell: |row| phrase::count(row.counts.freed_late.count),
     },
-    Column { metric: &metrics::VERDICT, least: Some(7), dispensable: 2, cell: |row| row.verdict.clone() },
+    Column { metric: &metrics::VERDICT, least: Some(7), dispensable: 2, cell: SiteView::verdict_in_short },
     Column { metric: &metrics::SITE_KIND, least: Some(4), dispensable: 1, cell: |row| row.counts.kind().to_string() },
     Column { metric: &metrics::SITE, least: Some(24), dispensable: 0, cell: site_name },
 ];
@@ -146,8 +147,15 @@ pub(super) fn site_facts(view: &SiteView) -> Vec<String> {
             counts.contents.iter().map(|content| format!("{} ({})", content.name, phrase::count(content.count)));
         facts.push(format!("leads to            {}", contents.collect::<Vec<_>>().join(", ")));
     }
+    facts.push(format!("may leak            {}", phrase::tally(counts.expired)));
+    if let Some(Holding { lost, held, unclear }) = view.holding.as_known() {
+        facts.push(format!("  of that lost      {}", phrase::tally(*lost)));
+        facts.push(format!("  still held        {}", phrase::tally(*held)));
+        if unclear.count > 0 {
+            facts.push(format!("  reached inside    {}", phrase::tally(*unclear)));
+        }
+    }
     facts.extend([
-        format!("may leak            {}", phrase::tally(counts.expired)),
         format!("expired             {}", phrase::tally(view.ever_expired)),
         format!("freed after expiry  {}{late}", phrase::tally(counts.freed_late)),
         format!("allocated           {}", phrase::tally(counts.allocated)),
@@ -289,7 +297,7 @@ fn mode_changed(change: &ModeChange) -> String {
 /// A site with its figures and its stack.
 fn write_site(text: Text, site: &SiteView, out: &mut dyn Write) -> io::Result<()> {
     let demoted = if site.demoted { ", demoted" } else { "" };
-    let title = format!("#{} {}{demoted}: {}", site.rank, site.verdict, site_title(site));
+    let title = format!("#{} {}{demoted}: {}", site.rank, site.judgement(), site_title(site));
     let title = safe(&title);
     let paint = if site.severity == Severity::Fine { Paint::Title } else { Paint::from(site.severity) };
     writeln!(out, "{}", text.painted(paint, &title))?;

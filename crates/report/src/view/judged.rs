@@ -177,6 +177,7 @@ impl SiteView {
             growth: site.growth,
             verdict: verdict.to_owned(),
             severity,
+            holding: site.holding,
             reasons: site.reasons,
             demoted: site.demoted,
             frames,

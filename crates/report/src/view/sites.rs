@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use analysis::{ModeChange, Rate, SiteTotals};
+use analysis::{Holding, ModeChange, Rate, SiteTotals};
 use model::{Bytes, Coverage, Frame, Kind, Losses, Mode, Overhead, Pid, Reading, SiteCounts, StackId, Tally};
 
 use super::{Outcome, Severity};
@@ -89,6 +89,8 @@ pub struct SiteView {
     pub verdict: String,
     /// What the judgement means for the reader.
     pub severity: Severity,
+    /// Whether the program still holds its expired blocks; missing where nobody looked.
+    pub holding: Reading<Holding>,
     /// What speaks for and against it, one sentence each.
     pub reasons: Vec<String>,
     /// Whether it keeps freeing its expired blocks, so that it no longer makes events.
@@ -103,6 +105,36 @@ impl SiteView {
     /// Index of the frame to look at first: the innermost of the program's own code.
     pub fn origin(&self) -> Option<usize> {
         analysis::origin(&self.frames)
+    }
+}
+
+impl SiteView {
+    /// The judgement in a word, for a column: of what leaks, whether it is lost or held where all of it is one or the other.
+    pub fn verdict_in_short(&self) -> String {
+        match self.holding.as_known() {
+            Some(Holding { lost, held, unclear }) if self.severity == Severity::Leak => {
+                match (lost.count, held.count + unclear.count) {
+                    (1.., 0) => "lost".to_owned(),
+                    (0, 1..) => "held".to_owned(),
+                    _ => self.verdict.clone(),
+                }
+            }
+            _ => self.verdict.clone(),
+        }
+    }
+
+    /// The judgement, and what became of its expired blocks where that is known: `leaking, lost`.
+    pub fn judgement(&self) -> String {
+        let fate = match self.holding.as_known() {
+            Some(Holding { lost, held, unclear }) => match (lost.count, held.count + unclear.count) {
+                (0, 0) => "",
+                (_, 0) => ", lost",
+                (0, _) => ", held",
+                _ => ", partly lost",
+            },
+            None => "",
+        };
+        format!("{}{fate}", self.verdict)
     }
 }
 

@@ -14,9 +14,9 @@ use model::{
 };
 use report::{
     AlertView, BalanceView, Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, FindingView, GapView,
-    HuntView, KindTotals, LastRun, MachineView, ModeChange, NoteView, Outcome, Point, ProcessSeries, ProcessView, Rate,
-    RecorderView, RecordingView, RunView, Series, Severity, SiteTotals, SiteView, SitesView, SuppressionView,
-    TargetView, WallTime, metrics,
+    Holding, HuntView, KindTotals, LastRun, MachineView, ModeChange, NoteView, Outcome, Point, ProcessSeries,
+    ProcessView, Rate, RecorderView, RecordingView, RunView, Series, Severity, SiteTotals, SiteView, SitesView,
+    SuppressionView, TargetView, WallTime, metrics,
 };
 
 mod inspected;
@@ -431,6 +431,7 @@ pub(crate) fn descriptor_site() -> SiteView {
         },
         ever_expired: descriptors(40),
         growth: Reading::Known(Rate { per_hour: 2400, low: 2350, high: 2450 }),
+        holding: Reading::Missing(Why::NotRecorded),
         reasons: vec!["for: it never closed a descriptor".to_owned()],
         excerpts: Vec::new(),
         ..leaking_site()
@@ -499,6 +500,7 @@ pub(crate) fn leaking_site() -> SiteView {
         growth: Reading::Known(Rate { per_hour: 4_531_200, low: 4_500_000, high: 4_600_000 }),
         verdict: "leaking".to_owned(),
         severity: Severity::Leak,
+        holding: Reading::Known(Holding { lost: tally(1000, 64), held: tally(90, 64), unclear: tally(10, 64) }),
         reasons: vec!["none of its expired blocks was ever freed".to_owned()],
         demoted: false,
         frames: frames(),
@@ -527,6 +529,7 @@ pub(crate) fn demoted_site() -> SiteView {
         growth: Reading::Missing(Why::TooShort),
         verdict: "freed late".to_owned(),
         severity: Severity::Fine,
+        holding: Reading::Missing(Why::NotRecorded),
         reasons: Vec::new(),
         demoted: true,
         frames: Arc::from([]),

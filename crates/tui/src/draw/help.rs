@@ -11,6 +11,7 @@ const KEYS: &[(&str, &str)] = &[
     ("Enter", "open the process, or the stack of the site"),
     ("Esc", "back; in an attached process: detach"),
     ("a", "attach to the process"),
+    ("l", "look which expired blocks are lost, and which are still held"),
     ("/", "filter by name, user, cgroup or pid"),
     ("s Tab", "sort by the next column"),
     ("V G R A W P N", "sort by verdict, growth, rss, anon, swap, pid, name"),

@@ -66,7 +66,7 @@ pub(super) fn draw_stack(canvas: &mut Canvas<'_>, screen: &Screen, stack: StackI
         canvas.top(Tone::Plain, &format!("stack {} is no longer in the ranking", stack.0));
         return;
     };
-    canvas.top(Tone::Title, &format!("#{} {}: {}", site.rank, site.verdict, canvas.text().site_title(site)));
+    canvas.top(Tone::Title, &format!("#{} {}: {}", site.rank, site.judgement(), canvas.text().site_title(site)));
     let lines = stack_lines(canvas.text(), site);
     let lines: Vec<_> =
         lines.iter().flat_map(|(tone, line)| canvas.broken(line, INDENT).map(|part| (*tone, part))).collect();

@@ -5,10 +5,12 @@
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 
-use model::{Address, Bytes, LiveBlock, StackId};
-use wire::{Block, Bucket, Control, FURTHER_BUCKETS_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, SPAN_SHIFT, regions};
+use model::{Address, AgedBlock, Bytes, LiveBlock, StackId, Tally};
+use wire::{
+    Block, Bucket, Control, FURTHER_BUCKETS_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, SPAN_SHIFT, regions, weigh,
+};
 
-use super::{PIECE, SharedFile};
+use super::{PIECE, SharedFile, Ticks, Weights};
 
 /// Further buckets of one span that are followed; the agent looks at no more.
 const CHAIN_MAX: usize = 64;
@@ -22,8 +24,32 @@ struct Run {
 
 /// Every live block, in order of address.
 pub(crate) fn live_blocks(file: &SharedFile, control: &Control) -> io::Result<Vec<LiveBlock>> {
-    let runs = runs(file)?;
     let mut blocks = Vec::new();
+    each_block(file, control, |block, _| blocks.push(block))?;
+    blocks.sort_unstable_by_key(|block| block.at);
+    Ok(blocks)
+}
+
+/// The same, with their ages as of now, from a program that runs.
+pub(crate) fn aged_blocks(file: &SharedFile, control: &Control, ticks: &Ticks) -> io::Result<Vec<AgedBlock>> {
+    let now = Ticks::now();
+    let mut blocks = Vec::new();
+    each_block(file, control, |block, record| {
+        let (born, age) = (record.birth, ticks.duration(record.age(now)));
+        let mut weights = Weights::default();
+        weights.add(weigh(record.size, record.rate));
+        let exact = Tally::exact(1, block.size);
+        let stands_for = if record.rate == 0 { exact } else { weights.tally(record.rate) };
+        blocks.push(AgedBlock { block, born, age, stands_for });
+    })?;
+    blocks.sort_unstable_by_key(|block| (block.block.at, block.born));
+    // While a block is moved from one bucket to another it may be met in both.
+    blocks.dedup_by_key(|block| block.block.at);
+    Ok(blocks)
+}
+
+fn each_block(file: &SharedFile, control: &Control, mut each: impl FnMut(LiveBlock, Block)) -> io::Result<()> {
+    let runs = runs(file)?;
     let end = regions::LINES.at + u64::from(control.blocks.lines.load(Relaxed).min(LINES_MAX)) * LINE_BYTES;
     file.for_each_part(regions::LINES.at, end, PIECE, |at, words| {
         let first = ((at - regions::LINES.at) / LINE_BYTES) as u32;
@@ -32,15 +58,12 @@ pub(crate) fn live_blocks(file: &SharedFile, control: &Control) -> io::Result<Ve
             let run = before.checked_sub(1).and_then(|i| runs.get(i)).filter(|run| number - run.first < run.lines);
             let (Some(run), Some((first, second))) = (run, line.split_at_checked(LINE_SLOTS)) else { continue };
             let found = first.iter().zip(second).filter_map(|(first, second)| Block::unpack([*first, *second]));
-            blocks.extend(found.map(|block| LiveBlock {
-                at: Address(run.span + block.offset),
-                size: Bytes(block.size),
-                stack: StackId(block.stack),
-            }));
+            for block in found {
+                let (at, size) = (Address(run.span + block.offset), Bytes(block.size));
+                each(LiveBlock { at, size, stack: StackId(block.stack) }, block);
+            }
         }
-    })?;
-    blocks.sort_unstable_by_key(|block| block.at);
-    Ok(blocks)
+    })
 }
 
 /// The lines of all buckets, in order.

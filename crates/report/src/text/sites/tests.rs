@@ -27,6 +27,25 @@ fn check_frame(text: &str, expected: &str) {
 }
 
 #[test]
+fn what_became_of_leaking_blocks_is_said_in_a_word_and_in_a_title() {
+    let fate = |lost, held, unclear| {
+        let tally = |count| Tally::exact(count, Bytes(64 * count));
+        let holding = Reading::Known(crate::Holding { lost: tally(lost), held: tally(held), unclear: tally(unclear) });
+        let site = SiteView { holding, ..samples::leaking_site() };
+        format!("{} / {}", site.verdict_in_short(), site.judgement())
+    };
+    assert_eq!(fate(9, 0, 0), "lost / leaking, lost");
+    assert_eq!(fate(0, 9, 1), "held / leaking, held");
+    assert_eq!(fate(1, 8, 0), "leaking / leaking, partly lost");
+    assert_eq!(fate(0, 0, 0), "leaking / leaking");
+    let fine = SiteView { holding: samples::leaking_site().holding, ..samples::demoted_site() };
+    assert_eq!(
+        (fine.verdict_in_short().as_str(), fine.judgement().as_str()),
+        ("freed late", "freed late, partly lost")
+    );
+}
+
+#[test]
 fn a_frame_says_what_is_known_of_it() {
     check_frame("run 255 7 table", "#3   0x0000000000001234  run+0xff  /src/a.c:7");
     check_frame("run 0 7 inlined", "#3                       run  /src/a.c:7 [inlined]");

@@ -111,6 +111,7 @@ fn site(stack: u32, verdict: SiteVerdict) -> Site {
         growth: Reading::Missing(Why::TooShort),
         verdict,
         reasons: Vec::new(),
+        holding: Reading::Missing(Why::NotRecorded),
         demoted: false,
     }
 }
