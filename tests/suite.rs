@@ -38,6 +38,8 @@ mod hostile;
 mod hunting;
 #[path = "suite/inspect.rs"]
 mod inspect;
+#[path = "suite/memory.rs"]
+mod memory;
 #[path = "suite/modes.rs"]
 mod modes;
 #[path = "suite/refusals.rs"]

@@ -263,7 +263,9 @@ fn find(shared: Shared, pointer: u64) -> Option<&'static Record> {
 }
 
 fn is_full(shared: Shared) -> bool {
-    shared.control().threads.records.load(Relaxed) as usize >= THREADS_MAX
+    let control = shared.control();
+    let limit = (control.records_max.load(Relaxed) as usize).min(THREADS_MAX);
+    control.threads.records.load(Relaxed) as usize >= limit
 }
 
 /// Gives a record its number, if it has none; false where there are no more.

@@ -60,6 +60,7 @@ fn fill(shared: Shared) {
     control.stacks_max.store(wire::STACKS_MAX as u32, Relaxed);
     control.stacks.ids.store(1, Relaxed);
     control.lines_max.store(LINES, Relaxed);
+    control.records_max.store(wire::THREADS_MAX as u32, Relaxed);
     control.blocks.further.store(1, Relaxed);
     control.granule_shift.store(GRANULE_SHIFT, Relaxed);
     control.expire_ticks.store(u64::MAX, Relaxed);

@@ -14,7 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn options() -> AttachOptions {
     let (expire, alloc, free) = (Duration::from_secs(10), Vec::new(), Vec::new());
-    AttachOptions { expire, depth: 32, stacks_max: 1000, kinds: Kinds::ALL, alloc, free, modes: capture::Modes::EXACT }
+    AttachOptions {
+        expire,
+        depth: 32,
+        stacks_max: 1000,
+        kinds: Kinds::ALL,
+        alloc,
+        free,
+        modes: capture::Modes::EXACT,
+        memory_max: None,
+    }
 }
 
 #[track_caller]

@@ -78,6 +78,7 @@ fn options(alloc: &[&str], free: &[&str]) -> AttachOptions {
         kinds: Kinds::ALL,
         alloc: owned(alloc),
         free: owned(free),
+        memory_max: None,
         modes: Modes::EXACT,
     }
 }

@@ -115,7 +115,17 @@ impl Attached {
         let Sites { depth, max_sites, kinds, .. } = wanted.sites;
         let Functions { alloc, free } = wanted.sites.functions.clone();
         let modes = wanted.sites.budget.modes();
-        let options = AttachOptions { expire: wanted.expire, depth, stacks_max: max_sites, kinds, alloc, free, modes };
+        let memory_max = wanted.sites.budget.max_memory;
+        let options = AttachOptions {
+            expire: wanted.expire,
+            depth,
+            stacks_max: max_sites,
+            kinds,
+            alloc,
+            free,
+            modes,
+            memory_max,
+        };
         let session = capture::attach(pid, &options).map_err(|error| {
             let hint = error.hint();
             Failure::with_hint(error, hint)
@@ -172,6 +182,7 @@ impl Attached {
             names.ask(session, stack);
             names.frames(stack).any()
         });
+        view.notes.extend(session.remarks());
         excerpts::add(&mut view, sources);
         view
     }
@@ -183,6 +194,7 @@ impl Attached {
         drop(self.view());
         let Self { session, mut names, mut watch, wanted, mut target, last, mut sources, remarks } = self;
         notes.extend(remarks);
+        notes.extend(session.remarks());
         notes.extend(session.facts().unhooked.iter().map(|what| format!("not hooked: {what}")));
         notes.extend(session.facts().halted.then(|| halted(session.facts().key.pid)));
         let detached = session.detach();
@@ -220,6 +232,7 @@ fn target_view(facts: &Facts, wanted: &Wanted) -> TargetView {
         mode: facts.mode,
         mode_asked: wanted.sites.budget.mode.key().to_owned(),
         max_overhead: Reading::from_option(is_auto.then_some(modes.max_overhead), Why::NotRecorded),
+        memory_max: facts.memory_max,
         threads: facts.threads,
         expire: wanted.expire,
         active_after: facts.active_after,

@@ -176,6 +176,8 @@ impl SiteCounts {
 pub struct Losses {
     /// Blocks not recorded because a table was full (threads, stacks or memory).
     pub blocks_unrecorded: u64,
+    /// The cap on the memory of the records, where that is why they were not.
+    pub memory_cap: Option<Bytes>,
     /// Stacks that were cut at the greatest depth.
     pub stacks_cut: u64,
     /// Stacks that ended early because a frame had no unwind information.

@@ -290,6 +290,7 @@ metrics! {
         "Entries of the shared memory that made no sense.";
     MEMORY_IN_TARGET = "memory_in_target_bytes", "IN TARGET", Bytes, "the mappings of the session",
         "Memory of the target that the session occupies.";
+    MEMORY_MAX = "memory_max_bytes", "CAP", Bytes, "--max-memory", "How much memory the records may take in the target.";
     SITES_LEFT_OUT = "sites_left_out", "LEFT OUT", Count, "--top, --min-bytes",
         "Sites that exist but are not listed.";
     SITES = "sites_seen", "SITES", Count, "the hooks", "Sites that ever allocated.";

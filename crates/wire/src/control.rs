@@ -10,7 +10,7 @@ use crate::gate::Gate;
 pub const MAGIC: u64 = 0x656e_696c_6b61_656c;
 
 /// Grows whenever the layout changes; leakline only cleans up, never reads, a file of another version.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The bits of [`Control::state`] that hold a thread number. All zero: nobody listens and hooks pass calls through.
 ///
@@ -47,6 +47,8 @@ pub struct Control {
     pub stacks_max: AtomicU32,
     /// How many lines of blocks there may be.
     pub lines_max: AtomicU32,
+    /// How many threads get a record.
+    pub records_max: AtomicU32,
     /// Lowest address of the main thread's stack at the attach.
     pub main_stack_low: AtomicU64,
     /// End of the main thread's stack.

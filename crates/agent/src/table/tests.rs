@@ -19,6 +19,7 @@ fn table(lines: u32, granule_shift: u32) -> Shared {
     assert_ne!(base, libc::MAP_FAILED);
     let shared = Shared::apart(base.expose_provenance() as u64);
     shared.control().lines_max.store(lines, Relaxed);
+    shared.control().records_max.store(wire::THREADS_MAX as u32, Relaxed);
     shared.control().granule_shift.store(granule_shift, Relaxed);
     shared.control().blocks.further.store(1, Relaxed);
     shared

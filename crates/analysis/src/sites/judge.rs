@@ -21,6 +21,8 @@ pub(super) struct Circumstances {
     pub(super) active_at: Duration,
     /// Age from which a block counts as expired.
     pub(super) expire: Duration,
+    /// Blocks that were not recorded, of any site.
+    pub(super) unrecorded: u64,
 }
 
 /// Judges a site; `past` is none where it has no history, since none of its blocks expired or there are too many sites.
@@ -33,6 +35,12 @@ pub(super) fn judge(counts: &SiteCounts, past: Option<&Past>, now: Circumstances
         return frees_late(counts, past, now);
     }
     if let Some(reason) = past.and_then(|past| bounded(past, now)) {
+        // A site of which no more is recorded levels off whatever it does.
+        if now.unrecorded > 0 {
+            let lost =
+                format!("against: {} blocks were not recorded, of whatever site: it may have grown on", now.unrecorded);
+            return (SiteVerdict::TooYoung, vec![reason, lost]);
+        }
         return (SiteVerdict::Bounded, vec![reason]);
     }
     if counts.expired.count_least() < LEAK_BLOCKS_MIN {

@@ -196,6 +196,18 @@ fn a_cache_that_levelled_off_is_bounded_while_it_works() {
 }
 
 #[test]
+fn nothing_is_bounded_where_blocks_went_unrecorded() {
+    let cache = |t: u64| format!("{}/{}/{}/0", 20 * t, 20 * t - (20 * t).min(100), (20 * t).min(90));
+    let mut watch = watched(60, cache);
+    let mut last = snapshot(60, &cache(60));
+    last.losses.blocks_unrecorded = 1;
+    watch.add(&last);
+    check(&watch, "0 too young to tell: CouldNotJudge");
+    let reasons = watch.ranking().remove(0).reasons;
+    assert!(reasons.iter().any(|reason| reason.contains("1 blocks were not recorded")), "{reasons:?}");
+}
+
+#[test]
 fn what_was_made_once_is_bounded_only_if_the_program_goes_on() {
     check(&watched(40, |t| format!("50/0/50/0 {t}/{t}/0/0")), "0 bounded, 1 healthy: NothingFound");
     check(&watched(40, |_| "50/0/50/0".to_owned()), "0 leaking: Leak");

@@ -179,7 +179,12 @@ impl SiteWatch {
     }
 
     fn judged(&self, counts: &SiteCounts) -> (SiteVerdict, Vec<String>) {
-        let now = Circumstances { at: self.last.at, active_at: self.active_at, expire: self.options.expire };
+        let now = Circumstances {
+            at: self.last.at,
+            active_at: self.active_at,
+            expire: self.options.expire,
+            unrecorded: self.last.losses.blocks_unrecorded,
+        };
         judge(counts, self.pasts.get(&counts.stack), now)
     }
 }

@@ -236,7 +236,8 @@ fn address_space_limit(limits: &str) -> Option<Bytes> {
     line.split_whitespace().next()?.parse().ok().map(Bytes)
 }
 
-fn memory_available() -> Reading<Bytes> {
+/// `MemAvailable`: what programs may still take before the machine swaps.
+pub(crate) fn memory_available() -> Reading<Bytes> {
     match text("/proc/meminfo") {
         Some(meminfo) => Reading::from_option(kib(&meminfo, "MemAvailable"), Why::NotOffered),
         None => Reading::Missing(Why::NotOffered),

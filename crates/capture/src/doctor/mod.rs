@@ -10,6 +10,8 @@ mod target;
 
 use model::Pid;
 
+pub(crate) use self::facts::memory_available;
+
 /// One thing that an attach needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {

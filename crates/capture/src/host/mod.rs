@@ -44,6 +44,7 @@ pub use self::beat::{BeatOptions, BeatSampler, Early};
 pub use self::error::HostError;
 pub use self::filter::Filter;
 pub use self::inspect::{inspect_machine, inspect_process};
+pub(crate) use self::room::group_room;
 
 /// What could not be read, since the start. All zero on a healthy machine, but for `vanished`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use formats::memory;
-use model::{Bytes, Reading, Why};
+use formats::{cgroup, memory};
+use model::{Bytes, Pid, Reading, Why};
 
 use super::limits::GROUP_DEPTH_MAX;
 
@@ -34,6 +34,15 @@ pub(super) fn room(root: &Path, group: &str) -> Reading<Bytes> {
     }
     let Some((version, folder)) = find(root, group) else { return Reading::Missing(Why::NotOffered) };
     nearest(version, &root.join(version.mount), &folder)
+}
+
+/// What the group of a process may still take.
+pub(crate) fn group_room(pid: Pid) -> Reading<Bytes> {
+    let text = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    match cgroup::parse(&text) {
+        Reading::Known(group) => room(Path::new("/sys/fs/cgroup"), &String::from_utf8_lossy(group.path)),
+        Reading::Missing(why) => Reading::Missing(why),
+    }
 }
 
 /// Where the files of a group are; none where it cannot be seen from here.

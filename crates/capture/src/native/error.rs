@@ -68,6 +68,13 @@ pub enum AttachError {
         /// Names that are like it.
         nearest: Vec<String>,
     },
+    /// There is too little memory for the records.
+    NoRoom {
+        /// The target.
+        pid: Pid,
+        /// What there is and what would be needed.
+        found: String,
+    },
     /// The target ended, or became another program, during the attach.
     Vanished(Pid),
     /// A step of the attach failed; it was undone.
@@ -108,6 +115,9 @@ impl AttachError {
                 "give the name as `nm` prints it; of a stripped program only exported names are left".into()
             }
             Self::NoSuchFunction { nearest, .. } => format!("did you mean {}?", nearest.join(" or ")),
+            Self::NoRoom { .. } => {
+                "give its control group more memory (`memory.max`), or name a larger cap by --max-memory".into()
+            }
             Self::NoAllocator { pid, .. } => format!("`leakline doctor {pid}` shows what was looked at"),
             Self::Step { pid, .. } => format!("`leakline doctor {pid}` shows what the machine and the target allow"),
         })
@@ -130,6 +140,9 @@ impl fmt::Display for AttachError {
             Self::NoProc(pid) => write!(f, "process {pid} cannot be looked up: /proc is not mounted"),
             Self::ForeignArchitecture { pid, found } => write!(f, "process {pid} runs {found}, not an x86-64 program"),
             Self::NoAllocator { pid, found } => write!(f, "no allocator to hook in process {pid}: {found}"),
+            Self::NoRoom { pid, found } => {
+                write!(f, "there is too little memory for the records of process {pid}: {found}")
+            }
             Self::Functions(what) => write!(f, "a function is not described as needed: {what}"),
             Self::NoSuchFunction { pid, function, .. } => {
                 write!(f, "no symbol table of process {pid} names a function `{function}`")

@@ -9,6 +9,7 @@
 mod arch;
 mod arm;
 mod calls;
+mod cap;
 mod code;
 mod collector;
 mod cost;
@@ -113,6 +114,8 @@ pub struct AttachOptions {
     pub free: Vec<String>,
     /// How much it may cost.
     pub modes: Modes,
+    /// How much memory the records may take; none for a part of what there is.
+    pub memory_max: Option<Bytes>,
 }
 
 /// Whether the target is still the program that was attached to.
@@ -147,6 +150,8 @@ pub struct Facts {
     pub halted: bool,
     /// Which blocks are recorded at first.
     pub mode: Mode,
+    /// How much memory the records may take.
+    pub memory_max: Bytes,
 }
 
 /// What a detach did.

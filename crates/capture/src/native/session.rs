@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use formats::maps;
 use model::{Address, Bytes, FrameTrust, Kinds, Mode, Overhead, Pid, Reading, Snapshot, StackId, Why};
-use wire::{Control, LINES_MAX, MAGIC, STACKS_MAX, VERSION, regions};
+use wire::{Control, MAGIC, VERSION, regions};
 
 use super::arm::{self, Changed};
+use super::cap::{Cap, Limits, Used};
 use super::code::CodeTables;
 use super::collector::Collector;
 use super::cost::{Meter, Work};
@@ -29,7 +30,9 @@ use super::target::Target;
 use super::threads::tracing;
 use super::ticks::Ticks;
 use super::{AttachOptions, Detached, Facts, ModeChoice, TargetState};
+use crate::doctor::memory_available;
 use crate::fault;
+use crate::host::group_room;
 use crate::sys::keeper::{ControlPage, Keeper};
 use crate::sys::process;
 
@@ -73,6 +76,12 @@ pub struct Session {
     /// Only where the mode may change.
     governor: Option<Governor>,
     overhead: Overhead,
+    cap: Cap,
+    limits: Limits,
+    /// Stacks that the user allows.
+    stacks_max: u32,
+    /// A sample is recorded since so little of the cap is left.
+    is_short: bool,
 }
 
 /// Hooks the allocator of a running process.
@@ -82,6 +91,8 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
     let custom = custom_functions(options).map_err(AttachError::Functions)?;
     let target = Target::open(pid)?;
     remains::remove(&target)?;
+    let no_room = |found| AttachError::NoRoom { pid, found };
+    let cap = Cap::choose(options.memory_max, memory_available(), group_room(pid)).map_err(no_room)?;
     let failed = |step: &'static str| move |error: io::Error| AttachError::Step { pid, step, found: error.to_string() };
     let (text, mut plan, loaded) = plan_and_load(&target, &custom, options.kinds)?;
     fault::point("agent-loaded");
@@ -95,7 +106,7 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
     let collector = collector.transpose().map_err(failed("start the collector"))?;
     let threads = target.threads().map_or(0, |threads| threads.len() as u32);
     let mut session = Session {
-        facts: facts(&target, &plan, (threads, options.modes.first()), stopped),
+        facts: facts(&target, &plan, (threads, options.modes.first()), (cap, stopped)),
         maps: text.into(),
         maps_read: Instant::now(),
         unknown_code: 0,
@@ -109,6 +120,10 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
         meter: Meter::new(&ticks),
         governor: (options.modes.choice == ModeChoice::Auto).then(|| Governor::new(options.modes.max_overhead)),
         overhead: Overhead::default(),
+        cap,
+        limits: Limits::NONE,
+        stacks_max: options.stacks_max.saturating_add(1),
+        is_short: false,
         ticks: Ticks::begin(),
         settings: Settings::default(),
         overwritten: 0,
@@ -123,6 +138,10 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
     };
     // From here on an error drops the session, which takes everything out again.
     session.fill(&plan, options).map_err(|error| session.target.failed("fill the shared memory", &error))?;
+    if let Some(found) = session.cap.refusal(session.used()) {
+        return Err(no_room(found));
+    }
+    session.limit(0);
     let keeper = &session.keeper;
     let armed = arm::arm(&session.target, &plan.relocations, || keeper.listen());
     let stopped = armed.map_err(|error| session.target.failed("put the hooks in", &error))?;
@@ -147,6 +166,7 @@ impl Session {
             read::snapshot(&self.shared, self.page.control(), &self.ticks, how).map_err(unreadable)?;
         if self.attached {
             self.weigh_cost(snapshot.at, work);
+            self.limit(snapshot.losses.blocks_unrecorded);
             self.set_mode();
         }
         // After an exec the memory is another program's.
@@ -154,6 +174,8 @@ impl Session {
             snapshot.private_memory = self.target.private_memory();
         }
         snapshot.losses.entries_corrupt = snapshot.losses.entries_corrupt.saturating_add(self.overwritten);
+        let is_cap = self.limits.explains(snapshot.losses.blocks_unrecorded, self.stacks_max);
+        snapshot.losses.memory_cap = is_cap.then_some(self.cap.bytes);
         snapshot.coverage.kinds = self.kinds;
         if let Some(collector) = &self.collector {
             collector.add_to(&mut snapshot, &self.ticks, expire, !self.attached);
@@ -161,6 +183,34 @@ impl Session {
         snapshot.overhead = self.overhead;
         snapshot.mode = self.mode;
         Ok(snapshot)
+    }
+
+    /// What has to be known of the attach besides its figures.
+    pub fn remarks(&self) -> Vec<String> {
+        let cap = self.cap.bytes;
+        let short =
+            format!("a sample is recorded, since little is left of the {cap} that records may take (--max-memory)");
+        self.cap.remark().into_iter().chain(self.is_short.then_some(short)).collect()
+    }
+
+    fn used(&self) -> Used {
+        // What cannot be read counts as all of it.
+        let occupied = self.shared.occupied().unwrap_or(self.cap.bytes.0);
+        Used::of(self.control(), occupied, self.collector.is_some())
+    }
+
+    /// Keeps the records below their cap: what may come is limited anew, and in auto mode a sample must do before that hurts.
+    fn limit(&mut self, unrecorded: u64) {
+        let used = self.used();
+        if self.governor.is_some() && (unrecorded > 0 || self.cap.is_short(used)) {
+            self.mode = Mode::Sampled { rate: Bytes(1 << self.rate) };
+            self.governor = None;
+            self.is_short = true;
+            self.meter.restart();
+        }
+        self.limits = self.cap.limits(used, self.stacks_max);
+        self.limits.set(self.control());
+        self.settings = Settings::of(self.control());
     }
 
     /// Tells the agent which blocks to record. The target may have overwritten what it was told before.
@@ -249,8 +299,6 @@ impl Session {
         control.clock.ticks.store(Ticks::now(), Relaxed);
         self.set_mode();
         control.depth.store(u32::from(options.depth.max(1)), Relaxed);
-        control.stacks_max.store(options.stacks_max.saturating_add(1).min(STACKS_MAX as u32), Relaxed);
-        control.lines_max.store(LINES_MAX, Relaxed);
         control.granule_shift.store(plan.granule_shift, Relaxed);
         control.process.store(self.target.process_inside(), Relaxed);
         control.main_stack_low.store(plan.main_stack.0, Relaxed);
@@ -263,7 +311,6 @@ impl Session {
         control.stacks.ids.store(1, Relaxed);
         self.write_patches()?;
         control.magic.store(MAGIC, Release);
-        self.settings = Settings::of(control);
         let text = self.maps.clone();
         let mappings: Vec<_> = maps::parse(&text).collect();
         self.code.publish(&mappings, &self.shared, self.page.control())?;
@@ -414,7 +461,7 @@ fn changed(relocation: &super::arch::Relocation) -> Changed {
     Changed { at: relocation.at, before: relocation.before.clone(), after: relocation.after.clone() }
 }
 
-fn facts(target: &Target, plan: &Plan, (threads, mode): (u32, Mode), stopped: Duration) -> Facts {
+fn facts(target: &Target, plan: &Plan, (threads, mode): (u32, Mode), (cap, stopped): (Cap, Duration)) -> Facts {
     Facts {
         key: target.key,
         allocator: plan.allocator.clone(),
@@ -425,6 +472,7 @@ fn facts(target: &Target, plan: &Plan, (threads, mode): (u32, Mode), stopped: Du
         threads,
         halted: target.halted,
         mode,
+        memory_max: cap.bytes,
     }
 }
 

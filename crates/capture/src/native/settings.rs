@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use wire::Control;
 
-/// A field of the control page that only leakline writes, and only once.
+/// A field of the control page that only leakline writes.
 enum Field<'a> {
     Short(&'a AtomicU32),
     Long(&'a AtomicU64),
 }
 
-const FIELDS: usize = 13;
+const FIELDS: usize = 14;
 
 /// The settings as they were written.
 #[derive(Debug, Default)]
@@ -42,6 +42,7 @@ fn fields(control: &Control) -> [Field<'_>; FIELDS] {
         Short(&control.depth),
         Short(&control.stacks_max),
         Short(&control.lines_max),
+        Short(&control.records_max),
         Short(&control.granule_shift),
         Long(&control.main_stack_low),
         Long(&control.main_stack_high),

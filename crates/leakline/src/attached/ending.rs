@@ -109,6 +109,7 @@ impl Attached {
         let mut process = SitesView::new(target, &last, &watch, (0, Bytes(0)), |stack| names.frames(stack).any());
         process.notes.extend(session.facts().unhooked.iter().map(|what| format!("not hooked: {what}")));
         process.notes.extend(remarks);
+        process.notes.extend(session.remarks());
         process.notes.extend(names.remarks());
         if !complete {
             process.notes.push("some names were not waited for: suppressions may not have matched".to_owned());

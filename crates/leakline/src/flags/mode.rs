@@ -20,6 +20,10 @@ pub(crate) struct Budget {
     /// What `--mode auto` may cost, in percent of the processor time that the target uses
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = values::percent)]
     pub(crate) max_overhead: f64,
+    /// How much memory the records of a process may take, in it; what finds no room is counted and said, in auto mode a sample is
+    /// recorded before that [default: an eighth of what is available, or a quarter of what its control group may still take]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) max_memory: Option<Bytes>,
 }
 
 /// Values of `--mode`.

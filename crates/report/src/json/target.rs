@@ -71,6 +71,7 @@ pub(super) fn target(view: &TargetView) -> Value {
         .text(metrics::ALLOCATOR.key, &view.allocator)
         .texts("functions", &view.functions);
     mode(object, view)
+        .figure(&metrics::MEMORY_MAX, view.memory_max)
         .figure(&metrics::THREADS, view.threads)
         .figure(&metrics::EXPIRE, view.expire)
         .figure(&metrics::ACTIVE_AFTER, view.active_after)
@@ -124,6 +125,7 @@ fn kinds_of(kinds: Kinds) -> Vec<String> {
 pub(super) fn losses(view: &SitesView) -> Value {
     Object::new()
         .figure(&metrics::BLOCKS_UNRECORDED, view.losses.blocks_unrecorded)
+        .truth("memory_cap_reached", view.losses.memory_cap.is_some())
         .figure(&metrics::STACKS_CUT, view.losses.stacks_cut)
         .figure(&metrics::STACKS_BROKEN, view.losses.stacks_broken)
         .figure(&metrics::ENTRIES_CORRUPT, view.losses.entries_corrupt)

@@ -454,8 +454,9 @@ pub(super) fn cost(view: &SitesView) -> String {
         (Reading::Known(now), _) => format!("{when} {} of the target's CPU time; ", phrase::share(now)),
     };
     format!(
-        "{now}{} of memory in the target; longest stop {} at the attach{detach}; active after {}",
+        "{now}{} of memory in the target (at most {}); longest stop {} at the attach{detach}; active after {}",
         view.memory_in_target,
+        view.target.memory_max,
         Span(view.target.attach_stop),
         Span(view.target.active_after),
     )
@@ -465,8 +466,12 @@ pub(super) fn cost(view: &SitesView) -> String {
 pub(super) fn lost(view: &SitesView) -> String {
     let losses = &view.losses;
     // The causes in the order of what they cost: a block that is not recorded may be the leak itself.
+    let unrecorded = losses.memory_cap.map_or_else(
+        || " not recorded (a table was full)".to_owned(),
+        |cap| format!(" not recorded (memory cap of {cap} reached, --max-memory)"),
+    );
     let causes = [
-        (losses.blocks_unrecorded, "block", " not recorded (a table was full)"),
+        (losses.blocks_unrecorded, "block", unrecorded.as_str()),
         (losses.regions_unrecorded, "mapping or descriptor", " not recorded (a table was full)"),
         (losses.events_missed, "call", " for mappings or descriptors missed (too many at once)"),
         (losses.descriptors_unseen, "descriptor", " opened by calls that were not seen"),

@@ -62,6 +62,8 @@ pub struct TargetView {
     pub mode_asked: String,
     /// The limit that `auto` keeps to, as a share of the target's processor time; missing where there is none.
     pub max_overhead: Reading<f64>,
+    /// How much memory the records may take.
+    pub memory_max: Bytes,
     /// Threads at the attach.
     pub threads: u32,
     /// Age from which a live block counts as expired.

@@ -349,6 +349,7 @@ pub(crate) fn target() -> TargetView {
         mode: Mode::Exact,
         mode_asked: "auto".to_owned(),
         max_overhead: Reading::Known(0.05),
+        memory_max: Bytes(1 << 30),
         threads: 4,
         expire: seconds(5.0),
         active_after: seconds(0.12),

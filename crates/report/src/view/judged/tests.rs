@@ -175,6 +175,7 @@ fn target() -> TargetView {
         mode: Mode::Exact,
         mode_asked: "exact".to_owned(),
         max_overhead: Reading::Missing(Why::NotRecorded),
+        memory_max: Bytes(1 << 30),
         threads: 1,
         expire: Duration::from_secs(5),
         active_after: Duration::ZERO,
