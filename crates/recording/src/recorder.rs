@@ -19,7 +19,6 @@ use crate::segments::{self, Segments};
 use crate::store::{Directory, LOCK, Lock, Output, Store};
 use crate::versions::v1::log::Encoder;
 use crate::versions::v1::sealed::{self, Sealed};
-use crate::versions::v1::transpose::transpose;
 use crate::versions::{self, Kind};
 use crate::{Error, limits};
 
@@ -446,13 +445,8 @@ fn take_stock(store: &dyn Store, segments: &Segments) -> (Vec<Kept>, Vec<u64>) {
 
 /// Writes the sealed form of a log and waits until it is safe; gives its length, none where the log has no beat.
 fn to_columns(log: Vec<u8>, mut output: Box<dyn Output>) -> std::io::Result<Option<u64>> {
-    let columns = transpose(block::scan(log.get(versions::HEAD..).unwrap_or_default()));
+    let Some(sealed) = sealed::seal_log(log.get(versions::HEAD..).unwrap_or_default()) else { return Ok(None) };
     drop(log);
-    if columns.times.is_empty() {
-        return Ok(None);
-    }
-    let sealed = sealed::seal(&columns);
-    drop(columns);
     output.write(&sealed)?;
     output.sync()?;
     Ok(Some(sealed.len() as u64))

@@ -481,3 +481,20 @@ fn sealing_in_the_background_comes_to_an_end() {
     check_same(&reader(&memory).beats(ALL).collect::<Vec<_>>(), &appended);
     assert!(memory.names().iter().all(|name| name.ends_with(".segment")), "{:?}", memory.names());
 }
+
+#[test]
+fn a_log_that_is_sealed_a_few_columns_at_a_time_is_the_same_segment() {
+    use crate::versions::v1::sealed::{seal, seal_log};
+    use crate::versions::v1::transpose::transpose;
+    let (memory, _) = record(400, Options::default(), |_, _| {});
+    let log = memory.file("00000001.log");
+    let blocks = &log[crate::versions::HEAD..];
+    let at_once = |blocks: &[u8]| seal(&transpose(crate::block::scan(blocks)));
+    assert!(seal_log(blocks) == Some(at_once(blocks)), "the bytes are the same");
+    for at in (50..blocks.len()).step_by(blocks.len() / 40) {
+        let mut damaged = blocks.to_vec();
+        damaged[at] ^= 0x55;
+        assert!(seal_log(&damaged) == Some(at_once(&damaged)), "damage at {at} is counted as before");
+    }
+    assert_eq!(seal_log(&[]), None, "a log without a beat stays one");
+}

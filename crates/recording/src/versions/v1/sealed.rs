@@ -3,14 +3,15 @@
 //! Owns: the order of blocks, the index, and its rebuilding when it is damaged. Must not know: names of files.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use model::{Event, FigureKey, Identity};
 
 use super::column::{Column, Part};
-use super::transpose::{Columns, Series};
+use super::transpose::{Columns, Series, transpose, transpose_some};
 use super::words::{event, figure_key, identity, put_event, put_figure_key, put_identity};
-use super::{KIND_COLUMN, KIND_DEFINITIONS, KIND_EVENTS, KIND_INDEX, KIND_TIMES, source_of};
+use super::{COLUMNS, KIND_COLUMN, KIND_DEFINITIONS, KIND_EVENTS, KIND_INDEX, KIND_TIMES, PRESENCE, source_of};
 use crate::block::{self, Found};
 use crate::coding::{Malformed, Reader, put_number, put_text, unzigzag, zigzag};
 use crate::damage::Damage;
@@ -21,6 +22,8 @@ use crate::versions::{HEAD, Kind, head};
 /// Offset of the index, its checksum, and these bytes: a segment that does not end so was not finished.
 const END: [u8; 4] = *b"LKE1";
 const TRAILER: u64 = 16;
+/// Which columns are made from a log at a time.
+const PASSES: [Range<u8>; 6] = [0..3, 3..6, 6..9, 9..12, 12..PRESENCE, PRESENCE..COLUMNS];
 
 /// What is known of a segment without reading its columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,15 +64,38 @@ pub(crate) struct Definitions {
 
 /// The bytes of a sealed segment.
 pub(crate) fn seal(columns: &Columns) -> Vec<u8> {
-    let mut sealer = Sealer { bytes: head(Kind::Sealed).to_vec(), places: Vec::new() };
-    sealer.put(KIND_TIMES, 0, &times(columns));
-    sealer.put(KIND_DEFINITIONS, 0, &definitions(columns));
-    sealer.put(KIND_EVENTS, 0, &events(columns));
-    for (column, rows) in &columns.series {
-        sealer.put_column(*column, rows.iter().filter(|(_, series)| !series.gaps.is_empty()));
-    }
+    let mut sealer = Sealer::start(columns);
+    sealer.put_columns(columns, 0..COLUMNS);
     let index = index(&Meta::of(columns), &sealer.places);
     sealer.finish(&index)
+}
+
+/// The bytes of a sealed segment, from the blocks of a log; none where it has no beat.
+pub(crate) fn seal_log(blocks: &[u8]) -> Option<Vec<u8>> {
+    in_passes(blocks).or_else(|| {
+        let columns = transpose(block::scan(blocks));
+        (!columns.times.is_empty()).then(|| seal(&columns))
+    })
+}
+
+/// The same with the series of some columns at a time, which takes the more time and the less memory: of 2,048 processes that came and
+/// went, 3 MB instead of 12. Only for a log without damage, of which each pass sees the same.
+fn in_passes(blocks: &[u8]) -> Option<Vec<u8>> {
+    let mut begun: Option<(Meta, Sealer)> = None;
+    for wanted in PASSES {
+        let columns = transpose_some(block::scan(blocks), wanted.clone());
+        if columns.times.is_empty() || columns.damage != Damage::default() {
+            return None;
+        }
+        let (meta, sealer) = begun.get_or_insert_with(|| (Meta::of(&columns), Sealer::start(&columns)));
+        if meta.beats as usize != columns.times.len() {
+            return None;
+        }
+        sealer.put_columns(&columns, wanted);
+    }
+    let (meta, sealer) = begun?;
+    let index = index(&meta, &sealer.places);
+    Some(sealer.finish(&index))
 }
 
 struct Sealer {
@@ -78,6 +104,21 @@ struct Sealer {
 }
 
 impl Sealer {
+    /// The head and what is of no column.
+    fn start(columns: &Columns) -> Self {
+        let mut sealer = Self { bytes: head(Kind::Sealed).to_vec(), places: Vec::new() };
+        sealer.put(KIND_TIMES, 0, &times(columns));
+        sealer.put(KIND_DEFINITIONS, 0, &definitions(columns));
+        sealer.put(KIND_EVENTS, 0, &events(columns));
+        sealer
+    }
+
+    fn put_columns(&mut self, columns: &Columns, wanted: Range<u8>) {
+        for (column, rows) in columns.series.range(wanted) {
+            self.put_column(*column, rows.iter().filter(|(_, series)| !series.gaps.is_empty()));
+        }
+    }
+
     fn put(&mut self, kind: u8, column: u8, payload: &[u8]) {
         let offset = self.bytes.len() as u64;
         // Small blocks are compressed too: a sealed segment is kept for months.

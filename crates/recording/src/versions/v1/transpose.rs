@@ -3,6 +3,7 @@
 //! Owns: reading what `log` wrote, holes included, and the columns in memory. Must not know: files.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use model::{Event, FigureKey, Identity};
@@ -40,6 +41,8 @@ pub(crate) struct Columns {
     epochs: u32,
     /// Number of all series.
     count: u32,
+    /// The columns whose series are kept, besides that of presence.
+    wanted: Range<u8>,
 }
 
 /// The changes of one row in one column.
@@ -82,7 +85,13 @@ pub(super) const fn start_of(column: u8) -> Tracker {
 
 /// Turns the blocks of a log into columns. Whatever cannot be understood is counted, never an error.
 pub(crate) fn transpose<'a>(blocks: impl Iterator<Item = Found<'a>>) -> Columns {
-    let mut columns = Columns::default();
+    transpose_some(blocks, 0..COLUMNS)
+}
+
+/// The same with the series of some columns only; definitions and events come with the first column. All of a log with thousands of
+/// births are many times its size.
+pub(crate) fn transpose_some<'a>(blocks: impl Iterator<Item = Found<'a>>, wanted: Range<u8>) -> Columns {
+    let mut columns = Columns { wanted, ..Columns::default() };
     for found in blocks {
         match found {
             Found::Sound(_, block) => columns.add(&block),
@@ -161,6 +170,10 @@ impl Columns {
         let mut changes = Vec::new();
         while let Some(column) = reader.below(u32::from(COLUMNS) + 1)?.checked_sub(1) {
             let column = column as u8;
+            if !self.wanted.contains(&column) && column != PRESENCE {
+                pass_by(reader)?;
+                continue;
+            }
             let series = self.series.entry(column).or_default();
             let mut row = 0_u32;
             for _ in 0..reader.number()? {
@@ -201,6 +214,9 @@ impl Columns {
         if is_key {
             self.bury(beat);
         }
+        if self.wanted.start > 0 {
+            return;
+        }
         self.events.extend(parsed.events.into_iter().map(|event| (beat, event)));
     }
 
@@ -210,7 +226,8 @@ impl Columns {
     }
 
     fn define_process(&mut self, beat: u32, row: u32, identity: Identity) {
-        if self.current.get(&row).is_none_or(|current| **current != identity) {
+        let is_kept = self.wanted.start == 0;
+        if is_kept && self.current.get(&row).is_none_or(|current| **current != identity) {
             let identity = Arc::new(identity);
             self.current.insert(row, Arc::clone(&identity));
             self.identities.push((row, beat, identity));
@@ -222,7 +239,7 @@ impl Columns {
     }
 
     fn define_figure(&mut self, column: u8, row: u32, key: FigureKey) {
-        if self.named.get(&(column, row)).is_none_or(|known| *known != key) {
+        if self.wanted.start == 0 && self.named.get(&(column, row)).is_none_or(|known| *known != key) {
             self.named.insert((column, row), key.clone());
             self.figures.push((column, row, key));
         }
@@ -253,6 +270,16 @@ impl Columns {
             }
         }
     }
+}
+
+/// Changes of a column that is not wanted now.
+fn pass_by(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+    let mut any = Tracker::UNRECORDED;
+    for _ in 0..reader.number()? {
+        reader.number()?;
+        any.take(reader, 1)?;
+    }
+    Ok(())
 }
 
 fn definitions(reader: &mut Reader<'_>) -> Result<Vec<Definition>, Malformed> {
