@@ -85,3 +85,6 @@ pub(crate) fn random(thread: Thread) -> u64 {
     state.store(word, Relaxed);
     word.wrapping_mul(0x2545_f491_4f6c_dd1d)
 }
+
+#[cfg(test)]
+mod tests;

@@ -390,4 +390,4 @@ fn lines_wanted(thread: Thread, block: Block) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

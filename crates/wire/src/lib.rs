@@ -52,7 +52,7 @@ pub use layout::{
     PATCHES_MAX, SAMPLED_BYTES, STACK_INDEX_SLOTS, STACKS_MAX, THREAD_SLOTS, THREADS_MAX, regions,
 };
 pub use rule::{PackedRule, RuleKind};
-pub use sample::{BLOCK_PARTS, BLOCKS_VARIANCE_PARTS, RATE_MAX, RATE_MIN, Weight, bytes_squared, distance, weigh};
+pub use sample::{BLOCK_PARTS, RATE_MAX, RATE_MIN, Weight, blocks_variance_parts, bytes_squared, distance, weigh};
 pub use tables::{
     FRAME_ADDRESS_MASK, Link, Module, Patch, Robust, SampledCounters, SampledSum, SiteCounters, StackRecord,
     ThreadFigures, TimedCalls,

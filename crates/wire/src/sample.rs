@@ -15,11 +15,10 @@ pub const RATE_MIN: u32 = 10;
 pub const RATE_MAX: u32 = 24;
 /// Parts of a block in [`Weight::blocks`].
 pub const BLOCK_PARTS: u64 = 1 << BLOCK_SHIFT;
-/// Parts of a squared block in [`Weight::blocks_variance`].
-pub const BLOCKS_VARIANCE_PARTS: u64 = 1 << VARIANCE_SHIFT;
 
 const BLOCK_SHIFT: u32 = 12;
-const VARIANCE_SHIFT: u32 = 4;
+/// No block adds more to the variance of blocks than the square of the mean distance: so many bits are left for its parts.
+const VARIANCE_BITS: u32 = 52;
 const FINE_SHIFT: u32 = 39;
 /// Places that are given up before two factors are multiplied, so that the product fits.
 const COARSER: u32 = 16;
@@ -40,7 +39,7 @@ pub struct Weight {
     pub blocks: u64,
     /// So many bytes.
     pub bytes: u64,
-    /// The variance of the number of blocks, in parts of [`BLOCKS_VARIANCE_PARTS`].
+    /// The variance of the number of blocks, in parts of [`blocks_variance_parts`].
     pub blocks_variance: u64,
     /// The variance of the bytes, see [`bytes_squared`].
     pub bytes_variance: u64,
@@ -82,12 +81,13 @@ pub const fn weigh(size: u64, rate: u32) -> Weight {
     }
     // Finer than the parts of a block: of a large block the variance is all in how little its weight exceeds one.
     let (size, blocks) = (size as u128, reciprocal(chance) as u128);
+    let variance_shift = VARIANCE_BITS - 2 * rate;
     let more = blocks - (1 << FINE_SHIFT);
     let bytes = size * blocks;
     Weight {
         blocks: rounded(blocks, FINE_SHIFT - BLOCK_SHIFT),
         bytes: rounded(bytes, FINE_SHIFT),
-        blocks_variance: ((blocks * more) >> (2 * FINE_SHIFT - VARIANCE_SHIFT)) as u64,
+        blocks_variance: ((blocks * more) >> (2 * FINE_SHIFT - variance_shift)) as u64,
         bytes_variance: (((bytes >> COARSER) * ((size * more) >> COARSER))
             >> (2 * (FINE_SHIFT + rate - COARSER) - SQUARE_SHIFT)) as u64,
     }
@@ -118,11 +118,17 @@ const fn reciprocal(chance: u64) -> u64 {
     }
 }
 
+/// Parts of a squared block in [`Weight::blocks_variance`]: the finer, the less one block can add.
+pub const fn blocks_variance_parts(rate: u32) -> u64 {
+    1 << (VARIANCE_BITS - 2 * rate)
+}
+
 /// A sum of [`Weight::bytes_variance`] in squared bytes.
 pub const fn bytes_squared(variance: u64, rate: u32) -> u128 {
     (variance as u128) << (2 * rate - SQUARE_SHIFT)
 }
 
+const _: () = assert!(2 * RATE_MAX < VARIANCE_BITS, "there are parts at every rate");
 const _: () = assert!(2 * RATE_MIN >= SQUARE_SHIFT, "a part of the square is at least one squared byte");
 
 /// The chance that a block of this size is sampled, in 64 binary places; the greatest number for certainty.
@@ -176,12 +182,13 @@ mod tests {
                 let found = [
                     weight.blocks as f64 / BLOCK_PARTS as f64,
                     weight.bytes as f64,
-                    weight.blocks_variance as f64 / BLOCKS_VARIANCE_PARTS as f64,
+                    weight.blocks_variance as f64 / blocks_variance_parts(rate) as f64,
                     bytes_squared(weight.bytes_variance, rate) as f64,
                 ];
                 // Rounding to the parts is all that may differ.
                 let mean = f64::from(1_u32 << rate);
-                let parts = [1.0 / 4096.0, 1.0, 1.0 / 16.0 + 1e-3, mean * mean / 1e5 + 1.0];
+                let parts =
+                    [1.0 / 4096.0, 1.0, 1.0 / blocks_variance_parts(rate) as f64 + 1e-9, mean * mean / 1e5 + 1.0];
                 for ((found, wanted), part) in found.into_iter().zip(by_the_book(size, rate)).zip(parts) {
                     let off = (found - wanted).abs();
                     assert!(off <= part + wanted * 1e-3, "{size} at 2^{rate}: {found}, not {wanted}");

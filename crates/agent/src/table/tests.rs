@@ -11,7 +11,7 @@ use super::*;
 const LINES: u32 = 1 << 16;
 
 /// A table with room for so many lines.
-fn table(lines: u32, granule_shift: u32) -> Shared {
+pub(crate) fn table(lines: u32, granule_shift: u32) -> Shared {
     let (protection, flags) =
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
     // SAFETY: a new mapping at an address of the kernel's choice.
@@ -25,7 +25,7 @@ fn table(lines: u32, granule_shift: u32) -> Shared {
     shared
 }
 
-fn thread(shared: Shared, number: u64) -> Thread {
+pub(crate) fn thread(shared: Shared, number: u64) -> Thread {
     let thread = Thread { shared, record: shared.at(regions::RECORDS.at + number * regions::RECORD_BYTES) };
     thread.record.figures.number.store(number as u32 + 1, Relaxed);
     thread

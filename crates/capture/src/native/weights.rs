@@ -3,7 +3,7 @@
 //! Owns: turning the agent's parts into blocks and bytes. Must not know: where the sums stand.
 
 use model::{Bytes, Tally, Variance};
-use wire::{BLOCK_PARTS, BLOCKS_VARIANCE_PARTS, Weight, bytes_squared};
+use wire::{BLOCK_PARTS, Weight, blocks_variance_parts, bytes_squared};
 
 /// What sampled blocks stand for, summed up; field by field as [`wire::SampledSum`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +38,7 @@ impl Weights {
     /// The tally that blocks sampled at this rate come to.
     pub(crate) fn tally(&self, rate: u32) -> Tally {
         let variance = Variance {
-            blocks: u128::from(self.blocks_variance.div_ceil(BLOCKS_VARIANCE_PARTS)),
+            blocks: u128::from(self.blocks_variance.div_ceil(blocks_variance_parts(rate))),
             bytes: bytes_squared(self.bytes_variance, rate),
         };
         let count = self.blocks.saturating_add(BLOCK_PARTS / 2) / BLOCK_PARTS;
@@ -64,6 +64,18 @@ mod tests {
         assert!((tally.count_error() as f64 / 51_250.0 - 0.196).abs() < 0.001, "{tally:?}");
         assert!((tally.bytes_error().0 as f64 / tally.bytes.0 as f64 - 0.196).abs() < 0.001, "{tally:?}");
         assert_eq!(tally.bytes.0 / 1023, 51_250);
+    }
+
+    #[test]
+    fn a_chance_that_is_nearly_one_still_has_its_error() {
+        let mut weights = Weights::default();
+        for _ in 0..1000 {
+            weights.add(wire::weigh(4096, 10));
+        }
+        let tally = weights.tally(10);
+        // Of 1,000 blocks of four means 18 are missed; the standard error is the root of 19.
+        assert_eq!((tally.count, tally.variance.blocks), (1019, 19));
+        assert!(tally.count_error() > 0, "an estimate is never shown as a count");
     }
 
     #[test]
