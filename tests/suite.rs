@@ -32,6 +32,8 @@ mod excerpts;
 mod fates;
 #[path = "suite/faults.rs"]
 mod faults;
+#[path = "suite/followed.rs"]
+mod followed;
 #[path = "suite/hostile.rs"]
 mod hostile;
 #[path = "suite/hunting.rs"]

@@ -9,6 +9,7 @@ use report::{Document, EventView, Outcome, SitesView};
 
 use crate::attached::{Attached, End, Wanted, ended};
 use crate::failure::Failure;
+use crate::family::{Family, Followed, with_child, write_child};
 use crate::flags::Attach;
 use crate::limits::NAMES_PATIENCE;
 use crate::live;
@@ -23,23 +24,34 @@ pub(crate) fn run(flags: &Attach) -> Result<Outcome, Failure> {
     let beat = wanted.beat();
     // The signals are taken over first: one that comes during the attach must not leave it half done.
     let mut events = Events::new(Schedule::new(beat, flags.window))?.while_read();
-    let mut attached = Attached::start(flags.pid, wanted)?;
+    let mut attached = Attached::start(flags.pid, wanted.clone())?;
+    let mut family = flags.follow.then(|| Family::below(flags.pid, wanted));
+    let mut children = Vec::new();
     events.reschedule(Schedule::new(beat, flags.window));
     let is_live = !flags.plain && !flags.json && io::stdout().is_terminal() && io::stdin().is_terminal();
     let end = if is_live {
-        live::attached(&mut attached, &mut events)?
+        let end = live::attached(&mut attached, (family.as_mut(), &mut children), &mut events)?;
+        // They ended while the screen was shown.
+        children.iter().try_for_each(|child| write_child(&mut output, child))?;
+        end
     } else {
-        log(&mut attached, &mut events, &mut output)?
+        log(&mut attached, (family.as_mut(), &mut children), &mut events, &mut output)?
     };
-    finish(attached, &end, &mut events, &mut output)
+    finish((attached, family, children), &end, &mut events, &mut output)
 }
 
 /// One event a line, until something ends the session.
-fn log(attached: &mut Attached, events: &mut Events, output: &mut Output) -> Result<End, Failure> {
+fn log(
+    attached: &mut Attached,
+    (mut family, children): (Option<&mut Family>, &mut Vec<SitesView>),
+    events: &mut Events,
+    output: &mut Output,
+) -> Result<End, Failure> {
     write_event(output, &EventView::Attached(attached.target_view().clone()))?;
     let mut pending = Pending::default();
     let end = loop {
-        let (now, end) = match events.next(None, attached)? {
+        let mut followed = Followed { attached, family: family.as_deref_mut() };
+        let (now, end) = match events.next(None, &mut followed)? {
             Event::Signal | Event::Key(_) => break End::Asked,
             Event::TimeUp => break End::TimeUp,
             Event::TargetGone(state) => break End::Gone(state),
@@ -57,6 +69,16 @@ fn log(attached: &mut Attached, events: &mut Events, output: &mut Output) -> Res
         for event in pending.ready(now, |stack| attached.frames(stack)) {
             write_event(output, &event)?;
         }
+        if let Some(family) = &mut family {
+            for target in family.take_joined() {
+                write_event(output, &EventView::Attached(target))?;
+            }
+            for child in family.take_over(events)? {
+                write_child(output, &child)?;
+                // Only the outcome of what was written is still of use.
+                children.push(SitesView { sites: Vec::new(), ..child });
+            }
+        }
         if let Some(end) = end {
             break end;
         }
@@ -70,13 +92,30 @@ fn log(attached: &mut Attached, events: &mut Events, output: &mut Output) -> Res
     Ok(end)
 }
 
-/// Detaches and writes the summary.
-fn finish(mut attached: Attached, end: &End, events: &mut Events, output: &mut Output) -> Result<Outcome, Failure> {
+/// Detaches and writes the summaries, that of the target last.
+fn finish(
+    (mut attached, family, mut written): (Attached, Option<Family>, Vec<SitesView>),
+    end: &End,
+    events: &mut Events,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
     attached.survey_at_end(end, events, |line| output.progress(|_| line))?;
     output.progress(|_| "detaching; looking up names".to_owned());
-    let view = attached.end(end, events, NAMES_PATIENCE)?;
+    let mut view = attached.end(end, events, NAMES_PATIENCE)?;
+    if let Some(family) = family {
+        let (children, notes) = family.leave(end, events, NAMES_PATIENCE)?;
+        for child in &children {
+            write_child(output, child)?;
+        }
+        if output.form() == Form::Text && !children.is_empty() {
+            output.write(|_, out| writeln!(out))?;
+        }
+        written.extend(children);
+        view.notes.extend(notes);
+    }
+    let outcome = written.iter().fold(view.outcome, with_child);
     write_summary(output, &view)?;
-    Ok(view.outcome)
+    Ok(outcome)
 }
 
 /// The summary of one attach, as text or as the last line of JSON.

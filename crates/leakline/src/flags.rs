@@ -111,6 +111,9 @@ pub(crate) struct Hunt {
     /// How long to watch each attached process [default: as long as --for]
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub(crate) attach_for: Option<Duration>,
+    /// Attach also to the children of an attached process, each as a session of its own
+    #[arg(long)]
+    pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) filter: Filter,
     #[command(flatten)]
@@ -152,6 +155,10 @@ pub(crate) struct Attach {
     /// Detach by itself after so long
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
     pub(crate) window: Option<Duration>,
+    /// Attach also to the children of the process, those that it has and those that it makes; each is a session with a summary of its
+    /// own
+    #[arg(long)]
+    pub(crate) follow: bool,
     /// Detach by itself once so many blocks of one site have expired
     #[arg(long, value_name = "BLOCKS", value_parser = values::blocks)]
     pub(crate) stop_after: Option<u64>,

@@ -10,6 +10,7 @@ use report::{Document, HuntView, Outcome, ProcessView, Severity, SitesView};
 use crate::attach::write_summary;
 use crate::attached::{Attached, End, Wanted};
 use crate::failure::{Failure, both};
+use crate::family::{Family, Followed, with_child, write_child};
 use crate::flags::Hunt;
 use crate::limits::{NAMES_PATIENCE, SUSPECTS_AUTO};
 use crate::machine::Machine;
@@ -79,7 +80,7 @@ fn attach_to_each(
     let mut summaries = Vec::new();
     for &pid in suspects {
         let wanted = Wanted::new(&flags.sites, Some(window), None);
-        let attached = match Attached::start(pid, wanted) {
+        let attached = match Attached::start(pid, wanted.clone()) {
             Ok(attached) => attached,
             Err(Failure::Refused { text, hint }) => {
                 refused(pid, &text, hint.as_deref(), view, output);
@@ -87,8 +88,13 @@ fn attach_to_each(
             }
             Err(closed @ Failure::OutputClosed) => return Err(closed),
         };
-        let (summary, end) = watch_sites(attached, window, events, output)?;
-        view.outcome = both(view.outcome, summary.outcome);
+        let family = flags.follow.then(|| Family::below(pid, wanted));
+        let (summary, children, end) = watch_sites(attached, family, window, events, output)?;
+        view.outcome = children.iter().fold(both(view.outcome, summary.outcome), with_child);
+        if output.form() == Form::Text {
+            children.iter().try_for_each(|child| write_child(output, child))?;
+        }
+        summaries.extend(children);
         if output.form() == Form::Text {
             output.write(|_, out| writeln!(out))?;
             write_summary(output, &summary)?;
@@ -115,15 +121,18 @@ fn refused(pid: Pid, text: &str, hint: Option<&str>, view: &mut HuntView, output
 /// Watches one attached process for its window.
 fn watch_sites(
     mut attached: Attached,
+    mut family: Option<Family>,
     window: Duration,
     events: &mut Events,
     output: &mut Output,
-) -> Result<(SitesView, End), Failure> {
+) -> Result<(SitesView, Vec<SitesView>, End), Failure> {
     events.reschedule(Schedule::new(attached.beat_length(), Some(window)));
     let target = attached.target_view();
     let who = format!("attached to {} ({})", target.pid, target.command);
+    let mut children = Vec::new();
     let end = loop {
-        match events.next(None, &mut attached)? {
+        let mut followed = Followed { attached: &mut attached, family: family.as_mut() };
+        match events.next(None, &mut followed)? {
             Event::Signal | Event::Key(_) => break End::Asked,
             Event::TimeUp => break End::TimeUp,
             Event::TargetGone(state) => break End::Gone(state),
@@ -132,14 +141,23 @@ fn watch_sites(
                 if let Err(end) = attached.beat() {
                     break end;
                 }
+                if let Some(family) = &mut family {
+                    drop(family.take_joined());
+                    children.extend(family.take_over(events)?);
+                }
                 let (now, whole) = (attached.elapsed().as_secs(), window.as_secs());
                 output.progress(|_| format!("{who}: {now} s of {whole} s"));
             }
         }
     };
     attached.survey_at_end(&end, events, |line| output.progress(|_| line))?;
-    let summary = attached.end(&end, events, NAMES_PATIENCE)?;
-    Ok((summary, end))
+    let mut summary = attached.end(&end, events, NAMES_PATIENCE)?;
+    if let Some(family) = family {
+        let (left, notes) = family.leave(&end, events, NAMES_PATIENCE)?;
+        children.extend(left);
+        summary.notes.extend(notes);
+    }
+    Ok((summary, children, end))
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub(crate) const SURVEY_GAP: Duration = Duration::from_millis(500);
 pub(crate) const SURVEY_PROGRESS: Duration = Duration::from_secs(1);
 /// How often `run` looks after its program while nothing happens.
 pub(crate) const RUN_SLICE: Duration = Duration::from_millis(20);
+/// How long a child may take until it can be attached to: right after `exec` its libraries are not there yet.
+pub(crate) const JOIN_PATIENCE: Duration = Duration::from_secs(3);
 /// Children that are watched at once: each costs a session of its own.
 pub(crate) const CHILDREN_MAX: usize = 256;
 /// A file of suppressions is a page long; one of this size is another file.

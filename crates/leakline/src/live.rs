@@ -7,17 +7,30 @@ use tui::{Action, Key, Screen, Terminal};
 
 use crate::attached::{Attached, End, Wanted};
 use crate::failure::Failure;
+use crate::family::{Family, Followed};
 use crate::flags::Watch;
 use crate::limits::NAMES_PATIENCE_LIVE;
 use crate::machine::AlertedMachine;
 use crate::session::{Event, Events, Nothing, Watched};
 
 /// The live view of one process, until it ends or the user asks.
-pub(crate) fn attached(attached: &mut Attached, events: &mut Events) -> Result<End, Failure> {
+pub(crate) fn attached(
+    attached: &mut Attached,
+    (mut family, children): (Option<&mut Family>, &mut Vec<SitesView>),
+    events: &mut Events,
+) -> Result<End, Failure> {
     let mut terminal = Terminal::enter()?;
     let mut screen = coloured(Screen::attach());
     loop {
-        match events.next(Some(&mut terminal), attached)? {
+        let mut followed = Followed { attached, family: family.as_deref_mut() };
+        let event = events.next(Some(&mut terminal), &mut followed)?;
+        if let Some(family) = &mut family {
+            for target in family.take_joined() {
+                screen.say(format!("attached to child {} ({})", target.pid, target.command));
+            }
+            children.extend(family.take_over(events)?);
+        }
+        match event {
             Event::Signal => return Ok(End::Asked),
             Event::TimeUp => return Ok(End::TimeUp),
             Event::TargetGone(state) => return Ok(End::Gone(state)),

@@ -1,19 +1,17 @@
 //! Children of the program, watched as soon as they are seen.
 //!
-//! Owns: finding them and keeping them until they end. Must not know: what is reported of them.
+//! Owns: how often they are looked for, and keeping them until they end. Must not know: what is reported of them.
 //!
-//! The kernel tells nobody untraced of a birth, so that the lists of children are read again and again. What a child allocates
-//! before it is found is not seen, and one that lives shorter than a look is missed.
+//! What a child allocates before it is found is not seen, and one that lives shorter than a look is missed.
 
-use std::collections::HashSet;
-use std::fs;
 use std::time::{Duration, Instant};
 
-use capture::{Program, shares_memory};
+use capture::Program;
 use model::Pid;
 
 use super::member::{Member, Turn};
 use crate::attached::Found;
+use crate::births::{Births, has_ended};
 use crate::flags::Run;
 use crate::limits::CHILDREN_MAX;
 
@@ -30,9 +28,7 @@ struct Child {
 /// All children, grandchildren and so on.
 #[derive(Debug)]
 pub(crate) struct Children {
-    /// Processes whose children are looked for.
-    parents: Vec<Pid>,
-    met: HashSet<(Pid, u64)>,
+    births: Births,
     watched: Vec<Child>,
     /// What could not be watched, one sentence each.
     unwatched: Vec<String>,
@@ -52,8 +48,8 @@ pub(crate) struct Over {
 impl Children {
     /// Nobody yet, below this process.
     pub(crate) fn of(pid: Pid) -> Self {
-        let (met, watched) = (HashSet::new(), Vec::new());
-        Self { parents: vec![pid], met, watched, unwatched: Vec::new(), short: 0, next_look: Instant::now() }
+        let births = Births::below(pid);
+        Self { births, watched: Vec::new(), unwatched: Vec::new(), short: 0, next_look: Instant::now() }
     }
 
     /// Looks for new ones and gives those of which a program is over.
@@ -97,20 +93,7 @@ impl Children {
     }
 
     fn look(&mut self, flags: &Run) {
-        self.parents.retain(|parent| fs::exists(format!("/proc/{parent}/task")).unwrap_or(false));
-        let below: Vec<(Pid, Pid)> = self
-            .parents
-            .iter()
-            .flat_map(|parent| children(*parent).into_iter().map(|child| (*parent, child)))
-            .collect();
-        for (parent, pid) in below {
-            let Some(started) = started(pid) else { continue };
-            // Until it executes a program, a child of vfork is in its parent's memory, which is hooked already.
-            if self.met.contains(&(pid, started)) || shares_memory(parent, pid) {
-                continue;
-            }
-            self.met.insert((pid, started));
-            self.parents.push(pid);
+        for pid in self.births.look() {
             if self.watched.len() >= CHILDREN_MAX {
                 self.unwatched.push(format!("process {pid}: more than {CHILDREN_MAX} children at once"));
                 continue;
@@ -128,44 +111,5 @@ impl Children {
             }
             Err(crate::failure::Failure::OutputClosed) => {}
         }
-    }
-}
-
-/// The children of all threads of a process.
-fn children(pid: Pid) -> Vec<Pid> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let of_thread = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-    let lists: Vec<String> = threads.filter_map(Result::ok).map(of_thread).collect();
-    lists.iter().flat_map(|list| list.split_whitespace()).filter_map(|word| word.parse().ok().map(Pid)).collect()
-}
-
-/// Whether a process is gone, or only waits for its parent.
-fn has_ended(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with(['Z', 'X']))
-}
-
-/// Field 22 of `/proc/PID/stat`: with it a number that is used again is another process.
-fn started(pid: Pid) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn children_are_found_below_every_thread() {
-        #[expect(clippy::disallowed_methods, reason = "a child to be found")]
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep is there");
-        let this = Pid(std::process::id());
-        let pid = Pid(child.id());
-        assert!(children(this).contains(&pid), "{:?}", children(this));
-        assert!(started(pid) >= started(this) && started(pid).is_some());
-        child.kill().expect("it runs");
-        child.wait().expect("it is ours");
-        assert!(started(pid).is_none() && has_ended(pid) && !has_ended(this));
-        assert_eq!(children(Pid(1 << 22)), []);
     }
 }
