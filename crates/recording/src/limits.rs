@@ -11,9 +11,9 @@ pub(crate) const LOG_BYTES: u64 = 4 << 20;
 /// A log is closed after this many beats, so that a segment of a slow beat does not span weeks (retention is by segment).
 pub(crate) const LOG_BEATS: u64 = 8192;
 
-/// A log is closed after this many processes came and went in it: each has 4 KB in the memory of the one that seals (measured beside builds, which
-/// start thousands: 21 MB for 5,000).
-pub(crate) const LOG_BIRTHS: u32 = 2_048;
+/// A log is closed after this many processes came and went in it: each has 2 KB in the memory of the one that seals (measured beside 40 births a
+/// second: 4.3 MB for 2,048).
+pub(crate) const LOG_BIRTHS: u32 = 1_024;
 
 /// Logs that may wait for `maintain` before `append` seals one itself.
 pub(crate) const LOGS_WAITING: usize = 8;
