@@ -190,10 +190,15 @@ impl<'a> Walk<'a> {
         for hit in found {
             self.reached(*hit, true, memory);
         }
-        while let Some(number) = self.waiting.pop() {
-            let certain = self.states[number] == State::Reachable;
-            for hit in self.hits(number, memory) {
-                self.reached(hit, certain, memory);
+        while !self.waiting.is_empty() {
+            // In order of address, since reading a page for the sake of one block costs more than following it.
+            let mut round = std::mem::take(&mut self.waiting);
+            round.sort_unstable();
+            for number in round {
+                let certain = self.states[number] == State::Reachable;
+                for hit in self.hits(number, memory) {
+                    self.reached(hit, certain, memory);
+                }
             }
         }
     }

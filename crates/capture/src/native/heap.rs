@@ -26,6 +26,9 @@ const PAGE: u64 = 4096;
 const PIECE: u64 = 1 << 20;
 /// Pages of blocks that are kept: neighbours are often looked at one after the other.
 const PAGES_KEPT: usize = 1024;
+/// Blocks of these sizes may have pages that were never written, and reading those would give them a place in the program's page
+/// tables. A size beyond is no size: it was the target's to write.
+const LARGE: Range<u64> = 64 << 10..1 << 38;
 /// In an entry of `/proc/PID/pagemap`: the page is in memory, or in swap.
 const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
 /// It is one of a file, which the program has not written, or is shared with others.
@@ -145,6 +148,12 @@ impl<'a> Heap<'a> {
     pub fn block(&mut self, block: &LiveBlock, each: &mut dyn FnMut(u64)) {
         let begin = block.at.0.next_multiple_of(8);
         let end = block.at.0.saturating_add(block.size.0) & !7;
+        if LARGE.contains(&block.size.0) {
+            for part in self.touched(&(begin..end)) {
+                self.words(&part).into_iter().for_each(&mut *each);
+            }
+            return;
+        }
         let mut at = begin;
         while at < end {
             let page = at & !(PAGE - 1);
