@@ -227,6 +227,7 @@ fn attach_asks_the_caller_and_waits_for_figures() {
     assert_eq!(press(&mut screen, "^a"), [Action::Attach(Pid(1234))]);
     screen.show_sites(samples::sites());
     assert!(text_of(&drawn(&screen, USUAL)).contains("Target     1234"));
+    assert_eq!(press(&mut screen, "l"), [Action::Survey]);
     assert_eq!(press(&mut screen, "!<<"), [Action::Detach]);
     assert!(text_of(&drawn(&screen, USUAL)).contains("leakline watch"));
     screen.show_sites(samples::sites());
