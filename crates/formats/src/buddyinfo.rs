@@ -29,6 +29,7 @@ impl Zone<'_> {
     /// The share of the free pages, in thousandths, that no block of this order could be made of without compaction: 0 where
     /// every free page is part of a large enough block, 1,000 where none is. None where nothing is free.
     pub fn unusable_thousandths(&self, order: usize) -> Option<u64> {
+        // Figures may be forged (a recording, a container's own procfs): sums end at the greatest number instead of wrapping.
         let pages = |(order, blocks): (usize, &u64)| blocks.saturating_mul(1 << order);
         let all = || self.free.iter().enumerate().take(self.orders);
         let total: u64 = all().map(pages).fold(0, u64::saturating_add);
@@ -49,6 +50,7 @@ fn zone(line: &[u8]) -> Option<Zone<'_>> {
         *slot = scan::decimal(field)?;
         zone.orders += 1;
     }
+    debug_assert!(zone.orders <= ORDERS_MAX, "orders beyond the bound are not read");
     (zone.orders > 0).then_some(zone)
 }
 

@@ -93,6 +93,7 @@ fn unescaped(name: &[u8]) -> Cow<'_, [u8]> {
 fn controllers_and_path(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (hierarchy, rest) = scan::split_at_byte(line, b':')?;
     scan::decimal(hierarchy)?;
+    // Only the first two colons separate: a path may have any number of them.
     let (controllers, path) = scan::split_at_byte(rest, b':')?;
     path.starts_with(b"/").then_some((controllers, path))
 }
@@ -105,6 +106,7 @@ fn container_of_segment<'a>(before: &[u8], segment: &'a [u8]) -> Option<&'a [u8]
     // containerd with systemd's driver writes `system.slice:cri-containerd:ID`; the id is the last part.
     let name = name.rsplit(|byte| *byte == b':').next().unwrap_or(name);
     let bare = ENGINES.iter().find_map(|engine| name.strip_prefix(*engine)).unwrap_or(name);
+    debug_assert!(bare.len() <= segment.len(), "what is wrapped around an id is only ever taken off");
     if bare.len() == FULL && bare.iter().all(u8::is_ascii_hexdigit) {
         return bare.get(..SHORT);
     }

@@ -78,6 +78,7 @@ impl Journal {
                 return None;
             }
             let mut at = u64::from_le_bytes(slot);
+            // One count over all chains: a file whose every chain is a cycle ends after as many steps as one with a single cycle.
             while at != 0 {
                 steps.next()?;
                 let mut object = [0; 50];
@@ -196,6 +197,7 @@ impl Journal {
                 return None;
             }
             let items = word(&head, 8)?.checked_sub(24)? / width;
+            // No overflow below: the items fit into the size that the head tells, which is a number of 64 bits.
             if place < items {
                 return self.offset(read, at.checked_add(24 + place * width)?);
             }

@@ -63,6 +63,7 @@ pub fn parse(record: &[u8]) -> Option<Record<'_>> {
     let priority = scan::decimal(head.next()?)?;
     let at_us = scan::decimal(head.nth(1)?)?;
     let text = text.split(|byte| *byte == b'\n').next()?;
+    // The sequence number is passed over: gaps in it are for the reader of the file, who is told of them by the kernel (`EPIPE`).
     // As in syslog(2): the lowest three bits are the level, the others the facility, which is 0 for the kernel.
     Some(Record { level: (priority & 7) as u8, from_kernel: priority >> 3 == 0, at_us, text })
 }

@@ -60,6 +60,7 @@ pub fn malformed(bytes: &[u8]) -> usize {
 impl<'a> Mapping<'a> {
     /// Bytes that it covers.
     pub const fn size(&self) -> u64 {
+        debug_assert!(self.addresses.start < self.addresses.end, "no mapping is empty");
         self.addresses.end - self.addresses.start
     }
 

@@ -26,6 +26,7 @@ pub fn usage(bytes: &[u8]) -> Reading<Bytes> {
 /// front counts the groups below too, as the usage does.
 pub fn reclaimable(bytes: &[u8], unified: bool) -> Reading<Bytes> {
     let name: &[u8] = if unified { b"inactive_file" } else { b"total_inactive_file" };
+    // By the whole name: `inactive_file` is also the end of `total_inactive_file`.
     let value = scan::lines(bytes).find_map(|line| {
         let (found, value) = scan::split_at_byte(line, b' ')?;
         (found == name).then_some(value)

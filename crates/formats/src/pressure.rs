@@ -30,6 +30,7 @@ pub fn parse(bytes: &[u8]) -> Pressure {
                 of.as_bytes() == kind && what.as_bytes() == key
             };
             let slot = NAMES.iter().position(|name| named(name)).and_then(|index| figures.get_mut(index));
+            // Keys that a later kernel adds are none of these and change nothing.
             if let Some(slot) = slot {
                 *slot = self::value(value);
             }

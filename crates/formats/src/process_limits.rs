@@ -27,7 +27,9 @@ pub fn find<'a>(bytes: &'a [u8], name: &str) -> Option<Limit<'a>> {
 
 /// The name is padded to 25 columns, and the two limits follow in columns of 20.
 fn limit(line: &[u8]) -> Option<Limit<'_>> {
+    // By columns and not by fields, since names have one to three words.
     let (name, rest) = line.split_at_checked(25)?;
+    debug_assert_eq!(name.len() + rest.len(), line.len(), "a line has a name and limits, and nothing else");
     let mut fields = scan::fields(rest);
     let mut amount = || match fields.next()? {
         b"unlimited" => Some(None),

@@ -8,6 +8,7 @@ use model::{Bytes, Reading, Why};
 pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
+        // The end of the last line begins no further one; the kernel ends every line.
         if rest.is_empty() {
             return None;
         }
@@ -21,7 +22,9 @@ pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(crate) fn split_at_byte(bytes: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     let at = bytes.iter().position(|candidate| *candidate == byte)?;
     let (before, after) = bytes.split_at(at);
-    Some((before, after.get(1..)?))
+    let after = after.get(1..)?;
+    debug_assert_eq!(before.len() + 1 + after.len(), bytes.len(), "nothing but the byte is left out");
+    Some((before, after))
 }
 
 /// The fields of a line, separated by any number of spaces and tabs.
@@ -29,7 +32,8 @@ pub(crate) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|field| !field.is_empty())
 }
 
-/// A decimal number that fills the whole field and fits.
+/// A decimal number that fills the whole field and fits. Signs and blanks are refused, which `str::parse` would take or need UTF-8 for;
+/// a number that is too large is none, never a wrapped one.
 pub(crate) fn decimal(field: &[u8]) -> Option<u64> {
     number(field, 10)
 }

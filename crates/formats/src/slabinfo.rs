@@ -35,6 +35,7 @@ fn cache(line: &[u8]) -> Option<Cache<'_>> {
     let mut number = || scan::decimal(fields.next()?);
     let (active, total, object_size, _objects, pages_per_slab) =
         (number()?, number()?, number()?, number()?, number()?);
+    // Looked for by its word, so that a further tunable before it would do no harm.
     let mut rest = fields.skip_while(|field| *field != b"slabdata").skip(2);
     let slabs = scan::decimal(rest.next()?)?;
     Some(Cache { name, active, total, object_size, pages: slabs.checked_mul(pages_per_slab)? })

@@ -80,6 +80,7 @@ impl Usage {
 pub fn parse(bytes: &[u8]) -> impl Iterator<Item = (Mapping<'_>, Usage)> {
     let mut lines = scan::lines(bytes).peekable();
     std::iter::from_fn(move || {
+        // Figures that stand before the first mapping belong to nobody: the text was cut at its start.
         let mapping = lines.by_ref().find_map(mapping)?;
         let mut usage = Usage::NONE;
         while let Some((name, value)) = lines.next_if(|line| self::mapping(line).is_none()).map(field) {
@@ -112,11 +113,9 @@ fn field(line: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn add(slot: &mut Reading<Bytes>, value: &[u8]) {
-    *slot = match (*slot, scan::kibibytes(value)) {
-        (Reading::Known(sum), Reading::Known(part)) => Reading::Known(sum.plus(part)),
-        (Reading::Missing(Why::NotOffered), part) => part,
-        (Reading::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
-    };
+    let part = scan::kibibytes(value);
+    // Nothing was there yet: the first part begins the sum. What is malformed stays so, or the rest would pass for the whole.
+    *slot = if *slot == Reading::Missing(Why::NotOffered) { part } else { slot.with(part, Bytes::plus) };
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub fn parse(bytes: &[u8]) -> Option<Stat<'_>> {
     let (pid, rest) = scan::split_at_byte(bytes, b' ')?;
     let name_end = rest.iter().rposition(|byte| *byte == b')')?;
     let command = rest.get(..name_end)?.strip_prefix(b"(")?;
+    debug_assert!(command.len() + 2 <= rest.len(), "a name stands between its parentheses");
     let rest = rest.get(name_end + 1..)?.trim_ascii_end();
     // Counted as in proc(5), whose field 3 is the first after the name.
     let mut later = scan::fields(rest);

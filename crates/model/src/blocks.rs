@@ -85,7 +85,7 @@ impl Tally {
     }
 }
 
-/// The normal approximation: rough below some five samples, where the interval reaches down to nothing anyway.
+/// Half of the interval, from the square of the standard error. The normal approximation: rough below some five samples, where the interval reaches down to nothing anyway.
 fn error(variance: u128) -> u64 {
     (INTERVAL * (variance as f64).sqrt()).round() as u64
 }

@@ -254,6 +254,14 @@ impl MappingKind {
     }
 }
 
+const _: () = {
+    let mut index = 0;
+    while index < MappingKind::ALL.len() {
+        assert!(MappingKind::ALL[index] as usize == index, "all kinds, in order");
+        index += 1;
+    }
+};
+
 impl DescriptorKind {
     /// The word for it, in text and JSON.
     pub const fn key(self) -> &'static str {
@@ -326,10 +334,7 @@ impl ProcessInspection {
 }
 
 fn sum(one: Reading<Bytes>, other: Reading<Bytes>) -> Reading<Bytes> {
-    match (one, other) {
-        (Reading::Known(one), Reading::Known(other)) => Reading::Known(one.plus(other)),
-        (Reading::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
-    }
+    one.with(other, Bytes::plus)
 }
 
 #[cfg(test)]

@@ -84,6 +84,14 @@ impl Kind {
     }
 }
 
+const _: () = {
+    let mut index = 0;
+    while index < Kind::ALL.len() {
+        assert!(Kind::ALL[index] as usize == index, "sums by kind are indexed by its place in the list");
+        index += 1;
+    }
+};
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -40,5 +40,5 @@ pub use reading::{Reading, Why};
 pub use system::{
     Figure, FigureKey, ProcessFigures, ProcessMetric, ProcessReading, Source, SourceSample, SystemSample,
 };
-pub use text::escaped;
+pub use text::{escaped, is_harmful};
 pub use units::{Address, Bytes, Pid};

@@ -80,12 +80,14 @@ pub struct MachineSample {
 }
 
 impl MemorySample {
-    /// RSS as the kernel defines it: anon + file + shmem.
+    /// RSS as the kernel defines it: anon + file + shmem (`get_mm_rss`). Summed here, so that it is missing
+    /// where a part is, and the parts that are shown beside it always add up to it.
     pub fn rss(&self) -> Reading<Bytes> {
         sum([self.anon, self.file, self.shmem])
     }
 
-    /// The leak signal: anon + swap, which swapping out does not change.
+    /// The leak signal: anon + swap, which swapping out does not change. Files and shared memory are left out: the kernel drops the first
+    /// when it needs room, and the second counts for whoever touches it.
     pub fn private(&self) -> Reading<Bytes> {
         sum([self.anon, self.swap])
     }

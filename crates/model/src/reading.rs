@@ -65,6 +65,15 @@ impl<T> Reading<T> {
         }
     }
 
+    /// What comes of two figures; missing where either is, for the reason of the first that is. This is the only way in which figures
+    /// are combined: a sum of what happens to be known would pass for the whole.
+    pub fn with<U, V>(self, other: Reading<U>, join: impl FnOnce(T, U) -> V) -> Reading<V> {
+        match (self, other) {
+            (Self::Known(one), Reading::Known(other)) => Reading::Known(join(one, other)),
+            (Self::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
+        }
+    }
+
     /// A reading of an option: `why` where it is none.
     pub fn from_option(value: Option<T>, why: Why) -> Self {
         value.map_or(Self::Missing(why), Self::Known)
@@ -84,5 +93,20 @@ impl fmt::Display for Why {
             Self::NotRunning => write!(f, "not running"),
             Self::OverBudget => write!(f, "reading it would cost more than the budget"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_combined_is_missing_where_a_part_is() {
+        let (gone, short) = (Reading::<u8>::Missing(Why::ProcessGone), Reading::<u8>::Missing(Why::TooShort));
+        let sum = |one: Reading<u8>, other: Reading<u8>| one.with(other, |one, other| one + other);
+        assert_eq!(sum(Reading::Known(1), Reading::Known(2)), Reading::Known(3));
+        assert_eq!(sum(gone, Reading::Known(2)), gone);
+        assert_eq!(sum(Reading::Known(1), short), short);
+        assert_eq!(sum(gone, short), gone, "the first reason is told");
     }
 }

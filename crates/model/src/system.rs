@@ -74,6 +74,21 @@ impl ProcessMetric {
     ];
 }
 
+// Recordings number metrics and sources by their discriminants, and `figures` are indexed by them: a list in another order
+// would show one figure under the name of another.
+const _: () = {
+    let mut index = 0;
+    while index < ProcessMetric::COUNT {
+        assert!(ProcessMetric::ALL[index] as usize == index, "all metrics, in order of their discriminant");
+        index += 1;
+    }
+    let mut index = 0;
+    while index < Source::ALL.len() {
+        assert!(Source::ALL[index] as usize == index, "all sources, in order of their discriminant");
+        index += 1;
+    }
+};
+
 /// All figures of one process at one moment; nothing is recorded until it is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessFigures {

@@ -15,6 +15,8 @@ pub fn escaped(bytes: &[u8]) -> String {
         text.push_str(str::from_utf8(bytes).unwrap_or_default());
         return text;
     }
+    // Names of processes and files are bytes to the kernel. What is no UTF-8 is shown byte by byte, since a replacement character
+    // would make two names look the same.
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             push(&mut text, character);
@@ -23,8 +25,14 @@ pub fn escaped(bytes: &[u8]) -> String {
             let _ = write!(text, "\\x{byte:02x}");
         }
     }
-    debug_assert!(!text.chars().any(char::is_control), "nothing that controls a terminal is left");
+    debug_assert!(!text.chars().any(is_harmful), "nothing that controls a terminal or misleads its reader is left");
     text
+}
+
+/// Whether a character could move the cursor, change colours, or reorder or hide what stands around it. Said once for all crates:
+/// two lists of such characters are never the same for long, and the shorter one is the hole.
+pub fn is_harmful(character: char) -> bool {
+    character.is_control() || is_deceptive(character)
 }
 
 fn push(text: &mut String, character: char) {
@@ -33,7 +41,7 @@ fn push(text: &mut String, character: char) {
         '\t' => text.write_str("\\t"),
         '\r' => text.write_str("\\r"),
         '\0'..='\x1f' | '\x7f' => write!(text, "\\x{:02x}", u32::from(character)),
-        _ if character.is_control() || is_deceptive(character) => write!(text, "{}", character.escape_unicode()),
+        _ if is_harmful(character) => write!(text, "{}", character.escape_unicode()),
         _ => text.write_char(character),
     };
 }

@@ -37,12 +37,15 @@ impl fmt::Display for Bytes {
         if self.0 < 1024 {
             return f.pad(&format!("{} B", self.0));
         }
+        // A float has 53 bits, which is more than the four digits that are shown need of 64.
         let mut value = self.0 as f64 / 1024.0;
         let mut unit = 0;
+        // Where rounding to one digit would give `1024.0 KiB`, it is already the next unit.
         while value >= 1023.95 && unit + 1 < UNITS.len() {
             value /= 1024.0;
             unit += 1;
         }
+        debug_assert!(value < 1023.95 || unit + 1 == UNITS.len(), "the unit fits the value");
         let digits = if value < 9.995 { 2 } else { 1 };
         f.pad(&format!("{value:.digits$} {}", UNITS[unit]))
     }

@@ -106,6 +106,8 @@ impl std::error::Error for ModuleError {}
 
 impl ModuleLayout {
     /// The page that holds the lowest loaded address, to which unwind rows are relative.
+    ///
+    /// The kernel maps whole pages, so that a segment that begins inside of one is loaded together with what stands before it.
     pub fn base(&self) -> u64 {
         self.loads.iter().map(|load| load.vaddr).min().unwrap_or(0) & !(PAGE - 1)
     }
@@ -169,6 +171,7 @@ pub fn load_bias(layout: &ModuleLayout, map_start: u64, map_file_offset: u64, ex
     let begins = |load: &&LoadSegment| holds(load) && first_page(load) == map_file_offset;
     let load = layout.loads.iter().find(begins).or_else(|| layout.loads.iter().find(holds))?;
     let vaddr = load.vaddr.wrapping_sub(load.file_offset).wrapping_add(map_file_offset);
+    // Wrapping: a program that is linked high and loaded low has a bias that is negative, and adds up all the same.
     let bias = map_start.wrapping_sub(vaddr);
     bias.is_multiple_of(PAGE).then_some(bias)
 }
@@ -199,7 +202,8 @@ pub fn variable(file: &[u8], name: &str) -> Option<u64> {
     table.symbols().iter().find(is_wanted).map(|symbol| symbol.st_value(ENDIAN))
 }
 
-/// The ELF header, if it is of the one kind of machine that is supported.
+/// The ELF header, if it is of the one kind of machine that is supported. The first bytes are looked at by hand, since `object` says of a
+/// 32-bit program and of a cut file the same, while the user needs to know which it is.
 pub(crate) fn header(elf: &[u8]) -> Result<&Header, ModuleError> {
     if elf.get(..4) != Some(&elf::ELFMAG) {
         return Err(ModuleError::NotElf);
@@ -225,6 +229,35 @@ pub(crate) fn sections(elf: &[u8]) -> Option<Sections<'_>> {
     (!table.is_empty()).then_some(table)
 }
 
+/// The names of a symbol table.
+///
+/// `object` looks for the end of a name through all of the string table. Where a damaged one has no end at all, a million symbols
+/// would each read a hundred megabytes; here a name ends at its bound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Strings<'data>(&'data [u8]);
+
+impl<'data> Strings<'data> {
+    /// The strings that belong to a table of this file; none where they lie outside of it.
+    pub(crate) fn of(
+        sections: &Sections<'data>,
+        table: &object::read::elf::SymbolTable<'data, Header>,
+        elf: &'data [u8],
+    ) -> Self {
+        let section = sections.section(table.string_section()).ok();
+        Self(section.and_then(|section| section.data(ENDIAN, elf).ok()).unwrap_or_default())
+    }
+
+    /// The name of a symbol, cut at the bound; none where it does not lie in the strings or has no end.
+    pub(crate) fn name(self, symbol: &elf::Sym64<Endianness>) -> Option<&'data [u8]> {
+        let rest = self.0.get(symbol.st_name(ENDIAN) as usize..)?;
+        let looked_at = rest.get(..NAME_BYTES_MAX).unwrap_or(rest);
+        match looked_at.iter().position(|&byte| byte == 0) {
+            Some(end) => looked_at.get(..end),
+            None => (looked_at.len() == NAME_BYTES_MAX).then_some(looked_at),
+        }
+    }
+}
+
 fn within(address: u64, start: u64, size: u64) -> bool {
     address.checked_sub(start).is_some_and(|distance| distance < size)
 }
@@ -239,6 +272,7 @@ fn load_segment(program: &elf::ProgramHeader64<Endianness>) -> Result<LoadSegmen
         executable: flags & elf::PF_X.0 != 0,
         writable: flags & elf::PF_W.0 != 0,
     };
+    // Checked here once, so that nobody who adds a size to an address has to think of it.
     if load.vaddr.checked_add(load.memory_size).is_none() {
         return Err(ModuleError::Malformed("a segment wraps around the address space"));
     }
@@ -272,8 +306,8 @@ fn section_build_id(sections: &Sections<'_>, elf: &[u8]) -> Option<String> {
     })
 }
 
-/// Build ids are 8 to 32 bytes long in practice; anything else is not one, and would make odd paths.
-fn hexadecimal(bytes: &[u8]) -> Option<String> {
+/// A build id as paths have it. It is 8 to 32 bytes long in practice; anything else is not one, and would make odd paths.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> Option<String> {
     use std::fmt::Write;
     if !(2..=64).contains(&bytes.len()) {
         return None;
@@ -294,15 +328,17 @@ fn collect_symbols(
 ) -> Result<(), ModuleError> {
     let malformed = |_| ModuleError::Malformed("a symbol table lies outside of the file");
     let table = sections.symbols(ENDIAN, elf, kind).map_err(malformed)?;
+    let strings = Strings::of(sections, &table, elf);
     let exported = kind == elf::SHT_DYNSYM;
     let versions = if exported { sections.versions(ENDIAN, elf).ok().flatten() } else { None };
     for (index, symbol) in table.enumerate() {
         let kind = symbol.st_type();
+        // `STT_NOTYPE` is what an assembler writes that was told nothing: the entries of some allocators are such.
         let code = kind == elf::STT_FUNC || kind == elf::STT_GNU_IFUNC || kind == elf::STT_NOTYPE;
         if !code || symbol.is_undefined(ENDIAN) || symbol.st_value(ENDIAN) == 0 {
             continue;
         }
-        let Ok(raw) = table.symbol_name(ENDIAN, symbol) else { continue };
+        let Some(raw) = strings.name(symbol) else { continue };
         let Some((name, suffix)) = wanted(raw, names) else { continue };
         let version = match &versions {
             Some(versions) => dynamic_version(versions, index),
@@ -319,6 +355,7 @@ fn collect_symbols(
             exported,
             weak: symbol.st_bind() == elf::STB_WEAK,
         };
+        // Few names are asked for, so that a look through all of them is cheaper than an index.
         if !found.iter().any(|old| old.name == entry.name && old.vaddr == entry.vaddr) {
             found.push(entry);
         }
@@ -355,7 +392,6 @@ impl<'names> Names<'names> {
 
 /// The name asked for that this symbol has; `.symtab` writes the version behind the name, as `malloc@@GLIBC_2.2.5`.
 fn wanted<'names>(raw: &[u8], names: &Names<'names>) -> Option<(&'names str, Option<(String, bool)>)> {
-    let raw = raw.get(..raw.len().min(NAME_BYTES_MAX))?;
     let at = raw.iter().position(|&byte| byte == b'@').unwrap_or(raw.len());
     let (plain, suffix) = raw.split_at(at);
     let name = names.find(plain)?;
@@ -370,6 +406,7 @@ fn dynamic_version(
 ) -> Option<(String, bool)> {
     let versym = versions.version_index(ENDIAN, index);
     let version = versions.version(versym.index()).ok()??;
+    // The highest bit of an entry of `.gnu.version` marks what only programs that were linked long ago may use (`@`, not `@@`).
     Some((String::from_utf8_lossy(version.name()).into_owned(), !versym.is_hidden()))
 }
 

@@ -9,11 +9,16 @@ use object::elf;
 use object::read::elf::{CompressionHeader, SectionHeader};
 use object::read::{CompressedData, CompressionFormat};
 
-use crate::limits::SECTION_BYTES_MAX;
 use crate::module::{ENDIAN, Sections};
 
-/// The bytes of the section of this name; none where there is no such section, it is empty, damaged, or over the bound.
-pub(crate) fn bytes<'data>(elf: &'data [u8], sections: &Sections<'data>, name: &str) -> Option<Cow<'data, [u8]>> {
+/// The bytes of the section of this name; none where there is no such section, it is empty, damaged, or would unpack to more
+/// than `unpacked_max`. What is not compressed has no bound: it stays in the file that the caller has mapped.
+pub(crate) fn bytes<'data>(
+    elf: &'data [u8],
+    sections: &Sections<'data>,
+    name: &str,
+    unpacked_max: u64,
+) -> Option<Cow<'data, [u8]>> {
     let (_, section) = sections.section_by_name(ENDIAN, name.as_bytes())?;
     if section.sh_type(ENDIAN) == elf::SHT_NOBITS {
         return None;
@@ -33,8 +38,11 @@ pub(crate) fn bytes<'data>(elf: &'data [u8], sections: &Sections<'data>, name: &
         data: elf.get(start..end)?,
         uncompressed_size: header.ch_size(ENDIAN),
     };
-    if compressed.uncompressed_size > SECTION_BYTES_MAX {
+    // The size is believed as far as memory goes: a stream that has more or less than its header says is refused.
+    if compressed.uncompressed_size > unpacked_max {
         return None;
     }
-    compressed.decompress().ok()
+    let unpacked = compressed.decompress().ok()?;
+    debug_assert!(unpacked.len() as u64 <= unpacked_max, "the header told the length");
+    Some(unpacked)
 }

@@ -48,6 +48,20 @@ fn a_name_is_found_whole_and_without_its_version() {
 }
 
 #[test]
+fn a_name_without_an_end_is_read_up_to_its_bound() {
+    let long = "a".repeat(NAME_BYTES_MAX + 10);
+    let source = format!(".text\n.globl {long}\n.type {long}, @function\n{long}: ret\n");
+    let bytes = compiled::compile("a.s", &source, "-shared -nostdlib").bytes();
+    let sections = sections(&bytes).unwrap();
+    let table = sections.symbols(ENDIAN, &bytes, elf::SHT_SYMTAB).unwrap();
+    let strings = Strings::of(&sections, &table, &bytes);
+    let lengths: Vec<usize> = table.iter().filter_map(|symbol| strings.name(symbol)).map(<[u8]>::len).collect();
+    assert_eq!(lengths.iter().max(), Some(&NAME_BYTES_MAX));
+    let cut = Strings(b"abc");
+    assert!(table.iter().all(|symbol| cut.name(symbol).is_none()), "what has no end was cut and is another name");
+}
+
+#[test]
 fn functions_of_the_c_library_are_where_readelf_says() {
     let path = compiled::libc();
     let ours = listing(&std::fs::read(&path).unwrap(), &["malloc", "free", "memalign", "strlen", "pthread_cond_wait"]);

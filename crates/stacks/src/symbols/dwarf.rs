@@ -10,7 +10,7 @@ use gimli::{Dwarf, DwarfPackage, EndianSlice, LittleEndian, Section, SectionId};
 
 use super::pool::Pool;
 use super::text;
-use crate::limits::INLINED_FRAMES_MAX;
+use crate::limits::{INLINED_FRAMES_MAX, SECTION_BYTES_MAX};
 use crate::module::sections;
 use crate::section;
 
@@ -74,8 +74,9 @@ impl<'data> Lines<'data> {
         };
         let mut levels = Vec::new();
         while let Some(frame) = frames.next()? {
+            // The last of them is not inlined: whoever cut it off would call an inlined function the one whose code it is.
             if levels.len() >= INLINED_FRAMES_MAX {
-                break;
+                levels.pop();
             }
             let function = frame.function.as_ref().and_then(|function| function.raw_name().ok());
             levels.push(Level {
@@ -163,10 +164,12 @@ fn load<'data>(
     }
 }
 
+/// An absent section is an empty one to gimli: lookups in it find nothing, and only what refers to it fails.
 fn section_slice<'data>(file: &'data [u8], pool: &'data Pool<Vec<u8>>, name: Option<&str>) -> Slice<'data> {
     let bytes = name.and_then(|name| {
         let sections = sections(file)?;
-        match section::bytes(file, &sections, name)? {
+        let unpacked_max = SECTION_BYTES_MAX.min(pool.bytes_left());
+        match section::bytes(file, &sections, name, unpacked_max)? {
             std::borrow::Cow::Borrowed(bytes) => Some(bytes),
             std::borrow::Cow::Owned(bytes) => pool.keep(bytes).map(Vec::as_slice),
         }

@@ -10,7 +10,7 @@ use object::read::elf::Sym;
 
 use super::pool::Pool;
 use crate::limits::{FUNCTIONS_MAX, MINI_DEBUG_BYTES_MAX, MINI_DEBUG_MEMORY_KIB};
-use crate::module::{ENDIAN, sections};
+use crate::module::{ENDIAN, Strings, sections};
 use crate::section;
 
 /// An index of functions; 24 bytes per function, names stay in the files.
@@ -30,7 +30,14 @@ struct Entry {
     index: u32,
 }
 
-type Table<'data> = object::read::elf::SymbolTable<'data, crate::module::Header>;
+const _: () = assert!(size_of::<Entry>() == 24, "the bound of functions counts entries of this size");
+
+/// One symbol table and the names in it.
+#[derive(Debug)]
+struct Table<'data> {
+    symbols: object::read::elf::SymbolTable<'data, crate::module::Header>,
+    strings: Strings<'data>,
+}
 
 /// The function that an address lies in.
 #[derive(Clone, Copy, Debug)]
@@ -45,18 +52,22 @@ impl<'data> Functions<'data> {
         let mut all = Self::default();
         for file in files {
             all.add(file);
-            if let Some(small) = mini_debug_info(file).and_then(|bytes| pool.keep(bytes)) {
+            let small = mini_debug_info(file).filter(|bytes| bytes.len() as u64 <= pool.bytes_left());
+            if let Some(small) = small.and_then(|bytes| pool.keep(bytes)) {
                 all.add(small);
             }
         }
         let Self { sorted, tables, .. } = &mut all;
+        // The best name of an address comes first, and `dedup` keeps the first: libc has up to six names for one function.
         sorted.sort_by_cached_key(|entry| (entry.start, Reverse(rank(entry, tables))));
         sorted.dedup_by_key(|entry| entry.start);
         sorted.shrink_to_fit();
+        debug_assert!(sorted.is_sorted_by(|a, b| a.start < b.start), "functions are found by halving");
         all
     }
 
-    /// The function that holds this address. One without a size reaches to the next.
+    /// The function that holds this address. One without a size (written in assembler) reaches to the next; between functions
+    /// with sizes there may be gaps, and an address in one is in no function: padding, or code whose symbol was stripped.
     pub(super) fn find(&self, vaddr: u64) -> Option<Found<'data>> {
         let after = self.sorted.partition_point(|entry| entry.start <= vaddr);
         let entry = self.sorted.get(after.checked_sub(1)?)?;
@@ -70,9 +81,9 @@ impl<'data> Functions<'data> {
     fn add(&mut self, file: &'data [u8]) {
         let Some(sections) = sections(file) else { return };
         for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
-            let Ok(table) = sections.symbols(ENDIAN, file, kind) else { continue };
+            let Ok(symbols) = sections.symbols(ENDIAN, file, kind) else { continue };
             let number = self.tables.len() as u32;
-            for (index, symbol) in table.enumerate() {
+            for (index, symbol) in symbols.enumerate() {
                 let kind = symbol.st_type();
                 if kind != elf::STT_FUNC && kind != elf::STT_GNU_IFUNC || symbol.is_undefined(ENDIAN) {
                     continue;
@@ -81,19 +92,21 @@ impl<'data> Functions<'data> {
                     self.skipped += 1;
                     continue;
                 }
+                // No function has 4 GiB; a lie about the size ends at the next function all the same.
                 let size = u32::try_from(symbol.st_size(ENDIAN)).unwrap_or(u32::MAX);
                 let (start, index) = (symbol.st_value(ENDIAN), index.0 as u32);
                 self.sorted.push(Entry { start, size, table: number, index });
             }
-            self.tables.push(table);
+            self.tables.push(Table { symbols, strings: Strings::of(&sections, &symbols, file) });
         }
     }
 }
 
 fn name<'data>(entry: &Entry, tables: &[Table<'data>]) -> Option<&'data [u8]> {
     let table = tables.get(entry.table as usize)?;
-    let symbol = table.symbol(object::SymbolIndex(entry.index as usize)).ok()?;
-    let name = table.symbol_name(ENDIAN, symbol).ok()?;
+    let symbol = table.symbols.symbol(object::SymbolIndex(entry.index as usize)).ok()?;
+    let name = table.strings.name(symbol)?;
+    // `.symtab` writes the version behind the name, as `malloc@@GLIBC_2.2.5`.
     let end = name.iter().position(|&byte| byte == b'@').unwrap_or(name.len());
     (end > 0).then(|| &name[..end])
 }
@@ -104,7 +117,7 @@ fn rank(entry: &Entry, tables: &[Table<'_>]) -> (bool, bool, Reverse<usize>, Rev
         return (false, false, Reverse(usize::MAX), Reverse(usize::MAX));
     };
     let global = tables.get(entry.table as usize).is_some_and(|table| {
-        let symbol = table.symbol(object::SymbolIndex(entry.index as usize));
+        let symbol = table.symbols.symbol(object::SymbolIndex(entry.index as usize));
         symbol.is_ok_and(|symbol| symbol.st_bind() != elf::STB_LOCAL)
     });
     let underscores = name.iter().take_while(|&&byte| byte == b'_').count();
@@ -114,7 +127,7 @@ fn rank(entry: &Entry, tables: &[Table<'_>]) -> (bool, bool, Reverse<usize>, Rev
 /// The ELF file inside of `.gnu_debugdata`, which distributions of the Red Hat family put into stripped binaries.
 fn mini_debug_info(file: &[u8]) -> Option<Vec<u8>> {
     let sections = sections(file)?;
-    let packed = section::bytes(file, &sections, ".gnu_debugdata")?;
+    let packed = section::bytes(file, &sections, ".gnu_debugdata", MINI_DEBUG_BYTES_MAX as u64)?;
     // A few hundred bytes of xz can say "four gigabytes of zeros", or ask for a dictionary of that size.
     let reader = lzma_rust2::XzReader::new_mem_limit(&*packed, false, MINI_DEBUG_MEMORY_KIB);
     let mut unpacked = Vec::new();

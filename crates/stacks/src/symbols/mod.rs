@@ -76,6 +76,7 @@ impl<'data> ModuleSymbols<'data> {
             |found: Option<functions::Found<'_>>| found.is_some_and(|found| !found.raw_name.starts_with(b"_"));
         let (levels, why) = match self.lines() {
             None => (Vec::new(), Why::NoDebugInformation),
+            // Damaged DWARF leaves the symbol table, which is another part of the file: a name without a line is better than neither.
             Some(Err(_)) => (Vec::new(), Why::Malformed),
             Some(Ok(lines)) => match lines.levels(call, self.pool, &RefCell::new(&mut provide)) {
                 Ok(levels) => (levels, Why::NoDebugInformation),
@@ -89,9 +90,12 @@ impl<'data> ModuleSymbols<'data> {
             let function = Reading::from_option(symbol_function(), why);
             return vec![NamedFrame { function, line: Reading::Missing(why), inlined: false }];
         }
+        debug_assert!(levels.len() <= crate::limits::INLINED_FRAMES_MAX, "inlined functions are bounded");
         let last = levels.len() - 1;
         let named = levels.into_iter().enumerate().map(|(index, level)| {
             let inlined = index < last;
+            // The symbol's start goes first: it is what debuggers and `nm` count offsets from, also in the cold part of a function,
+            // which has a symbol of its own.
             let start = symbol.map(|found| found.start).or(level.start);
             let function = match level.function {
                 Some(name) if inlined => Some(Function { name, offset: 0 }),

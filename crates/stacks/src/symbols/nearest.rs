@@ -6,7 +6,7 @@ use object::elf;
 use object::read::elf::Sym;
 
 use crate::limits::{FUNCTIONS_MAX, NEAREST_MAX, NEAREST_NAME_MAX};
-use crate::module::{ENDIAN, sections};
+use crate::module::{ENDIAN, Strings, sections};
 
 use super::text;
 
@@ -29,11 +29,12 @@ impl<'name> Nearest<'name> {
         let Some(sections) = sections(file) else { return };
         for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
             let Ok(table) = sections.symbols(ENDIAN, file, kind) else { continue };
+            let strings = Strings::of(&sections, &table, file);
             for symbol in table.iter().take(FUNCTIONS_MAX) {
                 if symbol.st_type() != elf::STT_FUNC || symbol.is_undefined(ENDIAN) {
                     continue;
                 }
-                if let Ok(name) = table.symbol_name(ENDIAN, symbol) {
+                if let Some(name) = strings.name(symbol) {
                     self.consider(name.split(|&byte| byte == b'@').next().unwrap_or(name));
                 }
             }
@@ -67,6 +68,7 @@ impl<'name> Nearest<'name> {
 /// name its plain one) is as near as one with a typing error.
 fn distance(wanted: &str, name: &str) -> Option<usize> {
     const SHORTEST_PART: usize = 4;
+    // One error in four letters, as spelling checkers allow; a name of one letter may be another one.
     let most = (wanted.len() / 4).max(1);
     let (wanted, name) = (wanted.to_ascii_lowercase(), name.to_ascii_lowercase());
     let contains = wanted.len() >= SHORTEST_PART && name.contains(&wanted);
@@ -93,6 +95,7 @@ fn edits(from: &[u8], to: &[u8]) -> usize {
             *first = line + 1;
         }
     }
+    debug_assert!(row.last().is_some_and(|edits| *edits <= from.len().max(to.len())), "replacing everything is enough");
     row.last().copied().unwrap_or(0)
 }
 

@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::module::{ENDIAN, module_layout, sections};
+use crate::limits::REFERENCE_BYTES_MAX;
+use crate::module::{ENDIAN, hexadecimal, module_layout, sections};
 use crate::section;
 
 /// Where distributions keep separate debug files.
@@ -50,8 +51,9 @@ impl DebugReferences {
         let Some(sections) = sections(elf) else {
             return Self { build_id, ..Self::default() };
         };
-        let link = section::bytes(elf, &sections, ".gnu_debuglink").and_then(|bytes| debug_link(&bytes));
-        let supplement = section::bytes(elf, &sections, ".gnu_debugaltlink").and_then(|bytes| alternative_link(&bytes));
+        let content = |name| section::bytes(elf, &sections, name, REFERENCE_BYTES_MAX);
+        let link = content(".gnu_debuglink").and_then(|bytes| debug_link(&bytes));
+        let supplement = content(".gnu_debugaltlink").and_then(|bytes| alternative_link(&bytes));
         let info = sections.section_by_name(ENDIAN, b".debug_info").map(|(_, section)| section);
         let has_lines = info.is_some_and(|section| section.sh_type.get(ENDIAN) != object::elf::SHT_NOBITS);
         Self { build_id, has_lines, link, supplement }
@@ -59,6 +61,9 @@ impl DebugReferences {
 
     /// All places for the debug file of a module at `module_path`, in the order in which to try them: the user's folders,
     /// then by build id, then by name.
+    ///
+    /// Every place comes with a proof, since a file of the right name is often of the wrong version, and wrong lines are worse than
+    /// none. The cheap proof goes first: a checksum reads all of a file that may have gigabytes.
     pub fn debug_files(&self, module_path: &Path, user_dirs: &[PathBuf]) -> Vec<Candidate> {
         let mut all = Vec::new();
         let by_link = self.link.as_ref();
@@ -123,6 +128,7 @@ impl Proof {
 
 fn by_build_id(references: &DebugReferences, dir: &Path, ours: bool) -> Option<Candidate> {
     let build_id = references.build_id.as_ref()?;
+    // The first byte is a folder, since a hundred thousand files in one folder were slow once.
     let (first, rest) = build_id.split_at_checked(2)?;
     let path = dir.join(".build-id").join(first).join(format!("{rest}.debug"));
     Some(Candidate { path, proof: Proof::BuildId(build_id.clone()), ours })
@@ -148,16 +154,8 @@ fn debug_link(bytes: &[u8]) -> Option<(PathBuf, u32)> {
 
 /// A path, a zero, the bytes of a build id.
 fn alternative_link(bytes: &[u8]) -> Option<(PathBuf, String)> {
-    use std::fmt::Write;
     let (name, id) = split_name(bytes)?;
-    if !(2..=64).contains(&id.len()) {
-        return None;
-    }
-    let mut build_id = String::new();
-    for byte in id {
-        write!(build_id, "{byte:02x}").ok()?;
-    }
-    Some((path(name), build_id))
+    Some((path(name), hexadecimal(id)?))
 }
 
 fn split_name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::*;
 use crate::compiled::{self, Built, output};
+use crate::limits::INLINED_FRAMES_MAX;
 
 const CPP: &str = r#"
 #include <stdexcept>
@@ -234,6 +235,44 @@ fn mini_debug_info_that_unpacks_to_too_much_counts_as_absent() {
     ]);
     assert!(built.bytes().len() < 100_000, "a small file says it all");
     check_outer(Sources { module: &built.bytes(), ..Sources::default() }, "? ?");
+}
+
+#[test]
+fn sections_that_would_unpack_to_too_much_together_count_as_absent() {
+    let built = compiled::compile("main.c", C, "-g -O0 -gz=zlib");
+    let bytes = built.bytes();
+    let named_and_with_line = |pool: &Pool<Vec<u8>>| {
+        let symbols = ModuleSymbols::new(Sources { module: &bytes, ..Sources::default() }, pool);
+        let frames = calls(built.text_path(), 2_000).into_iter().flat_map(|address| symbols.frames(address, |_| None));
+        frames.fold((0, 0), |(named, lines), frame| {
+            (
+                named + usize::from(frame.function.as_known().is_some()),
+                lines + usize::from(frame.line.as_known().is_some()),
+            )
+        })
+    };
+    let (named, lines) = named_and_with_line(&Pool::new(64));
+    assert!(named > 0 && lines > 0, "{named} {lines}");
+    let (named, lines) = named_and_with_line(&Pool::bounded(64, 100));
+    assert!(named > 0 && lines == 0, "names of the symbol table stay: {named} {lines}");
+}
+
+#[test]
+fn of_too_many_inlined_functions_the_outermost_stays() {
+    let mut source = String::from("#include <stdlib.h>\n#define IN static inline __attribute__((always_inline)) int\n");
+    source.push_str("IN f0(int n) { return rand() + n; }\n");
+    for level in 1..=INLINED_FRAMES_MAX {
+        writeln!(source, "IN f{level}(int n) {{ return f{}(n + 1); }}", level - 1).unwrap();
+    }
+    writeln!(source, "int main(int argc, char **argv) {{ return f{INLINED_FRAMES_MAX}(argc) != 7; }}").unwrap();
+    let built = compiled::compile("main.c", &source, "-g -O1");
+    let (bytes, pool) = (built.bytes(), Pool::new(64));
+    let symbols = ModuleSymbols::new(Sources { module: &bytes, ..Sources::default() }, &pool);
+    let stacks = calls(built.text_path(), 2_000).into_iter().map(|address| symbols.frames(address, |_| None));
+    let deepest = stacks.max_by_key(Vec::len).unwrap();
+    let name = |frame: &NamedFrame| frame.function.as_known().map(|function| function.name.to_string());
+    let ends = [deepest.first(), deepest.last()].map(|frame| frame.and_then(name));
+    assert_eq!((deepest.len(), ends), (INLINED_FRAMES_MAX, [Some("f0".to_owned()), Some("main".to_owned())]));
 }
 
 #[test]

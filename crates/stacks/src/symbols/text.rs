@@ -16,6 +16,7 @@ pub(super) fn demangled(raw: &[u8]) -> Arc<str> {
     let mut bounded = Bounded(String::new());
     if let Ok(name) = rustc_demangle::try_demangle(&text) {
         // Without `#` it would end in a hash that differs with every build.
+        // An error only says that the bound was reached: what is there is the beginning of the name.
         if write!(bounded, "{name:#}").is_ok() || !bounded.0.is_empty() {
             return escaped(&bounded.0);
         }
@@ -32,10 +33,11 @@ pub(super) fn demangled(raw: &[u8]) -> Arc<str> {
 
 /// The text with what steers terminals or text direction escaped, cut at a bound.
 pub(super) fn escaped(text: &str) -> Arc<str> {
-    let harmless = |c: char| !c.is_control() && !steers(c);
+    let harmless = |c: char| !model::is_harmful(c);
     if text.len() <= NAME_SHOWN_MAX && text.chars().all(harmless) {
         return text.into();
     }
+    // Escapes make a text longer, so that the bound is on what is written and not on what is read.
     let mut shown = String::with_capacity(text.len().min(NAME_SHOWN_MAX) + 16);
     for c in text.chars() {
         if shown.len() >= NAME_SHOWN_MAX {
@@ -49,11 +51,6 @@ pub(super) fn escaped(text: &str) -> Arc<str> {
         }
     }
     shown.into()
-}
-
-/// Characters that are no controls and yet reorder or break the line that they stand in.
-fn steers(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A demangler's output grows exponentially with back references; this ends it.
@@ -99,6 +96,7 @@ mod tests {
     fn hostile_names_do_not_reach_the_terminal() {
         check("a\u{1b}[2Jb\n", "a\\u{1b}[2Jb\\n");
         check("left\u{202e}tfel", "left\\u{202e}tfel");
+        check("a\u{61c}b\u{ad}c\u{e0041}", "a\\u{61c}b\\u{ad}c\\u{e0041}");
         let endless = "x".repeat(NAME_BYTES_MAX * 2);
         let shown = demangled(endless.as_bytes());
         assert!(shown.len() <= NAME_SHOWN_MAX + 3 && shown.ends_with('…'), "{}", shown.len());

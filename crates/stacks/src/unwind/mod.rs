@@ -123,6 +123,8 @@ impl Ranges {
 
     /// Where ranges overlap, the one that begins first wins; of two that begin together, the one that was read first.
     fn into_rows(mut self) -> UnwindRows {
+        // Stable, which is what makes the first table win: `.debug_frame` often repeats `.eh_frame`, and where it does not, what
+        // exceptions are thrown by is what was tested.
         self.list.sort_by_key(|range| range.start);
         let mut rows = UnwindRows { skipped: self.skipped, ..UnwindRows::default() };
         let mut covered = 0;
@@ -131,6 +133,7 @@ impl Ranges {
             if start >= range.end {
                 continue;
             }
+            // A gap has no rule: without this row the rule of the function before it would hold in it.
             if start > covered {
                 rows.append(covered, Rule::Unknown);
             }
@@ -140,6 +143,7 @@ impl Ranges {
         rows.append(covered, Rule::Unknown);
         rows.starts.shrink_to_fit();
         rows.rules.shrink_to_fit();
+        debug_assert_eq!(rows.starts.len(), rows.rules.len(), "each row has one rule");
         debug_assert!(rows.starts.is_sorted_by(|a, b| a < b), "rows rise strictly");
         rows
     }

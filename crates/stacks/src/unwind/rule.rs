@@ -66,6 +66,7 @@ impl Rule {
     {
         match row.register(X86_64::RA) {
             Some(RegisterRule::Undefined) => return Self::End,
+            // Where `call` puts it. Any other place would need a field in every row, for functions that no compiler makes.
             Some(RegisterRule::Offset(-8)) => {}
             // glibc describes every register of `__restore_rt` by an expression over `rsp`.
             Some(RegisterRule::Expression(_)) if signal => return Self::Signal,
@@ -114,7 +115,7 @@ impl Rule {
 impl SavedRbp {
     fn from_row(row: &UnwindTableRow<usize>) -> Option<Self> {
         match row.register(X86_64::RBP) {
-            // Without a rule a register that the callee must preserve is unchanged.
+            // "Undefined" says that nobody may ask for it any more, so that keeping it does no harm. Without a rule a register that the callee must preserve is unchanged.
             None | Some(RegisterRule::SameValue | RegisterRule::Undefined) => Some(Self::Same),
             Some(RegisterRule::Offset(offset)) => u32::try_from(offset.checked_neg()?).ok().map(Self::AtCfaMinus),
             Some(_) => None,

@@ -13,6 +13,7 @@ use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
 use super::rule::{Bytes, Rule};
 use super::{Range, Ranges};
+use crate::limits::{COMMON_ENTRY_BYTES_MAX, SECTION_BYTES_MAX};
 use crate::module::{ENDIAN, ModuleLayout, header, sections};
 use crate::section;
 
@@ -35,7 +36,7 @@ pub(super) fn find<'data>(elf: &'data [u8], layout: &ModuleLayout) -> Vec<Table<
     let mut tables = Vec::new();
     tables.extend(eh_frame_by_section(elf).or_else(|| eh_frame_by_segment(elf, layout)));
     if let Some(sections) = sections(elf)
-        && let Some(bytes) = section::bytes(elf, &sections, ".debug_frame")
+        && let Some(bytes) = section::bytes(elf, &sections, ".debug_frame", SECTION_BYTES_MAX)
     {
         tables.push(Table { bytes, bases: BaseAddresses::default(), kind: Kind::DebugFrame });
     }
@@ -68,6 +69,7 @@ fn eh_frame_by_segment<'data>(elf: &'data [u8], layout: &ModuleLayout) -> Option
         .iter()
         .find(|load| vaddr.checked_sub(load.vaddr).is_some_and(|distance| distance < load.file_size))?;
     let start = usize::try_from(load.file_offset.checked_add(vaddr - load.vaddr)?).ok()?;
+    // No header tells the length: the entries end with one of length zero, and with the segment at the latest.
     let end = usize::try_from(load.file_offset.checked_add(load.file_size)?).ok()?;
     let bytes = elf.get(start..end.min(elf.len()))?;
     Some(Table { bytes: Cow::Borrowed(bytes), bases: bases.set_eh_frame(vaddr), kind: Kind::EhFrame })
@@ -119,6 +121,7 @@ where
             }
         });
         match parsed {
+            Ok(entry) if entry.cie().entry_len() > COMMON_ENTRY_BYTES_MAX => ranges.skip(),
             Ok(entry) if layout.is_code(entry.initial_address()) => {
                 read_rows(&entry, section, bases, layout.base(), &mut context, ranges);
             }
@@ -148,6 +151,7 @@ fn read_rows<'data, S>(
     loop {
         match table.next_row() {
             Ok(Some(row)) => {
+                // Offsets of 32 bits reach 4 GiB from the module's base, twice as far as the code model of x86-64 allows a jump.
                 // Several rows may begin at one address; only the last of them ever holds.
                 let (start, end) = (row.start_address(), row.end_address());
                 if start < end {

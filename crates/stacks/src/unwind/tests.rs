@@ -243,6 +243,46 @@ fn overlapping_ranges_give_the_first_one() {
     check(&[(5, 10, 8), (5, 12, 16)], "0:- 5:8 10:16 12:-");
 }
 
+/// A function whose common entry says so many times where the return address is; padding would be dropped by the linker.
+const COMMON_ENTRY: &str = r#"
+.text
+f: ret
+.section .eh_frame,"a",@progbits
+c: .long common_end - common
+common: .long 0
+.byte 1
+.asciz "zR"
+.uleb128 1
+.sleb128 -8
+.uleb128 16
+.uleb128 1
+.byte 0x1b
+.byte 0x0c, 7, 8, 0x90, 1
+.fill FILL, 2, 0x0190
+.balign 8
+common_end:
+.long entry_end - entry
+entry: .long entry - c
+.long f - .
+.long 1
+.uleb128 0
+.balign 8
+entry_end:
+"#;
+
+#[test]
+fn a_common_entry_of_absurd_length_is_left_out_and_counted() {
+    let rows = |fill: &str| {
+        let built = compiled::compile("a.s", &COMMON_ENTRY.replace("FILL", fill), "-shared -nostdlib");
+        compile(&built.bytes()).unwrap()
+    };
+    let usual = rows("8");
+    let rule = Rule::FromStackPointer { cfa: 8, saved_rbp: SavedRbp::Same };
+    assert!(usual.skipped == 0 && usual.rules.contains(&rule), "{usual:?}");
+    let absurd = rows("5000");
+    assert!(absurd.skipped == 1 && !absurd.rules.contains(&rule), "{absurd:?}");
+}
+
 /// Any bytes must give an answer; the loops of this test end only if every bound holds.
 #[track_caller]
 fn check_survives(bytes: &[u8]) {
