@@ -158,8 +158,17 @@ pub fn balance(system: &SystemSample, processes: impl IntoIterator<Item = Memory
     balance
 }
 
+const _: () = {
+    let mut index = 0;
+    while index < BalancePart::ALL.len() {
+        assert!(BalancePart::ALL[index] as usize == index, "all parts, each once, in order");
+        index += 1;
+    }
+};
+
 impl Balance {
     fn count(&mut self, memory: &MemorySample) {
+        // Both or none: a process of which only one is known would make the two sums be about different processes.
         if let (Reading::Known(anon), Reading::Known(swap)) = (memory.anon, memory.swap) {
             self.processes_anon = self.processes_anon.plus(anon);
             self.processes_swap = self.processes_swap.plus(swap);
@@ -171,6 +180,7 @@ impl Balance {
 }
 
 fn unexplained(total: Bytes, parts: &[(BalancePart, Reading<Bytes>)]) -> Reading<i64> {
+    // 128 bits: fourteen figures of a forged recording may each be the greatest number.
     let mut explained = 0i128;
     for (part, bytes) in parts {
         match bytes {
@@ -179,6 +189,7 @@ fn unexplained(total: Bytes, parts: &[(BalancePart, Reading<Bytes>)]) -> Reading
             Reading::Missing(_) => {}
         }
     }
+    debug_assert!(explained >= 0, "no part is negative");
     Reading::from_option(i64::try_from(i128::from(total.0) - explained).ok(), Why::Malformed)
 }
 
@@ -202,10 +213,8 @@ fn huge_pages(system: &SystemSample) -> Reading<Bytes> {
         return all_sizes;
     }
     // Before 4.20 only the default size is told.
-    match (system.meminfo("HugePages_Total"), system.meminfo("Hugepagesize")) {
-        (Reading::Known(count), Reading::Known(size)) => Reading::Known(Bytes(count.0.saturating_mul(size.0))),
-        (Reading::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
-    }
+    let (count, size) = (system.meminfo("HugePages_Total"), system.meminfo("Hugepagesize"));
+    count.with(size, |count, size| Bytes(count.0.saturating_mul(size.0)))
 }
 
 #[cfg(test)]

@@ -66,6 +66,8 @@ pub fn origin(frames: &[Frame]) -> Option<usize> {
     let own_line = |frame: &Frame| has_line(frame) && !is_library(frame);
     let own_name = |frame: &Frame| has_name(frame) && !is_library(frame);
     let wishes: [&dyn Fn(&Frame) -> bool; 5] = [&own_line, &own_name, &has_line, &has_name, &|_| true];
+    // A line beats a name that is nearer: a library without debug information stands between the program and its own line often,
+    // and only the line can be opened in an editor.
     wishes.into_iter().find_map(|wish| frames.iter().position(wish))
 }
 
@@ -100,7 +102,8 @@ fn is_allocator(name: &str) -> bool {
     name.starts_with("operator new") || ALLOCATORS.contains(&name)
 }
 
-/// Templates are named with their result first: `void std::vector<int>::push_back(int)`.
+/// Only the one result that functions of libraries commonly have: a program's own template that returns a `std::string` must not
+/// be taken for a library's. Templates are named with their result first: `void std::vector<int>::push_back(int)`.
 fn is_of_library(name: &str) -> bool {
     let begins = |name: &str| LIBRARY_NAMES.iter().any(|start| name.starts_with(start));
     begins(name) || name.strip_prefix("void ").is_some_and(begins)

@@ -99,7 +99,9 @@ impl<T: Height> Series<T> {
         let before = self.points.len();
         let pairs = self.points.chunks(2);
         self.points = pairs.filter_map(|pair| lower(pair.first().copied(), pair.get(1).copied())).collect();
+        // Each point now stands for twice as many samples; the next ones are gathered until they are as many.
         self.stride = self.stride.saturating_mul(2);
+        debug_assert!(self.stride.is_power_of_two() || self.stride == u32::MAX, "points are merged in pairs");
         (before - self.points.len()) as u64
     }
 }

@@ -108,8 +108,11 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), parts, at_start, at_end })
     }
 
+    /// Each part is looked for behind the one before, at its first place: an earlier place never leaves less for the rest, so that
+    /// nothing is tried twice, and a pattern of many `*` costs no more than a long name.
     fn matches(&self, text: &str) -> bool {
         let mut rest = text;
+        debug_assert!(!self.parts.is_empty(), "an empty pattern is refused when it is read");
         let last = self.parts.len() - 1;
         for (number, part) in self.parts.iter().enumerate() {
             let first = number == 0 && self.at_start;

@@ -62,6 +62,7 @@ pub(crate) fn trend<T: Height>(points: &[Point<T>]) -> Option<Trend> {
     slopes.sort_unstable_by(f64::total_cmp);
     let deviation = variance(&values).sqrt();
     let (low, high) = interval(&slopes, deviation);
+    debug_assert!(sum.abs() <= slopes.len() as f64, "each pair counts once at most");
     Some(Trend { slope: median(&slopes), low, high, score: score(sum, deviation) })
 }
 
@@ -80,13 +81,15 @@ pub(crate) fn residual<T: Height>(points: &[Point<T>], slope: f64) -> f64 {
         .map(|point| point.value.height() as f64 - slope * point.at.saturating_sub(origin).as_secs_f64())
         .collect();
     offsets.sort_unstable_by(f64::total_cmp);
+    // Around their own middle and not around the first point, which is as noisy as any other.
     let centre = median(&offsets);
     let mut distances: Vec<f64> = offsets.iter().map(|offset| (offset - centre).abs()).collect();
     distances.sort_unstable_by(f64::total_cmp);
     median(&distances)
 }
 
-/// Slopes of all pairs, and S: pairs that rise less pairs that fall.
+/// Slopes of all pairs, and S: pairs that rise less pairs that fall. Points of one moment have no slope between them; series have
+/// none such, but whoever brings them must not get a division by zero.
 fn pairs(values: &[(f64, f64)]) -> (Vec<f64>, f64) {
     let mut slopes = Vec::with_capacity(values.len() * values.len().saturating_sub(1) / 2);
     let mut sum = 0i64;
@@ -109,14 +112,12 @@ fn variance(values: &[(f64, f64)]) -> f64 {
     let mut heights: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
     heights.sort_unstable_by(f64::total_cmp);
     let ties: f64 = heights.chunk_by(|a, b| a.total_cmp(b).is_eq()).map(|equal| spread(equal.len() as f64)).sum();
+    // Rounding may leave a little less than nothing where all values are equal.
     ((spread(values.len() as f64) - ties) / 18.0).max(0.0)
 }
 
-/// S in standard deviations, moved towards zero by one since it is a whole number (the usual continuity correction).
-fn score(sum: f64, deviation: f64) -> f64 {
-    if deviation == 0.0 || sum == 0.0 { 0.0 } else { (sum - sum.signum()) / deviation }
-}
-
+/// The ends of the interval are two of the slopes themselves: those whose ranks are as far from the middle as S may be by
+/// chance. With few points the ranks leave the list, and the outermost slopes are all that can be said.
 fn interval(sorted: &[f64], deviation: f64) -> (f64, f64) {
     let count = sorted.len() as f64;
     let reach = QUANTILE_95 * deviation;
@@ -126,6 +127,11 @@ fn interval(sorted: &[f64], deviation: f64) -> (f64, f64) {
     let at = |index: usize| sorted.get(index.min(last)).copied().unwrap_or_default();
     debug_assert!(at(low) <= at(high), "the interval has its ends in order");
     (at(low), at(high))
+}
+
+/// S in standard deviations, moved towards zero by one since it is a whole number (the usual continuity correction).
+fn score(sum: f64, deviation: f64) -> f64 {
+    if deviation == 0.0 || sum == 0.0 { 0.0 } else { (sum - sum.signum()) / deviation }
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub struct Alert {
     pub subject: Subject,
     /// How much it matters.
     pub severity: Severity,
-    /// The figures, in words; those of the last beat that broke the rule.
+    /// The figures, in words: those of the beat that raised or cleared it; where its subject is gone, the last that broke the rule.
     pub evidence: String,
     /// What to run next.
     pub next_command: String,
@@ -175,6 +175,7 @@ impl AlertWatch {
 
     /// Takes a beat with the judgements at it (none where they were not made); returns what to tell.
     pub fn add(&mut self, beat: &Beat, growth: &[Growth]) -> Vec<Alert> {
+        // Times since boot begin anew, and so do pids: nothing that is known belongs to this boot.
         if self.boot_id.as_ref().is_some_and(|boot_id| *boot_id != beat.at.boot_id) {
             *self = Self { suppressed: self.suppressed, ..Self::new(self.options.clone()) };
         }
@@ -206,6 +207,8 @@ impl AlertWatch {
             .collect()
     }
 
+    /// Counts zombies by parent. Nobody tells when one is waited for, so that the counts begin anew whenever none is left (or
+    /// there are too many parents): they may be too high, never too low for long, and the evidence is cut to what there is.
     fn remember_zombies(&mut self, beat: &Beat) {
         let none = beat.system.get(model::Source::Machine, "", "processes.zombies") == Reading::Known(0);
         if none || self.zombies.len() >= ZOMBIE_PARENTS_MAX {
@@ -220,8 +223,12 @@ impl AlertWatch {
 
     fn take(&mut self, at: Duration, finding: &Finding) -> Option<Alert> {
         let level = self.options.level(finding.rule);
-        let value = finding.value.known()?;
         let id = (finding.rule, finding.subject.clone());
+        let Some(value) = finding.value.known() else {
+            // It is still there, which is all that is known: an alert about it is neither over nor more serious.
+            self.watched.get_mut(&id).into_iter().for_each(|watched| watched.seen = self.beat);
+            return None;
+        };
         let broken = reached(finding.rule, value, level.raise);
         if !self.watched.contains_key(&id) {
             // A healthy subject needs no state, which is nearly all of them.
@@ -257,6 +264,8 @@ impl AlertWatch {
     /// Raises an alert, unless it or its rule was raised too often.
     fn tell(&mut self, at: Duration, alert: Alert) -> Option<Alert> {
         let watched = self.watched.get_mut(&(alert.rule, alert.subject.clone()))?;
+        // Its own pause keeps one alert from being told again and again; the sum over the hour keeps a rule from flooding whoever is
+        // told, when a thousand processes break it at once.
         let recently = watched.raised_at.is_some_and(|last| at.saturating_sub(last) < self.options.repeat_min);
         let raised = self.raised.entry(alert.rule).or_default();
         raised.retain(|raised| at.saturating_sub(*raised) < Duration::from_secs(3600));
@@ -264,6 +273,7 @@ impl AlertWatch {
             self.suppressed += 1;
             return None;
         }
+        debug_assert!(raised.len() < self.options.hourly_max as usize, "an hour has its bound");
         raised.push(at);
         watched.raised_at = Some(at);
         watched.told = true;

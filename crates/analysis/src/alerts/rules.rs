@@ -109,11 +109,22 @@ impl Rule {
         }
     }
 
-    /// Whether less is worse.
+    /// Whether less is worse. All comparisons of hysteresis turn around with it.
     pub(super) const fn is_downward(self) -> bool {
         matches!(self, Self::Exhaustion)
     }
 }
+
+const _: () = {
+    let mut index = 0;
+    while index < Rule::ALL.len() {
+        assert!(
+            Rule::ALL[index] as usize == index,
+            "all rules, each once: one that is missing could not be configured"
+        );
+        index += 1;
+    }
+};
 
 /// What all rules see in one beat; `zombies` are those that were told until now, for the evidence; `watched` are the processes
 /// whose descriptors are watched already.
@@ -130,10 +141,11 @@ pub(super) fn findings(
             .map(|(subject, rule)| pressure(beat, subject, rule)),
     );
     let level = options.level(Rule::DescriptorsProcess);
-    found.extend(beat.processes.iter().filter_map(|process| {
-        let known = watched.contains(&process.identity.key);
-        own_descriptors(process, if known { 0.0 } else { level.raise })
-    }));
+    found.extend(
+        beat.processes
+            .iter()
+            .filter_map(|process| own_descriptors(process, level.raise, watched.contains(&process.identity.key))),
+    );
     found.extend(growth.iter().flat_map(|growth| [grows(growth, options), exhausts(growth, options)]));
     found.extend(beat.events.iter().filter_map(oom_kill));
     found.extend(groups(beat));
@@ -176,9 +188,14 @@ fn pressure(beat: &Beat, subject: &str, rule: Rule) -> Finding {
 fn zombies(beat: &Beat, told: &BTreeMap<Pid, u32>) -> Finding {
     let value = beat.system.get(Source::Machine, "", "processes.zombies").map(|count| count as f64);
     let worst = told.iter().max_by_key(|(pid, count)| (**count, std::cmp::Reverse(**pid)));
-    let parent =
-        worst.map_or(String::new(), |(pid, count)| format!("; the process {pid} did not wait for {count} of them"));
-    let evidence = value.known().map_or(String::new(), |count| format!("{count:.0} zombies{parent}"));
+    let evidence = value.known().map_or(String::new(), |count| {
+        let things = if count < 1.5 { "zombie" } else { "zombies" };
+        // Those that were waited for meanwhile are still in what was told.
+        let parent = worst.map_or(String::new(), |(pid, told)| {
+            format!("; the process {pid} did not wait for {:.0} of them", f64::from(*told).min(count))
+        });
+        format!("{count:.0} {things}{parent}")
+    });
     let next = worst.map_or("leakline inspect".to_owned(), |(pid, _)| format!("leakline inspect {pid}"));
     machine(Rule::Zombies, value, Severity::Notice, evidence, &next)
 }
@@ -196,18 +213,25 @@ fn descriptors(beat: &Beat) -> Finding {
     machine(Rule::DescriptorsMachine, value, Severity::Warning, evidence, "leakline inspect")
 }
 
-/// Only what is at its level, or was: a machine has thousands of processes, and most hold five descriptors.
-fn own_descriptors(process: &ProcessReading, percent_min: f64) -> Option<Finding> {
+/// Only what is at its level, or is watched since it was: a machine has thousands of processes, and most hold five descriptors.
+/// What is watched is told even where its figure is missing, or it would seem to be gone.
+fn own_descriptors(process: &ProcessReading, percent_min: f64, watched: bool) -> Option<Finding> {
     let get = |metric| process.figures.get(metric).map(Bytes);
     let (used, limit) = (get(ProcessMetric::Descriptors), get(ProcessMetric::DescriptorLimit));
     let value = share(used, limit);
-    let (percent, used, limit) = (value.known()?, used.known()?.0, limit.known()?.0);
-    (percent >= percent_min).then(|| Finding {
+    let evidence = match (used, limit) {
+        (Reading::Known(used), Reading::Known(limit)) => {
+            format!("{} of at most {} descriptors open", used.0, limit.0)
+        }
+        _ => String::new(),
+    };
+    let is_told = watched || value.known().is_some_and(|percent| percent >= percent_min);
+    is_told.then(|| Finding {
         rule: Rule::DescriptorsProcess,
         subject: process_of(&process.identity),
         value,
         severity: Severity::Warning,
-        evidence: format!("{used} of at most {limit} descriptors open"),
+        evidence,
         next_command: format!("leakline inspect {}", process.identity.key.pid),
     })
 }
@@ -221,9 +245,11 @@ fn grows(growth: &Growth, options: &AlertOptions) -> Finding {
         if judged { (last.1.0 as f64 - first.1.0 as f64) / first.1.0 as f64 * 100.0 } else { 0.0 }
     });
     let evidence = ends.map_or(String::new(), |(first, last)| {
-        let confidence = growth.confidence.known().unwrap_or_default() * 100.0;
+        let certain = growth.confidence.known().filter(|_| judged);
+        let certain = certain.map_or(String::new(), |share| format!(", {:.0} % certain", (share * 100.0).floor()));
         let window = span(last.0.saturating_sub(first.0));
-        format!("private memory grew from {} to {} in {window}, {confidence:.0} % certain", first.1, last.1)
+        let went = if judged { "grew" } else { "went" };
+        format!("private memory {went} from {} to {} in {window}{certain}", first.1, last.1)
     });
     let value = Reading::from_option(value, model::Why::TooShort);
     about(growth, Rule::Growth, value, Severity::Warning, evidence)
@@ -257,6 +283,7 @@ fn oom_kill(event: &Event) -> Option<Finding> {
 /// Memory that cannot be dropped: the usage without the page cache (which contains the shared memory, that stays).
 fn groups(beat: &Beat) -> Vec<Finding> {
     let Reading::Known(figures) = beat.system.figures(Source::Cgroup) else { return Vec::new() };
+    // Figures of one group stand together: the sampler writes group after group, and a recording keeps the order.
     let by_subject = figures.chunk_by(|one, other| one.key.subject == other.key.subject);
     by_subject
         .filter_map(|group| {
@@ -298,10 +325,8 @@ fn process_of(identity: &model::Identity) -> Subject {
 }
 
 fn used(total: Reading<Bytes>, free: Reading<Bytes>) -> Reading<Bytes> {
-    match (total, free) {
-        (Reading::Known(total), Reading::Known(free)) => Reading::Known(Bytes(total.0.saturating_sub(free.0))),
-        (Reading::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
-    }
+    // The kernel sums both up at slightly different moments, so that the free may be the greater.
+    total.with(free, |total, free| Bytes(total.0.saturating_sub(free.0)))
 }
 
 /// In percent; missing where the whole is nothing.

@@ -27,7 +27,8 @@ fn figure(subject: &str, name: &str, value: u64) -> Figure {
     Figure { key: FigureKey { subject: subject.into(), name: name.into() }, value: Reading::Known(value) }
 }
 
-/// A beat from words: `mem=85` (percent used), `swap`, `psi`, `zombies`, `fds=90` (of 100, of process 7), `oom=7`,
+/// A beat from words: `mem=85` (percent used), `swap`, `psi`, `zombies`, `told=3` (zombies of process 9 that are new), `fds=90`
+/// (of 100, of process 7), `unreadable=7` (it is there, and how many it has open cannot be read), `oom=7`,
 /// `group=95` (percent of its limit), `cache=40` (percent of its limit that can be dropped).
 fn beat(index: u64, words: &str) -> Beat {
     let mut sources: BTreeMap<Source, Vec<Figure>> = BTreeMap::new();
@@ -46,7 +47,13 @@ fn beat(index: u64, words: &str) -> Beat {
                 vec![figure("/g", "usage", value), figure("/g", "limit", 100), figure("/h", "usage", 9)],
             ),
             "cache" => add(Source::Cgroup, vec![figure("/g", "file", value)]),
-            "fds" => processes.push(descriptors(value)),
+            "fds" => processes.push(descriptors(Reading::Known(value))),
+            "unreadable" => processes.push(descriptors(Reading::Missing(Why::NotPermitted { needs: "root" }))),
+            "told" => events.extend((0..value).map(|number| Event::Zombie {
+                process: ProcessKey { pid: Pid(100 + number as u32), started: 1 },
+                command: "child".to_owned(),
+                parent: Reading::Known(Pid(9)),
+            })),
             "oom" => events.push(Event::OomKill {
                 victim: Pid(value as u32),
                 command: "server".to_owned(),
@@ -65,9 +72,9 @@ fn beat(index: u64, words: &str) -> Beat {
     Beat { at, processes, system: SystemSample { sources: sources.collect() }, events }
 }
 
-fn descriptors(open: u64) -> ProcessReading {
+fn descriptors(open: Reading<u64>) -> ProcessReading {
     let mut figures = ProcessFigures::default();
-    figures.set(ProcessMetric::Descriptors, Reading::Known(open));
+    figures.set(ProcessMetric::Descriptors, open);
     figures.set(ProcessMetric::DescriptorLimit, Reading::Known(100));
     ProcessReading { identity: identity(7), figures }
 }
@@ -123,6 +130,18 @@ fn a_figure_that_is_missing_changes_nothing() {
     check("*4 mem=85, *30 , *4 mem=70", "30+memory-used 370-memory-used");
     check("*30 zombies=0", "");
     check("*9", "");
+    check("*3 fds=90, *5 unreadable=7, *3 fds=10", "10+descriptors-process 90-descriptors-process");
+    check("*9 unreadable=7", "");
+}
+
+#[test]
+fn zombies_that_were_waited_for_are_not_held_against_their_parent() {
+    let mut watch = AlertWatch::new(AlertOptions::default());
+    let beats = ["zombies=5 told=5", "zombies=3", "zombies=3", "zombies=3", "zombies=3", "zombies=3", "zombies=1"];
+    let told: Vec<Alert> = (0..).zip(beats).flat_map(|(index, words)| watch.add(&beat(index, words), &[])).collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].evidence, "1 zombie; the process 9 did not wait for 1 of them");
+    assert_eq!(told[0].next_command, "leakline inspect 9");
 }
 
 #[test]
@@ -231,7 +250,7 @@ fn growth_is_told_only_where_it_is_judged_to_be_growth() {
     check_growth(
         &growth([100, 130], GrowthVerdict::Growing, None),
         "60+growth [private memory grew from 100.0 MiB to 130.0 MiB in 10 min, 90 % certain] leakline attach 7; \
-         160-growth [private memory grew from 100.0 MiB to 100.0 MiB in 10 min, 90 % certain] leakline attach 7",
+         160-growth [private memory went from 100.0 MiB to 100.0 MiB in 10 min] leakline attach 7",
     );
 }
 

@@ -19,8 +19,13 @@ const KIB: u64 = 1024;
 /// How sure growth of shared memory is against growth of private memory: a page counts for a process as soon as it
 /// touches it, whoever made it, so that a pool of shared buffers that is visited page by page looks like growth.
 const SHARED_CONFIDENCE: f64 = 0.6;
-/// How sure growth is of a process that started while it was watched.
-const BORN_CONFIDENCE: f64 = 0.8;
+/// The doubt about growth of a process that started while it was watched: it may be filling its caches. It is whole at
+/// first and then falls as the age rises, since a program that still grows evenly after an hour is not starting up. A doubt
+/// that stayed would keep each service that was restarted under a recorder from ever being called a leak.
+const BORN_DOUBT: f64 = 0.2;
+const BORN_DOUBT_WHOLE: Duration = Duration::from_secs(300);
+/// A smaller doubt is not worth a sentence.
+const BORN_DOUBT_SAID: f64 = 0.02;
 
 /// The kinds of memory of one sample in KiB: a quarter of the size of four `Bytes`, up to 4 TiB each, times 120 points, times
 /// thousands of processes.
@@ -93,6 +98,7 @@ impl History {
             self.series.clear();
             self.born = true;
         }
+        debug_assert_eq!(self.identity.key, identity.key, "a history is of one process");
         self.identity = identity.clone();
         self.memory = memory;
         match Kinds::of(&memory) {
@@ -103,6 +109,7 @@ impl History {
 
     pub(super) fn judged(&self, memory_available: Reading<Bytes>) -> Growth {
         let points = self.settled();
+        // A second judgement doubles the work, and nearly no process has shared memory that moves.
         let shared_grows = growth_of(points, |kinds| u64::from(kinds.shmem)) * KIB as i64 >= MATERIAL_MIN as i64;
         let private = judge(&series_of(points, Kinds::private));
         let settled = matches!(private.verdict, GrowthVerdict::Growing | GrowthVerdict::TooShort);
@@ -152,9 +159,13 @@ impl History {
             return;
         }
         if self.born {
-            let age = span(self.series.span());
-            judgement.reasons.push(format!("against: it started {age} ago and may still be warming up"));
-            judgement.confidence = judgement.confidence.map(|confidence| confidence * BORN_CONFIDENCE);
+            let age = self.series.span();
+            let doubt = born_doubt(age);
+            if doubt >= BORN_DOUBT_SAID {
+                let age = span(age);
+                judgement.reasons.push(format!("against: it started {age} ago and may still be warming up"));
+            }
+            judgement.confidence = judgement.confidence.map(|confidence| confidence * (1.0 - doubt));
         }
         if shared {
             let reason = "against: shared memory counts for whoever touches it; another process may have made it";
@@ -162,6 +173,13 @@ impl History {
             judgement.confidence = judgement.confidence.map(|confidence| confidence * SHARED_CONFIDENCE);
         }
     }
+}
+
+/// How much less sure growth is of a process of this age, as a share.
+fn born_doubt(age: Duration) -> f64 {
+    let fresh = BORN_DOUBT_WHOLE.as_secs_f64() / age.as_secs_f64().max(BORN_DOUBT_WHOLE.as_secs_f64());
+    debug_assert!((0.0..=1.0).contains(&fresh), "a doubt only ever fades");
+    BORN_DOUBT * fresh
 }
 
 /// An `exec` changes name and arguments; a process that only renames itself keeps its arguments (or the reverse).
@@ -195,6 +213,7 @@ fn kind(points: &[Point<Kinds>], verdict: GrowthVerdict, shared: bool) -> Option
         (growth_of(points, |kinds| u64::from(kinds.shmem)), MemoryKind::Shmem),
         (growth_of(points, |kinds| u64::from(kinds.file)), MemoryKind::File),
     ];
+    // Where private memory was judged, only a kind of it may be named, or "growing: file" would blame the page cache.
     let judged_private = verdict == GrowthVerdict::Growing && !shared;
     if verdict == GrowthVerdict::Growing && shared {
         return Some(MemoryKind::Shmem);
@@ -220,6 +239,7 @@ fn recent(points: &[Point<Kinds>]) -> Reading<i64> {
 
 fn exhaustion(judgement: &Judgement, machine: Reading<Bytes>, group: Reading<Bytes>) -> Reading<Exhaustion> {
     let Reading::Known(rate) = judgement.rate else { return Reading::Missing(Why::TooShort) };
+    // A rate that is no growth (a step, a sawtooth) does not go on, and an end that is foretold from it would frighten people.
     if judgement.verdict != GrowthVerdict::Growing {
         return Reading::Missing(Why::NotRecorded);
     }
@@ -236,8 +256,11 @@ fn until_full(room: Bytes, rate: Rate) -> Exhaustion {
         let hours = room.0 as f64 / per_hour as f64;
         (per_hour > 0).then(|| Duration::try_from_secs_f64(hours * 3600.0).unwrap_or(Duration::MAX))
     };
+    debug_assert!(rate.low <= rate.per_hour && rate.per_hour <= rate.high, "an estimate lies in its interval");
     let estimate = after(rate.per_hour).unwrap_or(Duration::MAX);
-    Exhaustion { after: estimate, soonest: after(rate.high).unwrap_or(estimate), latest: after(rate.low) }
+    let found = Exhaustion { after: estimate, soonest: after(rate.high).unwrap_or(estimate), latest: after(rate.low) };
+    debug_assert!(found.soonest <= found.after, "the faster it grows, the sooner it ends");
+    found
 }
 
 #[cfg(test)]
@@ -293,6 +316,14 @@ mod tests {
             (0..40).map(|t| kinds(if t < 30 { 100 } else { 100 + 10 * (t - 30) }, 0, 0, 0)).collect();
         assert_eq!(recent(&points(&flat_then_rising)), Reading::Known(10 * 1024 * 3600));
         assert_eq!(recent(&points(&[kinds(9, 0, 0, 0), kinds(8, 0, 7, 7)])), Reading::Known(-1024 * 3600));
+    }
+
+    #[test]
+    fn the_doubt_about_a_young_process_fades() {
+        for (seconds, doubt) in [(0, 0.2), (300, 0.2), (600, 0.1), (3000, 0.02), (86_400, 0.2 / 288.0)] {
+            let found = born_doubt(Duration::from_secs(seconds));
+            assert!((found - doubt).abs() < 1e-9, "{found} after {seconds} s");
+        }
     }
 
     #[test]

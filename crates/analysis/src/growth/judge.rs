@@ -149,6 +149,7 @@ fn flat(facts: &Facts<'_>) -> Judgement {
 
 fn verdict(verdict: GrowthVerdict, trend: Trend, confidence: f64, reasons: Vec<String>) -> Judgement {
     debug_assert!((0.0..=1.0).contains(&confidence), "confidence is a share");
+    debug_assert!(trend.low <= trend.slope && trend.slope <= trend.high, "an estimate lies in its interval");
     Judgement { verdict, rate: Reading::Known(trend.rate()), confidence: Reading::Known(confidence), reasons }
 }
 
@@ -162,10 +163,10 @@ fn no_trend(facts: &Facts<'_>, trend: Trend) -> Judgement {
     let net = facts.net();
     if net >= facts.material as f64 {
         if facts.largest_increment() > STEP_SHARE * net {
-            return stepped(facts, trend);
+            return stepped(facts, trend, net);
         }
         if !facts.still_rising() {
-            return plateaued(facts, trend, "its last third set no new maximum".to_owned());
+            return plateaued(facts, trend, net, "its last third set no new maximum".to_owned());
         }
     }
     let moved = amount((facts.high - facts.low) as f64);
@@ -173,15 +174,18 @@ fn no_trend(facts: &Facts<'_>, trend: Trend) -> Judgement {
     verdict(GrowthVerdict::Steady, trend, 0.0, vec![reason])
 }
 
-fn stepped(facts: &Facts<'_>, trend: Trend) -> Judgement {
-    let share = facts.largest_increment() / facts.net().max(1.0) * 100.0;
+/// `grown` is what it grew by: more than nothing, or no share of it could be said.
+fn stepped(facts: &Facts<'_>, trend: Trend, grown: f64) -> Judgement {
+    debug_assert!(grown > 0.0, "a step is part of growth");
+    let share = facts.largest_increment() / grown * 100.0;
     let reason =
-        format!("{share:.0} % of its growth of {} came between two samples: a step, not a trend", amount(facts.net()));
+        format!("{share:.0} % of its growth of {} came between two samples: a step, not a trend", amount(grown));
     verdict(GrowthVerdict::Stepped, trend, 0.0, vec![reason])
 }
 
-fn plateaued(facts: &Facts<'_>, trend: Trend, because: String) -> Judgement {
-    let reason = format!("grew by {}, but growth is ending", amount(facts.net()));
+fn plateaued(facts: &Facts<'_>, trend: Trend, grown: f64, because: String) -> Judgement {
+    debug_assert!(facts.points.len() >= POINTS_MIN, "a plateau needs something before it");
+    let reason = format!("grew by {}, but growth is ending", amount(grown));
     verdict(GrowthVerdict::Plateaued, trend, 0.0, vec![reason, because])
 }
 
@@ -194,17 +198,25 @@ fn rising(facts: &Facts<'_>, trend: Trend) -> Judgement {
             format!("its trend of {} in {} is below the {needed} that would count", amount(growth), span(facts.window));
         return verdict(GrowthVerdict::Steady, trend, 0.0, vec![reason]);
     }
-    if facts.largest_increment() > STEP_SHARE * facts.net() {
-        return stepped(facts, trend);
+    // Where the first sample was a peak (a process that starts frees what it read), last less first says nothing, or less than
+    // nothing: the slope, which one sample cannot move, knows what the growth is.
+    let grown = facts.net().max(growth);
+    if facts.largest_increment() > STEP_SHARE * grown {
+        return stepped(facts, trend, grown);
     }
     let (first, second) = facts.halves();
     let slowed = second < SLOWED_RATIO * trend.slope || (facts.enough_for_halves() && second < HALVES_RATIO * first);
     if slowed {
         let share = (second / trend.slope * 100.0).max(0.0);
-        return plateaued(facts, trend, format!("its second half grew at {share:.0} % of the rate of the whole"));
+        return plateaued(
+            facts,
+            trend,
+            grown,
+            format!("its second half grew at {share:.0} % of the rate of the whole"),
+        );
     }
     if !facts.still_rising() {
-        return plateaued(facts, trend, "its last third set no new maximum".to_owned());
+        return plateaued(facts, trend, grown, "its last third set no new maximum".to_owned());
     }
     let noise = residual(facts.points, trend.slope);
     if growth < NOISE_TIMES * noise {
@@ -257,11 +269,13 @@ fn by_troughs(facts: &Facts<'_>, floor: &[Point<u64>]) -> Judgement {
         let confidence = 1.0 - DOUBT_TROUGHS / floor.len() as f64;
         return verdict(GrowthVerdict::Growing, trend, confidence, reasons);
     }
-    let reason = format!(
-        "rises and falls by up to {}, and its {} troughs do not rise",
-        amount((facts.high - facts.low) as f64),
-        floor.len()
-    );
+    let because = match floor.len() {
+        few if few < TROUGHS_MIN => format!("its {few} troughs are too few to tell whether they rise"),
+        count if !rising => format!("its {count} troughs do not rise"),
+        count if one_step => format!("its {count} troughs rose in one step"),
+        count => format!("its {count} troughs rose by {}, less than would count", amount(risen)),
+    };
+    let reason = format!("rises and falls by up to {}, and {because}", amount((facts.high - facts.low) as f64));
     verdict(GrowthVerdict::Sawtooth, trend, 0.0, vec![reason])
 }
 

@@ -110,6 +110,36 @@ fn rising_troughs_are() {
     check_shape(120, |t| 100.0 + 0.5 * t + (t * 4.0) % 60.0, "growing");
 }
 
+/// The first reason of a series is this.
+#[track_caller]
+fn check_reason(values: &str, expected: &str) {
+    let found = judge(&series(values.split_whitespace().map(|value| value.parse().unwrap())));
+    assert_eq!(found.reasons.first().map(String::as_str), Some(expected), "{}", found.verdict.key());
+}
+
+#[test]
+fn a_peak_at_the_start_makes_no_nonsense_of_what_follows() {
+    let rising: Vec<String> = (0..16).map(|step| (10 + 5 * step).to_string()).collect();
+    check_reason(&format!("100 {}", rising.join(" ")), "grew by 80.0 MiB, but growth is ending");
+}
+
+#[test]
+fn a_sawtooth_is_not_said_to_be_level_where_its_floor_rose() {
+    check_reason("100 140 101 139 100 141 101 140", "rises and falls by up to 41.0 MiB, and its 3 troughs do not rise");
+    check_reason(
+        "100 140 110 150 121 160",
+        "rises and falls by up to 60.0 MiB, and its 2 troughs are too few to tell whether they rise",
+    );
+    check_reason(
+        "100 140 100 140 100.1 140 100.2 140",
+        "rises and falls by up to 40.0 MiB, and its 3 troughs rose by 204.8 KiB, less than would count",
+    );
+    check_reason(
+        "100 180 100 180 101 180 140 180",
+        "rises and falls by up to 80.0 MiB, and its 3 troughs rose in one step",
+    );
+}
+
 #[test]
 fn what_shrinks_is_said_to_shrink() {
     check("90 80 70 60 50 40 30 20", "shrinking");

@@ -156,6 +156,7 @@ impl GrowthTracker {
         }
         let (before, beats) = (self.histories.len(), self.beats);
         self.histories.retain(|_, history| history.seen == beats);
+        debug_assert!(self.histories.len() <= self.options.processes_max, "histories are bounded");
         self.losses.processes_ended += (before - self.histories.len()) as u64;
     }
 

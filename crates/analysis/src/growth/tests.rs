@@ -121,6 +121,19 @@ fn a_process_that_starts_up_is_not_accused_for_its_warm_up() {
 }
 
 #[test]
+fn what_started_while_it_was_watched_can_become_certain() {
+    let restarted = |seconds: u64| {
+        let machine = |t: u64| if t < 5 { "1:5".to_owned() } else { format!("1:5 2:{}", 50 + t) };
+        let growth = tracked(seconds, machine).ranking().remove(0);
+        let is_doubted = growth.reasons.iter().any(|reason| reason.contains("warming up"));
+        (growth.confidence.known().unwrap(), is_doubted)
+    };
+    let (early, late) = (restarted(60), restarted(4000));
+    assert!(early.0 < 0.8 && early.1, "{early:?}");
+    assert!(late.0 > 0.95 && !late.1, "{late:?}");
+}
+
+#[test]
 fn an_exec_begins_a_new_history() {
     let mut tracker = tracked(20, |t| format!("1:{}", 5 + t));
     let mut executed = sample(20, "1:1");

@@ -32,6 +32,14 @@ impl Reach {
     pub const ALL: [Self; 4] = [Self::DefinitelyLost, Self::IndirectlyLost, Self::PossiblyLost, Self::StillReachable];
 }
 
+const _: () = {
+    let mut index = 0;
+    while index < Reach::ALL.len() {
+        assert!(Reach::ALL[index] as usize == index, "leaks are sorted by kind, the worst first");
+        index += 1;
+    }
+};
+
 /// What one stack allocated and nobody freed, of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leak {
@@ -60,6 +68,7 @@ pub trait HeapMemory {
 /// All live blocks by kind and stack: the worst kind first, within a kind the most bytes first.
 pub fn leaks(blocks: &[LiveBlock], memory: &mut dyn HeapMemory) -> Vec<Leak> {
     let mut tallies: BTreeMap<(Reach, StackId), Tally> = BTreeMap::new();
+    // A tree and not a hash: the same memory must give the same list, also where two stacks leak alike.
     for (block, kind) in blocks.iter().zip(reach(blocks, memory)) {
         let tally = tallies.entry((kind, block.stack)).or_default();
         *tally = tally.plus(Tally::exact(1, block.size));
@@ -139,6 +148,7 @@ impl<'a> Index<'a> {
             while open.last().is_some_and(|last| end(&blocks[*last as usize]) <= block.at.0) {
                 open.pop();
             }
+            debug_assert!(open.len() <= number, "only blocks before this one can be around it");
             around.push(open.last().copied());
             open.push(number as u32);
         }
@@ -226,8 +236,10 @@ impl<'a> Walk<'a> {
     /// Of what is left, that to which other lost blocks lead is lost indirectly. Of blocks that lead to each other the one with
     /// the lowest address is the head, unless yet another leads to them all.
     fn follow_lost(&mut self, memory: &mut dyn HeapMemory) {
-        // Whatever leads to a block and is not led to by it is finished after it.
+        // Whatever leads to a block and is not led to by it is finished after it: the order of Kosaraju's search for cycles. Without it
+        // the head of a list would only be found by chance, and each of its blocks might be called definitely lost.
         let order = self.finished(memory);
+        debug_assert!(order.len() <= self.states.len(), "each block is finished once");
         let mut heads = vec![false; self.states.len()];
         for head in order.into_iter().rev() {
             if self.states[head] != State::Unreached || heads[head] {
@@ -254,6 +266,7 @@ impl<'a> Walk<'a> {
             if std::mem::replace(&mut entered[first], true) {
                 continue;
             }
+            // A path of our own instead of recursion: a lost list of a million blocks is that deep.
             let mut path = vec![(first, self.hits(first, memory))];
             while let Some((number, hits)) = path.last_mut() {
                 match hits.pop() {
