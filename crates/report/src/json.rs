@@ -59,6 +59,7 @@ impl Document<'_> {
     /// Writes the document and a line end.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         // Written at once: a reader of a pipe must not see half of a document when we are killed.
+        // JSON escapes every line end inside of a text, so that one line is one document however hostile its names are.
         let text = self.value().to_string();
         debug_assert!(!text.contains('\n'), "a document is one line");
         writeln!(out, "{text}")

@@ -22,10 +22,16 @@ pub(crate) const PICTURE_MAX: u32 = 8192;
 /// Events in a report; the recording has all of them. What deserves attention goes before what does not.
 pub(crate) const EVENTS_MAX: usize = 200;
 
+/// Floats below this that have no fraction are written as whole numbers. From 2^53 on not every whole number is a float, so that one
+/// written out would claim digits that nobody measured.
+pub(crate) const WHOLE_MAX: f64 = 9e15;
+
 /// Rows that are kept until they are written as one group of a Parquet file: some 20 MB, and large enough that
 /// dictionaries pay.
 #[cfg(feature = "parquet")]
 pub(crate) const ROWS_IN_GROUP: usize = 50_000;
 
 const _: () = assert!(CONFIDENT > 0.5 && CONFIDENT < 1.0, "nothing is certain");
+const _: () = assert!(WHOLE_MAX < 9_007_199_254_740_992.0, "below 2^53");
+const _: () = assert!(HEADLINES_MAX < EVENTS_MAX && CHARTS_MAX > 0, "a picture has less than a report");
 const _: () = assert!(PICTURE_MIN < PICTURE_MAX, "some picture is possible");

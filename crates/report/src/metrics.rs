@@ -385,7 +385,7 @@ impl Metric {
         }
     }
 
-    /// Whether its column is aligned to the right.
+    /// Whether its column is aligned to the right. Each table asks, which is where a key is looked at that does not name its unit.
     pub(crate) fn is_number(&self) -> bool {
         debug_assert!(self.key.ends_with(self.ending()), "{} does not name its unit", self.key);
         self.unit != Unit::Text

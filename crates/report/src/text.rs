@@ -17,6 +17,8 @@ use std::io::{self, Write};
 
 use model::Frame;
 
+pub(crate) use self::machine::conclusion;
+
 use crate::{
     AlertView, DoctorView, EventView, HuntView, ProcessView, RecordingView, RunView, Severity, SheetView, SiteView,
     SitesView,

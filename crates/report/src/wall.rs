@@ -36,7 +36,7 @@ impl WallTime {
         self.0 as f64 / SECOND as f64
     }
 
-    /// How much later it is than another moment; nothing where it is not later.
+    /// How much later it is than another moment; nothing where it is not later, since the wall clock may have been set back.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

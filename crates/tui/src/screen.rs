@@ -53,7 +53,7 @@ pub struct Screen {
     pub(crate) message: Option<String>,
     pub(crate) colour: bool,
     /// Whether the ranking is behind the attached process.
-    from_ranking: bool,
+    pub(crate) from_ranking: bool,
     /// The process that the caller was asked to attach to and whose figures have not come yet.
     awaited: Option<Pid>,
 }
@@ -242,6 +242,8 @@ impl Screen {
             Key::Character('s') | Key::Tab => self.ranking.sort_next(),
             Key::Character('r') => self.ranking.reversed = !self.ranking.reversed,
             Key::Character('a') => return self.selected().map(|key| self.attach_to(key)),
+            // Before the letters that sort, of which they are none.
+            Key::Character('j' | 'k') => self.shift_ranking(key),
             Key::Character(letter) => self.ranking.sort_by_letter(letter),
             Key::Escape => self.ranking.filter.clear(),
             Key::Enter => self.open_process(),

@@ -168,6 +168,29 @@ fn a_stack_looks_like_this() {
 }
 
 #[test]
+fn letters_move_the_selection_as_the_help_says() {
+    let (mut by_letters, mut by_arrows) = (watching(), watching());
+    press(&mut by_letters, "jjk");
+    press(&mut by_arrows, "vv^");
+    let text = text_of(&drawn(&by_letters, USUAL));
+    assert_eq!(text, text_of(&drawn(&by_arrows, USUAL)));
+    assert_ne!(text, text_of(&drawn(&watching(), USUAL)));
+}
+
+#[test]
+fn losses_are_shown_on_the_smallest_screen_whatever_was_lost() {
+    let mut view = samples::sites();
+    view.losses = model::Losses::default();
+    view.totals.histories_dropped = 0;
+    let mut screen = attached();
+    screen.show_sites(view.clone());
+    assert!(!text_of(&drawn(&screen, (60, 12))).contains("Lost"));
+    view.totals.histories_dropped = 3;
+    screen.show_sites(view);
+    assert!(text_of(&drawn(&screen, (60, 12))).contains("3 histories"));
+}
+
+#[test]
 fn help_looks_like_this_and_goes_with_any_key() {
     let mut screen = watching();
     press(&mut screen, "?");
@@ -358,7 +381,8 @@ fn a_stack_that_left_the_ranking_says_so() {
 fn escape_does_not_end_a_session_that_has_nothing_behind_it() {
     let mut screen = attached();
     assert_eq!(press(&mut screen, "<<<"), []);
-    assert!(text_of(&drawn(&screen, USUAL)).contains("Target     1234"));
+    let text = text_of(&drawn(&screen, USUAL));
+    assert!(text.contains("Target     1234") && !text.contains("Esc back"), "what does nothing is not offered: {text}");
 }
 
 #[test]

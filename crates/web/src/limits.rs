@@ -16,6 +16,9 @@ pub(crate) const CONNECTIONS_MAX: usize = 8;
 /// How long a client may take to say what it wants, or to take its answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long nobody is let in after a connection could not be taken: long enough to cost nothing, and nobody notices it.
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
+
 /// The least length of a token: 128 bits in hexadecimal.
 pub(crate) const TOKEN_MIN: usize = 32;
 

@@ -53,11 +53,13 @@ pub(crate) fn parse(head: &[u8], port: u16, token: &str) -> Result<Request, Refu
     if method != "GET" {
         return Err(Refusal::Method);
     }
+    // Exactly one: of two a proxy and we might each take another one.
     let hosts: Vec<&str> = lines.filter_map(host).collect();
     if !matches!(hosts[..], [host] if is_ours(host, port)) {
         return Err(Refusal::Host);
     }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    // In the address and not in a header, since it is opened by a click; answers ask not to be stored or sent on as a referrer.
     let given = query.split('&').find_map(|part| part.strip_prefix("token=")).unwrap_or_default();
     // The token is asked for before the path, so that nobody learns without it what there is.
     if !is_equal(given.as_bytes(), token.as_bytes()) {

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use report::{Html, RecordingView};
 
-use crate::limits::{CONNECTIONS_MAX, HEAD_MAX, PATIENCE, READS_MAX, TOKEN_MIN};
+use crate::limits::{CONNECTIONS_MAX, HEAD_MAX, PATIENCE, PAUSE, READS_MAX, TOKEN_MIN};
 use crate::request::{self, Refusal, Request};
 
 /// What is shown: the page as it is opened, and the data that it asks for afterwards.
@@ -107,8 +107,13 @@ fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
         if shared.ended.load(Ordering::Acquire) {
             return;
         }
-        // A connection that failed before it was there is no concern of ours.
-        let Ok(client) = client else { continue };
+        // One that failed before it was there is no concern of ours; but where descriptors have run out the next fails at once
+        // too, and asking without a pause would take a whole processor.
+        let Ok(client) = client else {
+            shared.refused.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(PAUSE);
+            continue;
+        };
         let busy = shared.connections.fetch_add(1, Ordering::AcqRel);
         let theirs = Arc::clone(shared);
         let serve = move || {
@@ -137,7 +142,9 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
         Ok(Request::Data) => answer(&mut client, "200 OK", "application/json", &page.data),
         Err(refusal) => {
             shared.refused.fetch_add(1, Ordering::Relaxed);
-            refuse(&mut client, refusal)
+            // Counted already, whether or not anybody waits for the answer.
+            let _ = refuse(&mut client, refusal);
+            Ok(())
         }
     }
 }

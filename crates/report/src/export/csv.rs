@@ -35,6 +35,7 @@ impl SystemCsv {
     pub fn beat(self, beat: &Beat, out: &mut dyn Write) -> io::Result<()> {
         let meminfo = |name| kilobytes(beat.system.meminfo(name).map(|bytes| bytes.0));
         let (total, used) = (meminfo("MemTotal"), kilobytes(used(&beat.system, "MemTotal", "MemAvailable")));
+        // From the same rounded figures that stand beside it: who divides the columns gets this percentage.
         let usage =
             total.zip(used).filter(|(total, _)| *total > 0).map(|(total, used)| 100.0 * used as f64 / total as f64);
         let top = top(beat);
@@ -87,13 +88,16 @@ fn line(timestamp: &str, process: &ProcessReading) -> String {
         figures.state().known().map_or_else(String::new, |state| text(&state.to_string())),
         figure(kilobytes(figures.memory().rss().map(|bytes| bytes.0))),
     ];
+    // Both lists are also what the titles are made of, so that a column cannot lose its title.
     cells.extend(KILOBYTES.map(|(_, metric)| figure(kilobytes(figures.get(metric)))));
     cells.extend(NUMBERS.map(|(_, metric)| figure(number(metric, figures.get(metric)))));
+    // Last, since they are long and of any length: the columns before them stay in line when a file is looked at as text.
     cells.push(text(&identity.arguments));
     debug_assert_eq!(cells.len(), ProcessCsv.columns().len(), "a cell for each column");
     cells.join(",")
 }
 
+/// An empty cell where a figure is missing: readers take it for "not known" (pandas: NaN), while a zero would be averaged.
 fn figure(value: Option<u64>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
@@ -108,6 +112,8 @@ fn text(text: &str) -> String {
     // Spreadsheets skip spaces before they look for a formula; full-width signs are signs to some of them.
     let starts = safe.trim_start().starts_with(['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠']);
     let cell = if starts { format!("'{safe}") } else { safe };
+    // Where the comma is the decimal sign, spreadsheets separate cells by semicolons; and some readers drop spaces around a cell
+    // that is not quoted.
     if cell.contains([',', '"', '\n', '\r', ';']) || cell != cell.trim() {
         return format!("\"{}\"", cell.replace('"', "\"\""));
     }

@@ -40,6 +40,8 @@ impl<W: Write + Send> ProcessParquet<W> {
     /// Starts a file.
     pub fn new(out: W) -> io::Result<Self> {
         let schema = Arc::new(parse_message_type(&schema()).map_err(failed)?);
+        // Dictionaries are tried first whatever is set here; plain is what a column falls back to whose values are all different,
+        // and what every reader understands.
         let properties =
             WriterProperties::builder().set_encoding(Encoding::PLAIN).set_created_by("leakline".to_owned());
         let writer = SerializedFileWriter::new(out, schema, Arc::new(properties.build())).map_err(failed)?;
@@ -52,6 +54,7 @@ impl<W: Write + Send> ProcessParquet<W> {
         for process in &beat.processes {
             self.rows.push(micros, process);
         }
+        // Looked at after a whole beat: a group is larger than the bound by one beat at most, and no beat is torn in two.
         if self.rows.len() >= ROWS_IN_GROUP { self.flush() } else { Ok(()) }
     }
 
@@ -87,6 +90,7 @@ impl Columns {
 
     fn push(&mut self, micros: i64, process: &ProcessReading) {
         let (identity, figures) = (&process.identity, &process.figures);
+        // Parquet's integers are signed, and its unsigned ones are not understood by all readers; no figure comes near the end.
         let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let mut numbers = vec![
             Some(micros),
@@ -127,7 +131,7 @@ impl Columns {
     }
 }
 
-/// One more row.
+/// One more row. The first row makes the columns; every row has the same number of them, since all are made by one function.
 fn add<T>(columns: &mut Vec<Vec<T>>, row: impl IntoIterator<Item = T>) {
     for (index, value) in row.into_iter().enumerate() {
         if columns.len() <= index {
@@ -135,13 +139,15 @@ fn add<T>(columns: &mut Vec<Vec<T>>, row: impl IntoIterator<Item = T>) {
         }
         columns[index].push(value);
     }
+    debug_assert!(columns.windows(2).all(|pair| pair[0].len() == pair[1].len()), "all columns have all rows");
 }
 
-/// Which values are there: 1 for those, 0 for the missing; nothing where none may be missing.
+/// The definition levels of a column, by which Parquet says which values are there, for only these are stored: 1 for those, 0 for the missing; nothing where none may be missing.
 fn levels<T>(column: &[Option<T>], title: &str) -> Option<Vec<i16>> {
     (!REQUIRED.contains(&title)).then(|| column.iter().map(|value| i16::from(value.is_some())).collect())
 }
 
+/// The columns of a group are written in the order of the schema, which is why schema and rows are made from the same lists.
 fn next<'a, W: Write + Send>(
     group: &'a mut SerializedRowGroupWriter<'_, W>,
 ) -> Result<SerializedColumnWriter<'a>, ParquetError> {

@@ -4,7 +4,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::chosen;
 use crate::Text;
+use crate::limits::WHOLE_MAX;
 use crate::metrics::Unit;
 use crate::plot::charts::{self, Chart, Line};
 use crate::view::RecordingView;
@@ -12,14 +14,15 @@ use crate::view::RecordingView;
 /// The whole data as one line of JSON that is safe inside of a script element.
 pub(super) fn json(view: &RecordingView) -> String {
     let gap = |gap: &crate::GapView| json!([gap.from.unix_seconds(), gap.to.unix_seconds(), Text::safe(&gap.reason)]);
-    let marked = view.events.iter().filter(|event| event.severe && event.kind != "gap");
+    // The same events as in the list below the charts; gaps are drawn as stretches already.
+    let marked = chosen(&view.events).into_iter().filter(|event| event.severe && event.kind != "gap");
     let event = |event: &crate::NoteView| json!([event.at.unix_seconds(), Text::safe(&event.text)]);
     let mut object = Map::new();
     let mut put = |key: &str, value| object.insert(key.to_owned(), value);
     put("from", json!(view.from.unix_seconds()));
     put("to", json!(view.to.unix_seconds()));
     put("gaps", view.gaps.iter().map(gap).collect());
-    put("events", marked.take(crate::limits::EVENTS_MAX).map(event).collect());
+    put("events", marked.map(event).collect());
     put("charts", charts::of(view).iter().map(chart).collect());
     harmless(&Value::Object(object).to_string())
 }
@@ -46,6 +49,7 @@ fn chart(chart: &Chart<'_>) -> Value {
 }
 
 fn line(line: &Line<'_>) -> Value {
+    // Milliseconds are more than a chart can show, and nanoseconds would double the size of the page.
     let times: Value =
         line.points.iter().map(|point| Value::from((point.at.unix_seconds() * 1e3).round() / 1e3)).collect();
     // The script breaks the line at a null; why it is missing stands in the JSON report.
@@ -55,7 +59,7 @@ fn line(line: &Line<'_>) -> Value {
 
 /// Bytes are whole numbers, and `.0` behind each would make the page larger by a fifth.
 fn number(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 9e15 { Value::from(value as i64) } else { Value::from(value) }
+    if value.fract() == 0.0 && value.abs() < WHOLE_MAX { Value::from(value as i64) } else { Value::from(value) }
 }
 
 const fn unit(unit: Unit) -> &'static str {

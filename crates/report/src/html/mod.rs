@@ -12,8 +12,8 @@ use std::io::{self, Write};
 
 use crate::limits::EVENTS_MAX;
 use crate::plot::escaped;
-use crate::text::phrase;
-use crate::view::{FindingView, NoteView, ProcessSeries, RecordingView, Severity};
+use crate::text::{conclusion, phrase};
+use crate::view::{NoteView, ProcessSeries, RecordingView, Severity};
 use crate::{Span, metrics};
 
 const UPLOT_SCRIPT: &str = include_str!("../../assets/uPlot.iife.min.js");
@@ -22,7 +22,9 @@ const UPLOT_LICENSE: &str = include_str!("../../assets/uPlot.LICENSE");
 const SCRIPT: &str = include_str!("../../assets/page.js");
 const STYLE: &str = include_str!("../../assets/page.css");
 
-/// Nothing may be loaded from anywhere, whatever a name makes of the markup; a live page may ask its own server.
+/// Nothing may be loaded from anywhere, whatever a name makes of the markup; a live page may ask its own server. `unsafe-inline` is
+/// what a page in one file needs: its script has no address that could be allowed, and a hash would have to be computed anew for
+/// each page. What guards against injected scripts is the escaping, of which this is the second line.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'";
 
@@ -47,7 +49,7 @@ impl Html<'_> {
         head(view, out)?;
         // Nothing is judged while it is only looked at.
         if self.live.is_none() {
-            findings(&view.findings, out)?;
+            findings(view, out)?;
         }
         writeln!(out, "<section id=\"charts\"><noscript>Charts need scripts; the tables do not.</noscript></section>")?;
         machine(view, out)?;
@@ -59,6 +61,9 @@ impl Html<'_> {
         if let Some(live) = self.live {
             writeln!(out, "<script type=\"application/json\" id=\"live\">{}</script>", data::quoted(live))?;
         }
+        debug_assert!(!UPLOT_SCRIPT.contains("</script") && !SCRIPT.contains("</script"), "a script would end itself");
+        debug_assert!(!UPLOT_LICENSE.contains("--"), "a comment would end itself");
+        // The licence asks to be in all copies; minified scripts lose it.
         writeln!(out, "<!--\nuPlot\n{UPLOT_LICENSE}\n-->\n<script>{UPLOT_SCRIPT}</script>")?;
         writeln!(out, "<script>\n{SCRIPT}</script>\n</body>\n</html>")
     }
@@ -90,12 +95,14 @@ fn head(view: &RecordingView, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The answer stands first: a reader who stops here has it.
-fn findings(findings: &[FindingView], out: &mut dyn Write) -> io::Result<()> {
+fn findings(view: &RecordingView, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "<section id=\"findings\"><h2>Findings</h2>")?;
-    if findings.is_empty() {
+    if view.findings.is_empty() {
         writeln!(out, "<p>No process was found to grow in this time.</p>")?;
     }
-    for finding in findings {
+    // A recording that is too short to judge has no findings either.
+    writeln!(out, "<p><strong>{}</strong></p>", escaped(conclusion(view.outcome)))?;
+    for finding in &view.findings {
         let process = &finding.process;
         writeln!(
             out,
@@ -193,6 +200,7 @@ fn events(events: &[NoteView], out: &mut dyn Write) -> io::Result<()> {
 
 /// At most as many events as a report lists, in their order.
 pub(crate) fn chosen(events: &[NoteView]) -> Vec<&NoteView> {
+    // In two passes, so that the order stays and nothing is copied: first how much room the severe ones leave, then who gets it.
     let severe = events.iter().filter(|event| event.severe).count();
     let mut room = EVENTS_MAX.saturating_sub(severe);
     let takes = |event: &&NoteView| {
@@ -264,10 +272,30 @@ mod tests {
         assert!(!page.contains(lacks), "{lacks} is in the page");
     }
 
+    /// A page with many events, all of which deserve attention, marks the latest, which are also those that it lists.
+    #[test]
+    fn the_charts_mark_the_events_that_are_listed() {
+        let mut view = samples::recording();
+        let note = |second: usize| NoteView {
+            at: WallTime(second as u64),
+            kind: "oom_kill",
+            severe: true,
+            text: format!("event number {second}."),
+        };
+        view.events = (0..EVENTS_MAX + 5).map(note).collect();
+        let data = Html::data(&view);
+        assert!(!data.contains("event number 4.") && data.contains("event number 5.") && data.contains("number 204."));
+    }
+
     #[test]
     fn sections_without_content_are_left_out() {
         check_page(|_| (), "<h2>Closing balance</h2>", "No process was found");
         check_page(|view| view.findings.clear(), "No process was found to grow", "<article");
+        check_page(
+            |view| view.outcome = crate::Outcome::CouldNotJudge,
+            "Could not judge: what was seen",
+            "Leak found.",
+        );
         check_page(|view| view.balance = None, "<h2>Events</h2>", "Closing balance");
         check_page(|view| view.events.clear(), "<h2>Processes</h2>", "<h2>Events</h2>");
         check_page(|view| view.processes.clear(), "<h2>Events</h2>", "<h2>Processes</h2>");

@@ -13,7 +13,8 @@ use crate::metrics::{self, Metric, Unit};
 /// An object under construction; its keys keep the order in which they were added.
 pub(super) struct Object(Map<String, Value>);
 
-/// A value that a metric can have.
+/// A value that a metric can have. That a number cannot be written without one is what makes every number in JSON traceable to its
+/// origin (invariant 10 of ARCHITECTURE.md).
 pub(super) trait Figure: Copy {
     /// The value in JSON.
     fn value(self) -> Value;
@@ -168,6 +169,7 @@ impl Figure for Tally {
     fn value(self) -> Value {
         let bytes = if self.kind.has_size() { Value::from(self.bytes.0) } else { missing(NO_SIZE) };
         let object = Object::new().part("blocks", Value::from(self.count)).part("bytes", bytes);
+        // An error of zero would say "measured without error"; a count has none, and then the keys are absent.
         if !self.is_estimate() {
             return object.value();
         }

@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::object::{self, Object};
 use super::{identity, ranked};
+use crate::limits::WHOLE_MAX;
 use crate::metrics;
 use crate::view::{BalanceView, GapView, NoteView, ProcessSeries, RecordingView, Series};
 
-/// All of a report.
+/// All of a report: also the processes and figures that the text leaves out for want of space.
 pub(super) fn recording(object: Object, view: &RecordingView) -> Object {
     let ranks = view.findings.iter().zip(1_u32..);
     let findings = ranks.map(|(finding, rank)| {
@@ -31,6 +32,7 @@ pub(super) fn recording(object: Object, view: &RecordingView) -> Object {
         .list("gaps", &view.gaps, gap);
     let object = match &view.balance {
         Some(sheet) => object.part("balance", balance(sheet)),
+        // The key is there all the same, so that a reader need not tell an old document from one without a balance.
         None => object.missing("balance", "not recorded"),
     };
     object.list("events", &view.events, event).texts("notes", &view.notes)
@@ -52,6 +54,7 @@ fn series(series: &Series) -> Value {
         Reading::Missing(why) => object::missing(&why.to_string()),
     };
     let values: Value = series.points.iter().map(|point| value(point.value)).collect();
+    // The values stand under the key of their metric, whose ending says their unit.
     Object::new()
         .text("metric", series.metric.key)
         .text("subject", &series.subject)
@@ -64,7 +67,7 @@ fn series(series: &Series) -> Value {
 fn number(value: f64) -> Value {
     match value {
         _ if !value.is_finite() => object::missing("no finite number"),
-        _ if value.fract() == 0.0 && value.abs() < 9e15 => Value::from(value as i64),
+        _ if value.fract() == 0.0 && value.abs() < WHOLE_MAX => Value::from(value as i64),
         _ => Value::from(value),
     }
 }

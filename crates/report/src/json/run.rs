@@ -11,7 +11,8 @@ use super::target::{coverage, frame, losses, target};
 use crate::metrics::Metric;
 use crate::{LeakView, RunView, SuppressionView, metrics};
 
-/// One program.
+/// One program. There is no exit code, other than in the documents of an attach: that of `run` is the program's own, unless
+/// `--fail-on-leak` asks for another.
 pub(super) fn run(object: Object, view: &RunView) -> Object {
     let process = &view.process;
     object
@@ -34,6 +35,7 @@ pub(super) fn run(object: Object, view: &RunView) -> Object {
         .texts("notes", &process.notes)
 }
 
+/// The metric of a kind; its key is also the word for the kind.
 const fn metric(kind: Reach) -> &'static Metric {
     match kind {
         Reach::DefinitelyLost => &metrics::DEFINITELY_LOST,

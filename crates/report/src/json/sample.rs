@@ -39,6 +39,7 @@ fn figure(object: Object, process: &ProcessReading, figure: ProcessMetric) -> Ob
     match (figure, value) {
         (ProcessMetric::State, _) => object.reading(metric.key, &process.figures.state().map(String::from)),
         (ProcessMetric::CpuTime, _) => object.figure(metric, value.map(Duration::from_millis)),
+        // A number that large would be taken for a limit by whoever computes with it.
         (ProcessMetric::DescriptorLimit, Reading::Known(u64::MAX)) => object.missing(metric.key, "unlimited"),
         _ => object.figure(metric, value),
     }
@@ -56,6 +57,7 @@ fn system(sample: &SystemSample) -> Value {
 }
 
 fn content(source: Source, figures: &[Figure]) -> Value {
+    // Not [`Object`]: names come from the kernel (or from a forged recording) and may stand twice; the last one wins.
     let mut whole = Map::new();
     for figure in figures {
         let value = match figure.value {
@@ -96,6 +98,7 @@ const fn key(source: Source) -> &'static str {
 
 /// An event in words, with what a program would have to take out of the words.
 fn event(beat: &Beat, event: &Event) -> Value {
+    // By the whole key: a pid may have been given anew between the event and the sample.
     let name = |key: ProcessKey| {
         let found = beat.processes.iter().find(|process| process.identity.key == key);
         found.map(|process| process.identity.command.clone())

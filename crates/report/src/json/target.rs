@@ -117,6 +117,7 @@ pub(super) fn coverage(view: &SitesView) -> Value {
 
 /// The words by which what was watched is chosen.
 fn kinds_of(kinds: Kinds) -> Vec<String> {
+    // A word is among those that were chosen if choosing it as well changes nothing: no second list of words can then differ.
     let chosen = |word: &&&str| kinds.with(word) == Some(kinds);
     Kinds::WORDS.iter().filter(chosen).map(|word| (*word).to_owned()).collect()
 }
@@ -189,6 +190,7 @@ fn site(view: &SiteView) -> Value {
 /// A frame of a site, with the source text and whether it is the one to look at first.
 fn frame_of(view: &SiteView, index: usize, one: &Frame) -> Value {
     let mut value = frame(one, excerpt_of(view, index));
+    // Added afterwards, since frames of events have no site to say which is the one.
     if let Some(members) = value.as_object_mut() {
         members.insert("origin".to_owned(), Value::Bool(view.origin() == Some(index)));
     }

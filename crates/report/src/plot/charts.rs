@@ -35,6 +35,7 @@ const OF_ONE: [&Metric; 7] =
 
 /// All charts that have at least one value, the most telling first.
 pub(crate) fn of(view: &RecordingView) -> Vec<Chart<'_>> {
+    // Of one process its kinds of memory are compared with each other, of many the processes are.
     let mut charts = match &view.processes[..] {
         [one] => of_one(one, severity_of(view, one)),
         all => of_many(view, all),
@@ -42,12 +43,13 @@ pub(crate) fn of(view: &RecordingView) -> Vec<Chart<'_>> {
     // The machine stands beside the first chart: whether a process matters depends on what is left.
     let system = of_system(&view.system, "Memory of the machine", Unit::Bytes);
     let pressure = of_system(&view.system, "Pressure: share of time in which tasks waited", Unit::Share);
+    debug_assert!(!charts.is_empty(), "there is a first chart to stand beside");
     charts.splice(1..1, [system, pressure]);
     charts.retain(|chart| !chart.lines.is_empty());
     charts
 }
 
-/// What was found about a process.
+/// What was found about a process. By its key: a pid that was used twice in a week is two processes.
 pub(crate) fn severity_of(view: &RecordingView, process: &ProcessSeries) -> Severity {
     let key = process.identity.key;
     let finding = view.findings.iter().find(|finding| finding.process.identity.key == key);

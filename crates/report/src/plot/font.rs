@@ -30,6 +30,7 @@ impl Font {
         if self.width(text, size) <= width {
             return text.to_owned();
         }
+        // May be less than nothing; then the mark stands alone, which is wider than asked for and still says that something was cut.
         let room = width - self.width("…", size);
         let mut used = 0.0;
         let fits = |letter: &char| {

@@ -22,6 +22,10 @@ const HEAD: f64 = 18.0;
 const AXIS: f64 = 66.0;
 /// Space between the lines of a legend.
 const LEADING: f64 = 17.0;
+/// A chart that is lower than this shows no slope; then there are fewer charts.
+const CHART_HEIGHT_MIN: f64 = 120.0;
+/// Space below a field for its ticks and their labels.
+const BELOW: f64 = 34.0;
 
 /// What every part needs while it is laid out.
 struct Sheet<'a> {
@@ -46,7 +50,8 @@ pub(super) fn scene(plot: Plot, view: &RecordingView) -> Option<Scene> {
     sheet.rectangle(Area { x: 0.0, y: 0.0, width, height }, sheet.palette.ground);
     let top = sheet.head(view, width);
     let charts = charts::of(view);
-    let shown = &charts[..charts.len().min(CHARTS_MAX).min(((height - top) / 120.0).max(1.0) as usize)];
+    let shown = &charts[..charts.len().min(CHARTS_MAX).min(((height - top) / CHART_HEIGHT_MIN).max(1.0) as usize)];
+    debug_assert!(shown.len() <= CHARTS_MAX, "a picture stays readable");
     let each = (height - top - MARGIN) / shown.len().max(1) as f64;
     for (index, chart) in shown.iter().enumerate() {
         let y = top + index as f64 * each;
@@ -88,7 +93,8 @@ impl Sheet<'_> {
         self.shapes.push(Shape::Text { x, y, size, anchor, colour, text });
     }
 
-    /// Host, time and the worst findings; gives where the charts begin.
+    /// Host, time and the worst findings; gives where the charts begin. A picture is passed on without its report, so that it must say
+    /// by itself what it is of and what was found.
     fn head(&mut self, view: &RecordingView, width: f64) -> f64 {
         let room = width - 2.0 * MARGIN;
         let mut y = MARGIN + HEAD;
@@ -122,16 +128,19 @@ impl Sheet<'_> {
     fn chart(&mut self, view: &RecordingView, chart: &Chart<'_>, area: Area, log: bool) {
         let title_at = (area.x, area.y + TITLE);
         self.text(title_at, TITLE, Anchor::Start, self.palette.text, &chart.title, area.width);
+        // A quarter for the legend: names are cut to it, while a narrower field would cut the curves, which are what is looked at.
         let beside = (area.width * 0.26).clamp(90.0, 300.0);
         let field = Area {
             x: area.x + AXIS,
             y: area.y + TITLE + 10.0,
             width: (area.width - AXIS - beside - 14.0).max(40.0),
-            height: (area.height - TITLE - 10.0 - 34.0).max(20.0),
+            height: (area.height - TITLE - 10.0 - BELOW).max(20.0),
         };
+        debug_assert!(field.width > 0.0 && field.height > 0.0, "the least picture has space for a field");
         let shown = &chart.lines[..chart.lines.len().min(LINES_MAX)];
         let time = Scale::of_time(view.from, view.to);
-        let values = Scale::of_values(range(shown), log);
+        let values = Scale::of_values(range(shown), chart.unit, log);
+        // Later shapes cover earlier ones: the gaps lie below the grid, the grid below the curves.
         self.gaps(view, time, field);
         self.axes(chart, time, values, field);
         // The worst is drawn last, above all others.
@@ -194,6 +203,7 @@ impl Sheet<'_> {
 
     /// A line for each curve with its last value, as many as there is space for.
     fn legend(&mut self, chart: &Chart<'_>, shown: &[Line<'_>], area: Area) {
+        // The last line is given up for the number of those that have none.
         let space = (area.height / LEADING).max(1.0) as usize;
         let listed = if shown.len() <= space { shown.len() } else { space - 1 };
         let mut y = area.y + LABEL - 2.0;
@@ -227,6 +237,7 @@ fn range(lines: &[Line<'_>]) -> (f64, f64) {
 
 /// The stretches of a line in which every point is known and no gap lies, as seconds and values.
 pub(crate) fn pieces(points: &[Point], view: &RecordingView) -> Vec<Vec<(f64, f64)>> {
+    // The value before a gap and the one after it stand in different pieces even where neither is missing.
     let mut pieces = vec![Vec::new()];
     let mut before: Option<WallTime> = None;
     for point in points {

@@ -11,6 +11,7 @@ use super::scene::{Anchor, Colour, Scene, Shape};
 
 /// Writes the picture as one file.
 pub(super) fn write(scene: &Scene, out: &mut dyn Write) -> io::Result<()> {
+    // Both can fail by their signatures alone: the font is embedded and tested, and the size was bounded by `Plot`.
     let (Some(font), Some(mut pixels)) = (Font::embedded(), Pixmap::new(scene.width, scene.height)) else {
         return Err(io::Error::other("a picture of this size cannot be made"));
     };
@@ -37,12 +38,14 @@ fn draw(shape: &Shape, font: &Font, pixels: &mut Pixmap) {
                     path.line_to(*x as f32, *y as f32);
                 }
             }
+            // Round ends and corners: a curve of two thousand points has mitres that stick out like values that never were.
             let stroke = Stroke {
                 width: *width as f32,
                 line_cap: LineCap::Round,
                 line_join: LineJoin::Round,
                 ..Stroke::default()
             };
+            // None where there are fewer than two points, or one of them is no number.
             if let Some(path) = path.finish() {
                 pixels.stroke_path(&path, &paint(*colour), &stroke, Transform::identity(), None);
             }

@@ -35,17 +35,28 @@ const TIME_STEPS: [u64; 21] = [
     2_592_000,
 ];
 
+const _: () = {
+    let mut index = 1;
+    while index < TIME_STEPS.len() {
+        assert!(TIME_STEPS[index - 1] < TIME_STEPS[index], "the first step that is wide enough is the narrowest");
+        index += 1;
+    }
+};
+
 impl Scale {
-    /// A scale for values in this range.
-    pub(crate) fn of_values((least, greatest): (f64, f64), log: bool) -> Self {
-        // A logarithm has no zero; everything below one is at the bottom.
+    /// A scale for values of this unit in this range.
+    pub(crate) fn of_values((least, greatest): (f64, f64), unit: Unit, log: bool) -> Self {
+        // A logarithm has no zero; everything below the least that can be told apart is at the bottom.
         if log {
-            let low = least.max(1.0);
+            let low = least.max(resolution(unit));
             return Self { low, high: greatest.max(low * 2.0), log };
         }
-        // What does not change at all has no growth to be seen: closer marks would all have the same label.
+        // Zero stays in sight unless the change would vanish beside it. What does not change at all has no growth to be seen: closer marks would all have the same label.
         let is_zoomed = least > greatest * ZOOM_FROM && least > 0.0 && greatest > least;
+        // A tenth below, or the least value would lie on the axis and look like zero.
         let low = if is_zoomed { least - (greatest - least) * 0.1 } else { 0.0 };
+        // A twentieth above, so that the curve does not run along the edge; the other two keep a scale of one value (or of nothing
+        // but zeros) from having no length, by which every place is divided.
         let room = ((greatest - low) * 0.05).max(greatest.abs() * 1e-6).max(1e-9);
         Self { low: low.max(0.0), high: greatest + room, log }
     }
@@ -99,6 +110,7 @@ impl Scale {
         };
         let step = step.max(f64::MIN_POSITIVE);
         let first = (self.low / step).ceil();
+        // Steps are at least a quarter as wide as wanted; the bound holds where the arithmetic of huge values does not.
         let count = ((self.high / step).floor() - first).clamp(0.0, 4.0 * wanted as f64) as usize;
         (0..=count).map(|index| (first + index as f64) * step).collect()
     }
@@ -106,8 +118,25 @@ impl Scale {
     fn powers(self, wanted: usize) -> Vec<f64> {
         let (first, last) = (self.low.log2().ceil(), self.high.log2().floor());
         let step = ((last - first) / wanted.max(1) as f64).ceil().max(1.0);
+        // The greatest number of bytes is 2^64.
         let count = ((last - first) / step).clamp(0.0, 64.0) as usize;
         (0..=count).map(|index| 2_f64.powf(first + index as f64 * step)).collect()
+    }
+}
+
+/// The least value that is told from nothing: the kernel gives shares in hundredths of a percent, and times are kept in
+/// milliseconds. Shares are never above one, so that with the one of all others the whole chart would be its lower edge.
+const fn resolution(unit: Unit) -> f64 {
+    match unit {
+        Unit::Share => 1e-4,
+        Unit::Seconds => 1e-3,
+        Unit::Bytes
+        | Unit::BytesPerHour
+        | Unit::Count
+        | Unit::CountPerHour
+        | Unit::Blocks
+        | Unit::Identifier
+        | Unit::Text => 1.0,
     }
 }
 
@@ -152,7 +181,7 @@ mod tests {
 
     #[track_caller]
     fn check(range: (f64, f64), log: bool, unit: Unit, expected: &str) {
-        let ticks = Scale::of_values(range, log).ticks(unit, 5);
+        let ticks = Scale::of_values(range, unit, log).ticks(unit, 5);
         let labels: Vec<&str> = ticks.iter().map(|tick| tick.label.as_str()).collect();
         assert_eq!(labels.join(", "), expected);
         assert!(ticks.iter().all(|tick| (0.0..=1.0).contains(&tick.place)), "{ticks:?}");
@@ -172,9 +201,16 @@ mod tests {
     }
 
     #[test]
+    fn shares_can_be_told_apart_on_a_logarithmic_scale() {
+        let scale = Scale::of_values((0.0, 0.5), Unit::Share, true);
+        assert!(scale.place(0.0) <= 0.0 && scale.place(0.001) < scale.place(0.1) && scale.place(0.5) > 0.99);
+        check((0.0, 0.5), true, Unit::Share, "0.01 %, 0.1 %, 0.78 %, 6.25 %, 50 %");
+    }
+
+    #[test]
     fn a_small_growth_of_a_large_value_can_be_seen() {
         check((900.0, 1000.0), false, Unit::Count, "900, 950, 1000");
-        let scale = Scale::of_values((900.0, 1000.0), false);
+        let scale = Scale::of_values((900.0, 1000.0), Unit::Count, false);
         assert!(scale.place(900.0) < 0.2 && scale.place(1000.0) > 0.8);
     }
 
@@ -206,8 +242,10 @@ mod tests {
     fn no_range_breaks_a_scale() {
         for range in [(0.0, 1e300), (f64::MAX, f64::MAX), (0.0, 1e-300), (1e18, 1.000_001e18)] {
             for log in [false, true] {
-                let ticks = Scale::of_values(range, log).ticks(Unit::Bytes, 6);
-                assert!(ticks.len() <= 65, "{range:?}: {}", ticks.len());
+                for unit in [Unit::Bytes, Unit::Share, Unit::Seconds] {
+                    let ticks = Scale::of_values(range, unit, log).ticks(unit, 6);
+                    assert!(ticks.len() <= 65, "{range:?}: {}", ticks.len());
+                }
             }
         }
         assert!(Scale::of_time(WallTime(0), WallTime(u64::MAX)).time_ticks(6).len() <= 24);

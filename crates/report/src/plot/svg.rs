@@ -53,7 +53,9 @@ pub(crate) fn escaped(text: &str) -> String {
             '>' => written.push_str("&gt;"),
             '"' => written.push_str("&quot;"),
             '\'' => written.push_str("&#39;"),
+            // Both are allowed, and both would break a line of a legend.
             '\n' | '\t' => written.push(' '),
+            // Characters to Rust, but none that XML 1.0 allows (section 2.2): one of them makes the whole file unreadable.
             '\u{fffe}' | '\u{ffff}' => written.push('\u{fffd}'),
             _ if character.is_control() => written.push('\u{fffd}'),
             _ => written.push(character),
@@ -75,6 +77,7 @@ const fn place(anchor: Anchor) -> &'static str {
     }
 }
 
+/// A tenth of a pixel is less than anybody sees; all digits of a float would make most of the file.
 fn places(points: &[(f64, f64)]) -> String {
     points.iter().fold(String::new(), |mut written, (x, y)| {
         // Writing to a string cannot fail.

@@ -2,7 +2,8 @@
 //!
 //! Owns: the dots. Must not know: what the curve means.
 
-/// Dots of one character in Unicode's order, by row and column.
+/// Dots of one character, by row and column. The order is odd for a reason: Braille had six dots, numbered downwards in two columns,
+/// and the lowest row was added behind them.
 const DOTS: [[u8; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]];
 const BLANK: u32 = 0x2800;
 
@@ -27,6 +28,7 @@ impl Canvas {
             ((x.clamp(0.0, 1.0) * across).round() as usize, ((1.0 - y.clamp(0.0, 1.0)) * up).round() as usize)
         };
         let dots: Vec<(usize, usize)> = places.iter().map(dot).collect();
+        // There is no pair in it to draw a line between.
         if let [one] = dots[..] {
             self.set(one);
         }
@@ -44,6 +46,7 @@ impl Canvas {
 
     /// As many dots as the longer side has, so that no line has holes.
     fn line(&mut self, from: (usize, usize), to: (usize, usize)) {
+        // At least one step, or a line of one dot would be a division by zero.
         let steps = from.0.abs_diff(to.0).max(from.1.abs_diff(to.1)).max(1);
         let between = |from: usize, to: usize, step: usize| {
             (from as f64 + (to as f64 - from as f64) * step as f64 / steps as f64).round() as usize

@@ -224,7 +224,7 @@ pub(super) fn write_reasons(rows: &[&ProcessView], out: &mut dyn Write) -> io::R
 }
 
 /// The last line. Each outcome has a sentence of its own, so that "blind" can never be read as "no leak".
-pub(super) const fn conclusion(outcome: Outcome) -> &'static str {
+pub(crate) const fn conclusion(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::NothingFound => "Nothing found: no process grows as a leak does.",
         Outcome::LeakFound => "Leak found.",

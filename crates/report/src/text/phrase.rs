@@ -29,15 +29,19 @@ pub(crate) fn count(number: u64) -> String {
     written
 }
 
-/// `1 block`, `2,000 blocks`.
+/// `1 block`, `2,000 blocks`, `2 mappings or descriptors`.
 pub(crate) fn counted(number: u64, thing: &str) -> String {
-    let things = match (number, thing.strip_suffix('y')) {
-        (1, _) => thing.to_owned(),
-        (_, Some(stem)) => format!("{stem}ies"),
-        (_, None) if thing.ends_with("ss") => format!("{thing}es"),
-        (_, None) => format!("{thing}s"),
-    };
-    format!("{} {things}", count(number))
+    let things: Vec<String> =
+        thing.split(" or ").map(|thing| if number == 1 { thing.into() } else { several(thing) }).collect();
+    format!("{} {}", count(number), things.join(" or "))
+}
+
+fn several(thing: &str) -> String {
+    match thing.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if thing.ends_with("ss") => format!("{thing}es"),
+        None => format!("{thing}s"),
+    }
 }
 
 /// `3 blocks (1.50 KiB)`, or `3 descriptors`, which have no size; an estimate with its 95 % interval:
@@ -221,6 +225,8 @@ mod tests {
         check(counted(0, "block"), "0 blocks");
         check(counted(2, "process"), "2 processes");
         check(counted(2, "entry"), "2 entries");
+        check(counted(2, "mapping or descriptor"), "2 mappings or descriptors");
+        check(counted(1, "mapping or descriptor"), "1 mapping or descriptor");
         check(tally(Tally::exact(1, Bytes(1536))), "1 block (1.50 KiB)");
         check(tally(Tally { count: 1200, ..Tally::of(Kind::Descriptor) }), "1,200 descriptors");
         check(tally(Tally { kind: Kind::Shared, ..Tally::exact(1, Bytes(4096)) }), "1 shared mapping (4.00 KiB)");

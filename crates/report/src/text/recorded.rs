@@ -173,14 +173,17 @@ fn curves(text: Text, view: &RecordingView, out: &mut dyn Write) -> io::Result<(
 
 /// One line with its name, the ends of its values beside it and the ends of the time below it.
 fn curve(text: Text, view: &RecordingView, chart: &Chart<'_>, line: &Line<'_>, rows: usize) -> Vec<String> {
+    // Below ten columns a curve says nothing; beyond 400 (800 dots) there are more columns than a thinned series has points.
     let columns = text.width.saturating_sub(AXIS + 2).clamp(10, 400);
     let known = line.points.iter().filter_map(|point| point.value.known()).filter(|value| value.is_finite());
     let (least, greatest) = known.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
+    // Still the start of the fold: no value was known.
     if least > greatest {
         return vec![format!("{}: unknown", safe(&line.name))];
     }
-    let (time, values) = (Scale::of_time(view.from, view.to), Scale::of_values((least, greatest), false));
+    let (time, values) = (Scale::of_time(view.from, view.to), Scale::of_values((least, greatest), chart.unit, false));
     let mut canvas = Canvas::new(columns, rows);
+    // Never across a gap: a line through it would claim values that nobody saw.
     for piece in pieces(line.points, view) {
         let places: Vec<_> = piece.iter().map(|(at, value)| (time.place(*at), values.place(*value))).collect();
         canvas.curve(&places);
@@ -243,7 +246,7 @@ fn extreme(row: &Series, of: fn((f64, f64)) -> f64) -> String {
     row.range().map_or_else(|| phrase::MISSING.to_owned(), |range| scale::label(of(range), row.metric.unit))
 }
 
-/// A series as a line of bars.
+/// A series as a line of bars. Missing values are passed over, since a bar of no height would be a zero; the curve has them.
 fn history(series: Option<&Series>) -> String {
     // The bars need numbers that can be compared, not units; shares become millionths.
     let scale = if series.is_some_and(|series| series.metric.unit == metrics::Unit::Share) { 1e6 } else { 1.0 };

@@ -11,7 +11,8 @@ use super::table::safe;
 use super::{Paint, Text, phrase, sites};
 use crate::{LeakView, Outcome, RunView, Span};
 
-/// The facts, the sums by kind, the result, and every listed leak with its stack.
+/// The facts, the sums by kind, the result, and every listed leak with its stack. The result stands before the stacks, which may be
+/// hundreds of lines: whoever pages through them has read it.
 pub(super) fn report(text: Text, view: &RunView, out: &mut dyn Write) -> io::Result<()> {
     for fact in facts(view) {
         writeln!(out, "{}", safe(&fact))?;
@@ -73,6 +74,7 @@ fn facts(view: &RunView) -> Vec<String> {
             .iter()
             .map(|one| format!("           {:<17}{} by leak:{}", "suppressed", phrase::tally(one.blocks), one.pattern)),
     );
+    // No leak by itself: the kernel takes them back. A program that was to close them may want to know.
     facts.extend(view.held().into_iter().map(|(kind, tally)| {
         let thing = if tally.count == 1 { kind.thing() } else { kind.things() };
         format!("           {:<17}{} {thing}", "held as well", phrase::count(tally.count))
@@ -83,6 +85,7 @@ fn facts(view: &RunView) -> Vec<String> {
 
 fn result(view: &RunView) -> String {
     match (view.outcome, &view.kinds) {
+        // Only what the user asked to count as a leak makes one without anything lost: `--show-reachable`.
         (Outcome::LeakFound, Reading::Known([definite, .., still])) if definite.count == 0 => {
             format!("leak found: {} still reachable", phrase::tally(*still))
         }

@@ -54,7 +54,8 @@ pub(super) fn alert(text: Text, view: &AlertView) -> String {
     format!("{}  {}{padding}  {rule}  {subject}: {evidence}{next}", view.at, text.painted(paint, weight))
 }
 
-/// Why figures are missing, once for each reason, with the columns in which it stands.
+/// Why figures are missing, once for each reason, with the columns in which it stands. A cell has space for `?` alone; a reason in each
+/// would push the figures off the screen that are known.
 fn reasons(table: &TableView) -> Vec<String> {
     let mut reasons: Vec<(Why, Vec<&str>)> = Vec::new();
     for (metric, why) in table.rows.iter().flat_map(|row| table.columns.iter().zip(row)).filter_map(missing) {
@@ -94,6 +95,7 @@ fn facts(table: &TableView, width: usize) -> Vec<String> {
     let facts = table.columns.iter().zip(cells).map(|(metric, cell)| (metric.title, safe(&written(cell))));
     let (short, long): (Vec<_>, Vec<_>) = facts.partition(|(_, fact)| fact.width() <= SHORT);
     let titles = short.iter().chain(&long).map(|(title, _)| title.width()).max().unwrap_or(0);
+    // Title, two spaces, fact and gap make a column; the last needs no gap, which is why the width gains one.
     let columns = ((width + GAP) / (titles + 2 + SHORT + GAP)).max(1);
     // Read downwards, as the facts follow each other.
     let height = short.len().div_ceil(columns);
@@ -111,6 +113,7 @@ fn pad(text: &str, width: usize) -> String {
 }
 
 fn lines(table: &TableView, width: usize) -> Vec<String> {
+    // "none" would be a finding; that it could not be read is another.
     if let Some(why) = table.missing {
         return vec![format!("unknown: {why}")];
     }

@@ -134,6 +134,7 @@ pub(super) fn site_facts(view: &SiteView) -> Vec<String> {
     let late = counts.freed_late_longest.filter(|_| counts.freed_late.count > 0);
     let late = late.map_or_else(String::new, |age| format!(", the longest-lived after {}", Span(age)));
     let kind = counts.kind();
+    // "Freed" is wrong for what is unmapped, joined or closed, and a reader would look for a `free` that does not exist.
     let (_, freed) = kind.ending();
     let ended = if kind == Kind::Heap { "freed blocks lived".to_owned() } else { format!("{freed} ones lived") };
     let lived = counts.lifetimes.map_or_else(
@@ -171,6 +172,7 @@ pub(super) fn site_facts(view: &SiteView) -> Vec<String> {
 
 /// Address, function and offset, line. An inlined function has no address of its own.
 pub(super) fn frame(index: usize, frame: &Frame) -> String {
+    // 18 columns are `0x` and sixteen digits, so that functions stand below each other.
     let place = if frame.inlined { " ".repeat(18) } else { format!("{:#018x}", frame.address.0) };
     let inlined = if frame.inlined { " [inlined]" } else { "" };
     let trust = if frame.trust == FrameTrust::FramePointer { " [by frame pointer]" } else { "" };
@@ -282,6 +284,7 @@ fn mode_words(mode: Mode) -> String {
 
 /// A change of the mode as an event and as a note.
 fn mode_changed(change: &ModeChange) -> String {
+    // "Cost" was measured, "should cost" is computed from a sample: the two must not read alike.
     let cost = match (change.mode, change.exact) {
         (_, Reading::Missing(_)) => String::new(),
         (Mode::Sampled { .. }, Reading::Known(share)) => {
@@ -372,6 +375,7 @@ pub(super) fn origin_name(frames: &[Frame]) -> Option<String> {
     let frame = frames.get(origin(frames)?)?;
     Some(match &frame.line {
         Reading::Known(line) => {
+            // Without its folder: the whole path stands in the stack below, and a table has twenty columns for it.
             let file = line.file.rsplit('/').next().unwrap_or_default();
             // The line says it better than an offset.
             let function = frame.function.as_known().map_or(phrase::MISSING, |function| &*function.name);
@@ -405,6 +409,7 @@ fn source(frame: &Frame) -> String {
 /// Proof that the hooks fire, without which nothing may be said about leaks.
 pub(super) fn seen(view: &SitesView) -> String {
     let coverage = &view.coverage;
+    // In a sample most frees are of blocks that were not chosen, which says nothing about the age of anything.
     let older = if coverage.samples > 0 || view.target.mode != Mode::Exact {
         "blocks without a record (not sampled, or older than the attach)"
     } else {
@@ -496,6 +501,7 @@ fn result(view: &SitesView) -> String {
         ),
         Outcome::NothingFound => format!("nothing found{so_far}: no site leaks"),
         Outcome::CouldNotJudge => "could not judge: what was seen is not enough".to_owned(),
+        // Two ways to be blind, with two things to do: look whether the right functions are hooked, or what else maps memory.
         Outcome::Blind if view.coverage.allocations == 0 && view.coverage.frees == 0 => {
             "blind: the hooks never fired, so nothing can be said about leaks".to_owned()
         }

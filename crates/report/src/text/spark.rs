@@ -21,6 +21,7 @@ pub(super) fn spark(history: &[(Duration, Bytes)], width: usize) -> String {
     debug_assert!(figures.len() <= width.max(1), "the history is wider than its column");
     let least = figures.iter().copied().min().unwrap_or(0);
     let greatest = figures.iter().copied().max().unwrap_or(0);
+    debug_assert!(least <= greatest, "a range has its ends in order");
     let range = (greatest - least).max(greatest / NOISE).max(1);
     figures.iter().map(|figure| bar(figure - least, range)).collect()
 }
@@ -28,6 +29,7 @@ pub(super) fn spark(history: &[(Duration, Bytes)], width: usize) -> String {
 /// The bar of a figure above the least one.
 fn bar(above: u64, range: u64) -> char {
     debug_assert!(above <= range, "a figure outside of the range");
+    // 128 bits: figures may be as large as the address space, and seven times that does not fit.
     let step = u128::from(above) * (BARS.len() as u128 - 1) / u128::from(range);
     BARS[step as usize]
 }

@@ -52,6 +52,7 @@ pub(super) fn lay_out<Row>(columns: &[Column<Row>], rows: &[&Row], width: usize)
 /// The same for columns whose cells are written already; all have the same number of them.
 pub(super) fn lay_out_cells(columns: &[Written], width: usize) -> Vec<String> {
     let rows = columns.first().map_or(0, |column| column.cells.len());
+    debug_assert!(columns.iter().all(|column| column.cells.len() == rows), "a cell for each row");
     let mut filled: Vec<Filled> = columns.iter().map(fill).collect();
     // Columns are left out only where cutting words does not help.
     while least_width(&filled) > width {
@@ -68,7 +69,7 @@ pub(super) fn lay_out_cells(columns: &[Written], width: usize) -> Vec<String> {
 pub(super) fn safe(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
     for character in text.chars() {
-        if is_unsafe(character) {
+        if model::is_harmful(character) {
             written.extend(character.escape_default());
         } else {
             written.push(character);
@@ -92,17 +93,15 @@ pub(super) fn cut(text: &str, width: usize) -> String {
         }
         kept.push(character);
     }
+    // A text may be wider than its characters: `☺` is one column and `☺` with the selector U+FE0F, which has none, is two.
+    while kept.width() >= width.max(1) {
+        kept.pop();
+    }
     if width > 0 {
         kept.push('…');
     }
     debug_assert!(kept.width() <= width, "{kept} is wider than {width}");
     kept
-}
-
-/// Control characters, marks of direction (which could make a line read backwards) and joiners of no width.
-fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// All cells of one column and how wide they are. Texts are made safe before they are measured, since escapes are wider.
@@ -131,7 +130,8 @@ fn most_dispensable(columns: &[Filled]) -> Option<usize> {
     (column.dispensable > 0).then_some(index)
 }
 
-/// Takes from the columns that may be cut, always from the widest, until all fit.
+/// Takes from the columns that may be cut, always from the widest, until all fit: a name of eight letters stays whole beside a path of
+/// eighty. One column at a time is slow only for widths that no terminal has.
 fn shrink(columns: &mut [Filled], width: usize) {
     let mut excess = (gaps(columns) + columns.iter().map(|column| column.width).sum::<usize>()).saturating_sub(width);
     while excess > 0 {
@@ -150,6 +150,7 @@ fn line(columns: &[Filled], row: usize) -> String {
             line.extend(std::iter::repeat_n(' ', GAP));
         }
         let cell = cut(&column.cells[row], column.width);
+        debug_assert!(cell.width() <= column.width, "a cell stays within its column");
         let padding = std::iter::repeat_n(' ', column.width - cell.width());
         if column.right {
             line.extend(padding);
@@ -243,8 +244,23 @@ PID  COMMAND       RSS
     }
 
     #[test]
+    fn characters_that_are_wider_together_stay_in_their_column() {
+        let smiles = "\u{263a}\u{fe0f}".repeat(9);
+        for width in 0..20 {
+            assert!(cut(&smiles, width).width() <= width, "{width}");
+            assert!(cut(&format!("ab{smiles}"), width).width() <= width, "{width}");
+        }
+        let rows = [(&*smiles.leak(), 1)];
+        let rows: Vec<&Row> = rows.iter().collect();
+        for width in 0..60 {
+            assert_eq!(lay_out(COLUMNS, &rows, width).len(), 2, "{width}");
+        }
+    }
+
+    #[test]
     fn nothing_in_a_name_can_move_the_cursor() {
         let expected = "PID  COMMAND                      RSS\n  1  a\\u{1b}[2J\\rb\\u{202e}c  1.50 MiB";
         check(80, &[("a\x1b[2J\rb\u{202e}c", 1)], expected);
+        assert_eq!(safe("a\u{61c}b\u{e0041}"), "a\\u{61c}b\\u{e0041}");
     }
 }

@@ -34,7 +34,8 @@ enum Same {
     Name(String, Option<String>, Option<String>),
 }
 
-/// All processes that count as one.
+/// All processes that count as one. Between boots that may be many: forty workers of one name are compared with forty others, since
+/// nobody could say which was which.
 struct Group {
     identity: Arc<Identity>,
     count: u64,
@@ -74,29 +75,24 @@ fn groups(beat: &Beat, one_boot: bool) -> BTreeMap<Same, Group> {
             Same::Name(identity.command.clone(), identity.user.as_known().cloned(), identity.container.clone())
         };
         let private = process.figures.memory().private();
+        // Zero is right here and no stand-in: the sum of no processes, to which this one is added below.
         let empty = Group { identity: Arc::clone(identity), count: 0, private: Reading::Known(Bytes(0)) };
         let group = groups.entry(same).or_insert(empty);
         group.count += 1;
-        group.private = match (group.private, private) {
-            (Reading::Known(sum), Reading::Known(more)) => Reading::Known(sum.plus(more)),
-            (Reading::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
-        };
+        group.private = group.private.with(private, Bytes::plus);
     }
     groups
 }
 
 /// The difference of two sizes.
 pub(super) fn change(before: Reading<Bytes>, after: Reading<Bytes>) -> Reading<i64> {
-    match (before, after) {
-        (Reading::Known(before), Reading::Known(after)) => {
-            let difference = i128::from(after.0) - i128::from(before.0);
-            Reading::Known(difference.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
-        }
-        (Reading::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
-    }
+    before.with(after, |before, after| {
+        let difference = i128::from(after.0) - i128::from(before.0);
+        difference.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    })
 }
 
-/// What is in both, what grew most first.
+/// What is in both, what grew most first: a tool for two recordings of one load, before and after a change.
 fn grown(old: &BTreeMap<Same, Group>, new: &BTreeMap<Same, Group>) -> TableView {
     let both = new.iter().filter_map(|(same, after)| old.get(same).map(|before| (before, after)));
     let mut rows: Vec<_> = both.map(|(before, after)| (change(before.private, after.private), before, after)).collect();
@@ -112,7 +108,7 @@ fn grown(old: &BTreeMap<Same, Group>, new: &BTreeMap<Same, Group>) -> TableView 
         &metrics::CHANGE,
     ];
     let mut table = TableView::new("grown", "Private memory of processes that are in both", &columns);
-    // What did not change is counted, not listed.
+    // What did not change is counted, not listed: on most machines that is nearly all of them.
     let all = rows.len();
     rows.retain(|(change, ..)| *change != Reading::Known(0));
     table.left_out = (all - rows.len()) as u64;

@@ -59,12 +59,14 @@ impl FindingView {
     /// A judged process; its history says for which stretch the judgement holds.
     pub fn new(process: ProcessView, zero: WallTime) -> Self {
         let moment = |point: Option<&(Duration, Bytes)>| zero.after(point.map_or(Duration::ZERO, |(at, _)| *at));
+        // Of the points that are kept: a history that was thinned begins with the lowest of its first samples.
         let (since, until) = (moment(process.history.first()), moment(process.history.last()));
         debug_assert!(since <= until, "a history goes forward");
         Self { process, since, until }
     }
 }
 
+/// Words instead of the types of `analysis`, which views must not know; see the table of edges in ARCHITECTURE.md.
 impl From<Growth> for ProcessView {
     fn from(growth: Growth) -> Self {
         let severity = severity_of_growth(&growth);
@@ -128,6 +130,7 @@ impl SitesView {
         // Ranks are given before sites are left out, so that a site keeps its rank whatever is listed.
         let ranking = watch.ranking();
         let all = ranking.len();
+        // What has no size cannot be below a size: a leak of descriptors must not be hidden by `--min-bytes`.
         let enough = ranking.into_iter().zip(1..).filter(|(site, _)| {
             let expired = site.counts.expired;
             expired.bytes >= bytes_min || !expired.kind.has_size()
@@ -156,6 +159,7 @@ impl SitesView {
 
 /// What a sample may have missed altogether: of so many means nothing is sampled once in twenty times.
 fn unsampled(snapshot: &Snapshot, watch: &SiteWatch) -> Option<String> {
+    // The chance that none of so many means is sampled is e^-3, with the Poisson sampling that the hooks use.
     const MEANS: u64 = 3;
     let modes = watch.mode_changes().0.iter().map(|change| change.mode).chain([snapshot.mode]);
     let rate =
@@ -217,7 +221,7 @@ impl From<analysis::Outcome> for Outcome {
     }
 }
 
-/// Growth of files and shared memory is worth a look but no leak: both are shared and can be dropped or swapped.
+/// Only this decides the exit code. Growth of files and shared memory is worth a look but no leak: both are shared and can be dropped or swapped.
 fn severity_of_growth(growth: &Growth) -> Severity {
     let is_private = matches!(growth.kind, Some(MemoryKind::Anon | MemoryKind::Swap));
     let is_confident = growth.confidence.known().is_some_and(|confidence| confidence >= CONFIDENT);

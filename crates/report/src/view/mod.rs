@@ -70,7 +70,8 @@ impl Outcome {
         if is_fine && !is_suspect { Self::NothingFound } else { Self::CouldNotJudge }
     }
 
-    /// 0 nothing found, 1 leak found, 2 could not judge.
+    /// 0 nothing found, 1 leak found, 2 could not judge. Blind is 2 as well: a script that only asks for 0 must never take it for a clean
+    /// bill, and one that asks for 1 must not call it a leak.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::NothingFound => 0,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use model::{Event, Moment, ProcessKey, Reading, Severity, escaped};
 
 use super::NoteView;
+use crate::text::phrase::counted;
 use crate::{Span, WallTime};
 
 impl NoteView {
@@ -30,6 +31,7 @@ impl NoteView {
                 let place = cgroup.as_ref().map_or_else(|| "the machine".to_owned(), |group| format!("group {group}"));
                 ("oom_kill", true, format!("out of memory in {place}: the kernel killed process {victim} ({command})"))
             }
+            // Up to `KERN_WARNING`; what is below it (notices, debugging) is written at any time.
             Event::KernelMessage { level, message } => ("kernel", *level <= 4, format!("kernel: {message}")),
             Event::RecorderStarted { host, kernel, version, every_ms } => {
                 let every = Span(Duration::from_millis(*every_ms));
@@ -41,7 +43,7 @@ impl NoteView {
             }
             Event::BeatNotKept { wanted_ms, kept_ms } => ("beat_not_kept", true, beat(*wanted_ms, *kept_ms)),
             Event::NotRecorded { beats, reason } => {
-                ("not_recorded", true, format!("{beats} samples could not be recorded: {reason}"))
+                ("not_recorded", true, format!("{} could not be recorded: {reason}", counted(*beats, "sample")))
             }
             Event::AlertRaised { rule, process: key, severity, text } => {
                 let about = key.as_ref().map_or_else(String::new, |key| format!(" about process {}", process(key)));
@@ -54,6 +56,7 @@ impl NoteView {
             Event::ClockJumped { by_ns } => ("clock", true, jumped(*by_ns)),
         };
         debug_assert!(!text.is_empty(), "an event without words");
+        // Reasons and names come from recordings, which may be forged: the recorder's own escaping is not relied on.
         Self { at: WallTime::from(at), kind, severe, text: escaped(text.as_bytes()) }
     }
 }
@@ -72,6 +75,7 @@ fn beat(wanted_ms: u64, kept_ms: u64) -> String {
     format!("a sample every {} was wanted, but one every {} was possible", span(wanted_ms), span(kept_ms))
 }
 
+/// A jump is told because every moment before it is wrong by as much: curves and reports are drawn by the wall clock.
 fn jumped(by_ns: i64) -> String {
     let direction = if by_ns < 0 { "back" } else { "forward" };
     format!("the wall clock jumped {direction} by {}", Span(Duration::from_nanos(by_ns.unsigned_abs())))

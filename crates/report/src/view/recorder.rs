@@ -121,6 +121,7 @@ fn recording(view: &RecorderView) -> TableView {
 
 fn recorder(view: &RecorderView, run: &LastRun) -> TableView {
     let at_work = Reading::from_option(view.running, Why::NotRunning);
+    // What a recorder said of itself stays readable after it ended, and must not pass for one that is at work.
     let title = if view.running.is_some() { "The recorder" } else { "The last recorder" };
     let mut facts = vec![
         (&metrics::RECORDER_PID, Cell::Count(at_work.map(|pid| u64::from(pid.0)))),

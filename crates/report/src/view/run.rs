@@ -76,6 +76,7 @@ impl RunView {
         let (mut listed, mut left_out) = (Vec::new(), 0);
         for leak in leaks.as_known().map_or(&[][..], Vec::as_slice) {
             let stack = frames(leak.stack);
+            // Suppressed leaks stay in what was not freed, and are shown with their pattern: hidden is not the same as absent.
             if let Some(pattern) = suppressions.find(&stack) {
                 add(suppressed.entry(pattern.to_owned()).or_default(), leak.blocks);
                 continue;
@@ -107,13 +108,14 @@ fn add(sum: &mut Tally, more: Tally) {
     *sum = sum.plus(more);
 }
 
-/// Whether it leaks is only known if its memory was looked at and no block went unseen.
+/// Whether it leaks is only known if its memory was looked at and no block went unseen. Where no hook ever fired there was no block
+/// to look for, which is no proof that there was none: as for an attach, that is blind.
 fn outcome(process: &SitesView, kinds: &Reading<[Tally; 4]>, reachable: bool) -> Outcome {
     match kinds {
         Reading::Known([definite, ..]) if definite.count > 0 => Outcome::LeakFound,
         Reading::Known([.., still]) if reachable && still.count > 0 => Outcome::LeakFound,
+        Reading::Known(_) | Reading::Missing(_) if process.coverage.allocations == 0 => Outcome::Blind,
         Reading::Known(_) if process.losses.blocks_unrecorded == 0 => Outcome::NothingFound,
-        Reading::Missing(_) if process.coverage.allocations == 0 => Outcome::Blind,
         Reading::Known(_) | Reading::Missing(_) => Outcome::CouldNotJudge,
     }
 }
@@ -191,6 +193,16 @@ mod tests {
         let leaks = vec![leak(Reach::DefinitelyLost, 1, 3), leak(Reach::PossiblyLost, 2, 5)];
         let parts = ["3 blocks (30 B) by leak:^f1$", "definitely lost  0 blocks (0 B)", r#""pattern":"^f1$""#];
         check(&view(Reading::Known(leaks), "leak:^f1$", false), Outcome::NothingFound, &parts);
+    }
+
+    #[test]
+    fn a_program_whose_hooks_never_fired_is_not_said_to_be_free_of_leaks() {
+        let mut process = samples::sites();
+        process.losses.blocks_unrecorded = 0;
+        process.coverage.allocations = 0;
+        let found = Reading::Known((Vec::new(), Duration::ZERO));
+        let view = RunView::new(process, String::new(), found, &Suppressions::default(), (false, 2), frames);
+        check(&view, Outcome::Blind, &["blind: the hooks never fired", r#""outcome":"blind""#]);
     }
 
     #[test]

@@ -30,7 +30,8 @@ const SYSTEM: [(&Metric, &str, Find); 12] = [
     (&metrics::PRESSURE, "io some", |sample| sample.get(Source::Pressure, "io", "some.avg10")),
 ];
 
-/// The figures of a process that are shown over time, besides the two that are sums.
+/// The figures of a process that are shown over time, besides the two that are sums. State and parent are recorded too, but a letter
+/// and a number that names something have no curve.
 const SHOWN: [ProcessMetric; 15] = [
     ProcessMetric::RssAnon,
     ProcessMetric::RssFile,
@@ -53,6 +54,7 @@ impl Series {
     /// The figures of the machine over time; those that are nowhere known are left out.
     pub fn of_system(rows: &[(WallTime, SystemSample)]) -> Vec<Self> {
         let series = SYSTEM.iter().map(|(metric, subject, find)| {
+            // The kernel's pressure files have hundredths of a percent, see `model::Source::Pressure`.
             let scale = if metric.unit == Unit::Share { 1e-4 } else { 1.0 };
             let point = |(at, sample): &(WallTime, SystemSample)| Point {
                 at: *at,
@@ -125,10 +127,7 @@ fn meminfo(sample: &SystemSample, name: &str) -> Reading<u64> {
 
 /// What is used of a whole; the kernel reads both at slightly different times, so the rest may be the greater.
 pub(crate) fn used(sample: &SystemSample, whole: &str, rest: &str) -> Reading<u64> {
-    match (meminfo(sample, whole), meminfo(sample, rest)) {
-        (Reading::Known(whole), Reading::Known(rest)) => Reading::Known(whole.saturating_sub(rest)),
-        (Reading::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
-    }
+    meminfo(sample, whole).with(meminfo(sample, rest), u64::saturating_sub)
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl TableView {
         self.rows.push(cells);
     }
 
-    /// Keeps the first rows and counts the others.
+    /// Keeps the first rows and counts the others. Called once the rows are in order, so that it is the least telling that go.
     pub fn truncate(&mut self, rows: usize) {
         self.left_out += self.rows.len().saturating_sub(rows) as u64;
         self.rows.truncate(rows);

@@ -133,6 +133,7 @@ fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
     // An indent must leave space for text.
     let indent = indent.min(width / 2);
     let mut lines = vec![String::new()];
+    // The space belongs to the word before it, so that it may hang over the edge instead of beginning a line.
     for word in text.split_inclusive(' ') {
         let mut word = word;
         while !word.is_empty() {
@@ -140,6 +141,7 @@ fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
             let fits = fitting(word, width.saturating_sub(used));
             let is_new = used == 0 || (lines.len() > 1 && used == indent);
             if fits == word.len() || is_new {
+                // At least one character, or a line that is narrower than it would never end.
                 let fits = fits.max(word.chars().next().map_or(0, char::len_utf8));
                 lines.last_mut().into_iter().for_each(|line| line.push_str(&word[..fits]));
                 word = &word[fits..];
@@ -149,6 +151,7 @@ fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
             }
         }
     }
+    debug_assert!(!lines.is_empty(), "an empty text is an empty line");
     lines
 }
 

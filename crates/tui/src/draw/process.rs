@@ -24,6 +24,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, screen: &Screen) {
     if !opened.alive {
         canvas.top(Tone::Bad, "this process has ended; these are its last figures");
     }
+    // Below each other the curve gets what lines the facts leave, which in a wide and low terminal are few.
     if canvas.width() >= usize::from(SIDE_BY_SIDE) {
         let half = canvas.width() / 2;
         curve(&mut canvas.right(half as u16), view);

@@ -103,7 +103,7 @@ fn is_essential(fact: &str, view: &SitesView) -> bool {
 
 /// Whether anything was not recorded.
 fn has_losses(view: &SitesView) -> bool {
-    view.losses != Losses::default()
+    view.losses != Losses::default() || view.totals.histories_dropped > 0
 }
 
 /// Blind stands out: it looks like "nothing found" to someone who does not read it.

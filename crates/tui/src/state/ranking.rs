@@ -91,9 +91,11 @@ impl Ranking {
         let mut rows: Vec<_> = view.processes.iter().filter(|row| passes(row, &filter)).collect();
         // Stable, so that equal rows do not change places at each beat.
         rows.sort_by(|left, right| self.order.compare(left, right));
+        // Afterwards, and not in the comparison: equal rows change places as well, so that it is the same list read upwards.
         if self.reversed {
             rows.reverse();
         }
+        debug_assert!(rows.len() <= view.processes.len(), "a filter only leaves out");
         rows
     }
 

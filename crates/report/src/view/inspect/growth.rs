@@ -14,7 +14,8 @@ use crate::text::phrase::counted;
 use crate::view::compare::{change, machine};
 use crate::view::{Cell, HuntView, ProcessView, SheetView, TableView};
 
-/// Size before, size after, the difference, and the rate.
+/// Size before, size after, the difference, and the rate. The rate is by the two ends alone, which is all that two looks know; how
+/// sure growth is, only the samples in between can tell.
 const SIZES: [&Metric; 4] = [&metrics::BEFORE, &metrics::AFTER, &metrics::CHANGE, &metrics::CHANGE_PER_HOUR];
 /// The same for numbers of things.
 const NUMBERS: [&Metric; 4] =
@@ -44,6 +45,7 @@ impl SheetView {
             mappings(before, after, period).first(rows),
             descriptors(before, after, period),
         ];
+        // Behind the facts of the process and before everything else: who asks for growth wants that first.
         self.tables.splice(1..1, tables);
         let reasons = judged.into_iter().flat_map(|judged| &judged.reasons);
         self.notes.extend(reasons.map(|reason| format!("growth: {reason}")));
@@ -93,7 +95,11 @@ fn growth(period: Duration, judged: Option<&ProcessView>) -> TableView {
             (&metrics::GROWTH, Cell::Change(rate.map(|rate| rate.per_hour))),
             (&metrics::GROWTH_LOW, Cell::Change(rate.map(|rate| rate.low))),
             (&metrics::GROWTH_HIGH, Cell::Change(rate.map(|rate| rate.high))),
-            (&metrics::KIND, word(judged.map_or("", |judged| &judged.kind))),
+            // Nothing grows in a process that was judged: that is known, and not for want of time.
+            (
+                &metrics::KIND,
+                word(judged.map_or("", |judged| if judged.kind.is_empty() { "none" } else { &judged.kind })),
+            ),
         ],
     )
 }
@@ -159,15 +165,18 @@ fn matched<'a>(old: &'a [MappingInspection], new: &'a [MappingInspection]) -> Ve
     let mut rows: Vec<_> =
         new.iter().map(|mapping| Changed { name: mapping, before: none, after: mapping.usage.taken() }).collect();
     for mapping in old {
+        // Both lists are sorted, so that only those that overlap are looked at: a process may have 65,530 mappings
+        // (`vm.max_map_count`), and each with each would be minutes.
         let first = new.partition_point(|later| later.addresses.end <= mapping.addresses.start);
         let overlapping = new.iter().enumerate().skip(first);
         let overlapping = overlapping.take_while(|(_, later)| later.addresses.start < mapping.addresses.end);
         let alike = overlapping.filter(|(_, later)| later.name == mapping.name);
+        // By name as well: a library that was unloaded may have left its place to another.
         // Of the halves of a mapping that was split, the one that takes more is its heir.
         let claim = |later: &MappingInspection| (overlap(mapping, later), later.usage.taken().known());
         let heir = alike.max_by_key(|(_, later)| claim(later)).map(|(index, _)| index);
         match heir.and_then(|index| rows.get_mut(index)) {
-            Some(row) => row.before = both(row.before, mapping.usage.taken()),
+            Some(row) => row.before = row.before.with(mapping.usage.taken(), Bytes::plus),
             None => rows.push(Changed { name: mapping, before: mapping.usage.taken(), after: none }),
         }
     }
@@ -189,13 +198,6 @@ fn overlap(one: &MappingInspection, other: &MappingInspection) -> u64 {
     end.saturating_sub(one.addresses.start.0.max(other.addresses.start.0))
 }
 
-fn both(one: Reading<Bytes>, other: Reading<Bytes>) -> Reading<Bytes> {
-    match (one, other) {
-        (Reading::Known(one), Reading::Known(other)) => Reading::Known(one.plus(other)),
-        (Reading::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
-    }
-}
-
 fn descriptors(before: &ProcessInspection, after: &ProcessInspection, period: Duration) -> TableView {
     let columns: Vec<_> = [&metrics::DESCRIPTOR_KIND].into_iter().chain(NUMBERS).collect();
     let table = TableView::new("descriptor_growth", "Descriptors by type", &columns);
@@ -203,6 +205,7 @@ fn descriptors(before: &ProcessInspection, after: &ProcessInspection, period: Du
         (Reading::Known(old), Reading::Known(new)) => (old, new),
         (Reading::Missing(why), _) | (_, Reading::Missing(why)) => return TableView { missing: Some(*why), ..table },
     };
+    // By type and not by number: numbers are used anew, so that the same number says nothing about the same file.
     let mut kinds: BTreeMap<_, (u64, u64)> = BTreeMap::new();
     for descriptor in old {
         kinds.entry(descriptor.kind).or_default().0 += 1;
@@ -247,6 +250,7 @@ fn ranking(judged: &HuntView) -> TableView {
     })
 }
 
+/// The kernel's own objects: what grows here belongs to no process, and no other table would show it.
 fn slab(before: &MachineInspection, after: &MachineInspection, period: Duration) -> TableView {
     let columns: Vec<_> = [&metrics::NAME].into_iter().chain(SIZES).collect();
     let table = TableView::new("slab_growth", "Slab caches that changed", &columns);
@@ -270,7 +274,8 @@ fn slab(before: &MachineInspection, after: &MachineInspection, period: Duration)
     })
 }
 
-/// Processes whose number of descriptors changed.
+/// Processes whose number of descriptors changed. One that started in between has nothing to be compared with, and one that ended has
+/// nothing left.
 fn descriptors_of_all(before: &MachineInspection, after: &MachineInspection, period: Duration) -> TableView {
     let columns: Vec<_> = [&metrics::PID, &metrics::COMMAND].into_iter().chain(NUMBERS).collect();
     let table = TableView::new("descriptor_growth", "Processes whose descriptors changed", &columns);

@@ -54,6 +54,7 @@ fn notes(found: &MachineInspection) -> Vec<String> {
     notes
 }
 
+/// Used is what programs can no longer get, not what is not free: the page cache of a healthy machine takes all that is left over.
 fn whole(found: &MachineInspection) -> TableView {
     let system = &found.beat.system;
     let memory = |name| Cell::Bytes(system.meminfo(name));
@@ -86,12 +87,14 @@ fn whole(found: &MachineInspection) -> TableView {
     )
 }
 
-/// The kernel's word for "as many as you like" is the greatest signed number.
+/// The kernel's word for "as many as you like" in `file-nr` is the greatest signed number; limits of processes have the greatest
+/// unsigned one, which is what is shown as unlimited.
 const fn unlimited(limit: u64) -> u64 {
     if limit >= i64::MAX as u64 { u64::MAX } else { limit }
 }
 
 fn balance(system: &SystemSample) -> TableView {
+    // Sums over processes are not asked for: pages that two share would be in it twice, `AnonPages` has each once.
     let balance = BalanceView::from(&analysis::balance(system, []));
     let mut table = TableView::new("balance", "Where its memory is", &[&metrics::NAME, &metrics::BALANCE_PART]);
     for (name, part) in balance.parts {
@@ -189,13 +192,21 @@ fn containers(found: &MachineInspection) -> TableView {
     descending(&mut rows, |(_, of)| private(of).map(|bytes| bytes.0));
     let columns = [&metrics::CONTAINER, &metrics::NUMBER, &metrics::PRIVATE, &metrics::PSS, &metrics::COMMAND];
     TableView::new("containers", "Containers", &columns).with_rows(Reading::Known(rows), |(name, of)| {
-        let pss = sum(of.iter().map(|process| process.figures.bytes(ProcessMetric::Pss)));
+        let pss = whole_sum(&of, ProcessMetric::Pss);
         let largest = of.iter().max_by_key(|process| process.figures.memory().rss().known());
         let largest = largest.map_or("", |process| process.identity.command.as_str());
         let sizes = [Cell::Bytes(private(&of)), Cell::Bytes(pss)];
         let named = [Cell::text(name), Cell::count(of.len() as u64)];
         named.into_iter().chain(sizes).chain([Cell::text(largest)]).collect()
     })
+}
+
+/// The sum over all processes that have memory (a zombie has none): a part of it would pass for the whole, and which processes are
+/// too dear to read is no matter of their container.
+fn whole_sum(of: &[&ProcessReading], metric: ProcessMetric) -> Reading<Bytes> {
+    let with_memory = of.iter().filter(|process| process.figures.memory().private().known().is_some());
+    let all = with_memory.map(|process| process.figures.bytes(metric)).reduce(|sum, more| sum.with(more, Bytes::plus));
+    all.unwrap_or(Reading::Missing(model::Why::NotRecorded))
 }
 
 /// The figures of one subject.
@@ -249,6 +260,7 @@ fn groups(system: &SystemSample) -> TableView {
     })
 }
 
+/// With their parents, since these are what has to be mended: a zombie itself is only an entry of a table.
 fn zombies(found: &MachineInspection) -> TableView {
     let columns = [&metrics::PID, &metrics::COMMAND, &metrics::PARENT, &metrics::PARENT_COMMAND];
     let table = TableView::new("zombies", "Zombies and the parents that do not wait for them", &columns);
@@ -265,6 +277,7 @@ fn descriptors(found: &MachineInspection) -> TableView {
     let limit = |process: &ProcessReading| process.figures.get(ProcessMetric::DescriptorLimit);
     let part = |process: &ProcessReading| share(used(process), limit(process));
     let mut rows: Vec<_> = userland(found).collect();
+    // What has no limit, or is unknown, sorts below every share.
     rows.sort_by(|one, other| part(other).unwrap_or(-1.0).total_cmp(&part(one).unwrap_or(-1.0)));
     let columns =
         [&metrics::PID, &metrics::COMMAND, &metrics::DESCRIPTORS, &metrics::DESCRIPTOR_LIMIT, &metrics::USED_SHARE];
@@ -291,6 +304,7 @@ fn owner(found: &MachineInspection, uid: Reading<u64>) -> Cell {
     Cell::Text(uid.map(name))
 }
 
+/// Segments outlive their processes: one that nobody has attached is memory that only `ipcrm` or a reboot gives back.
 fn segments(found: &MachineInspection) -> TableView {
     let columns: [&Metric; 7] = [
         &metrics::SEGMENT,
@@ -313,6 +327,7 @@ fn segments(found: &MachineInspection) -> TableView {
     })
 }
 
+/// The same of POSIX, which are files and stay until they are removed. How much of one is in RAM is not told by any file of the kernel.
 fn files(found: &MachineInspection) -> TableView {
     let columns = [&metrics::NAME, &metrics::SIZE, &metrics::OWNER];
     let table = TableView::new("posix_shared", "Shared memory of POSIX (/dev/shm)", &columns);
@@ -322,6 +337,7 @@ fn files(found: &MachineInspection) -> TableView {
     })
 }
 
+/// A cache may hold objects of another name, since the kernel merges caches of alike objects.
 fn slab(system: &SystemSample) -> TableView {
     let columns = [&metrics::NAME, &metrics::SIZE, &metrics::OBJECTS_ACTIVE, &metrics::OBJECTS];
     let table = TableView::new("slab", "Slab caches of the kernel", &columns);
@@ -331,6 +347,7 @@ fn slab(system: &SystemSample) -> TableView {
     })
 }
 
+/// Free memory in small pieces is why an allocation fails, or a huge page is missing, while a lot is free.
 fn zones(found: &MachineInspection) -> TableView {
     let columns = [&metrics::ZONE, &metrics::MEMORY_FREE, &metrics::UNUSABLE];
     let zones = match &found.zones {
@@ -341,4 +358,40 @@ fn zones(found: &MachineInspection) -> TableView {
         let unusable = zone.unusable_thousandths.map(|thousandths| thousandths as f64 / 1000.0);
         vec![Cell::text(&zone.zone), Cell::Bytes(Reading::Known(zone.free)), Cell::Share(unusable)]
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::Why;
+
+    use super::*;
+
+    /// A process with so much PSS, without memory where there is nothing.
+    fn process(pss: Option<Reading<u64>>) -> ProcessReading {
+        let mut figures = model::ProcessFigures::default();
+        if let Some(pss) = pss {
+            figures.set(ProcessMetric::RssAnon, Reading::Known(1));
+            figures.set(ProcessMetric::Swap, Reading::Known(0));
+            figures.set(ProcessMetric::Pss, pss);
+        }
+        ProcessReading { identity: Arc::clone(&crate::samples::hunt().processes[0].identity), figures }
+    }
+
+    #[track_caller]
+    fn check(processes: &[Option<Reading<u64>>], expected: Reading<u64>) {
+        let processes: Vec<ProcessReading> = processes.iter().map(|pss| process(*pss)).collect();
+        let sum = whole_sum(&processes.iter().collect::<Vec<_>>(), ProcessMetric::Pss);
+        assert_eq!(sum.map(|bytes| bytes.0), expected);
+    }
+
+    #[test]
+    fn a_part_of_a_container_does_not_pass_for_the_whole() {
+        let unread = Reading::Missing(Why::OverBudget);
+        check(&[Some(Reading::Known(5)), Some(Reading::Known(7))], Reading::Known(12));
+        check(&[Some(Reading::Known(5)), Some(unread)], unread);
+        check(&[Some(Reading::Known(5)), None], Reading::Known(5));
+        check(&[None], Reading::Missing(Why::NotRecorded));
+    }
 }

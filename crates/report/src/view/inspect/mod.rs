@@ -63,7 +63,8 @@ fn per_hour(change: Reading<i64>, period: std::time::Duration) -> Reading<i64> {
     }
 }
 
-/// The sum of what is known; missing where nothing is.
+/// The sum of what is known; missing where nothing is. Only for figures whose absence means that there is none: a zombie, or a process
+/// that ended meanwhile, has no memory.
 fn sum(readings: impl IntoIterator<Item = Reading<Bytes>>) -> Reading<Bytes> {
     let add = |sum: Reading<Bytes>, more: Reading<Bytes>| match (sum, more) {
         (Reading::Known(sum), Reading::Known(more)) => Reading::Known(sum.plus(more)),

@@ -24,6 +24,8 @@ impl SheetView {
     pub fn process(found: &ProcessInspection, rows: usize) -> Self {
         let identity = &found.identity;
         let mut notes = Vec::new();
+        // The kernel holds the lock of the address space while it walks the page tables for `smaps`: a price that the process pays,
+        // and that whoever looks again and again must know.
         if found.mappings.as_known().is_some() {
             notes.push(format!(
                 "Reading the mappings took {}; for so long the process could not map, unmap or fault in memory",
@@ -53,6 +55,7 @@ impl SheetView {
     }
 }
 
+/// Everything that is one figure. PSS and USS stand beside RSS, since only all three tell a large process from one that shares much.
 fn whole(found: &ProcessInspection) -> TableView {
     use ProcessMetric as Of;
     let (identity, figures) = (&found.identity, &found.figures);
@@ -88,6 +91,7 @@ fn whole(found: &ProcessInspection) -> TableView {
     )
 }
 
+/// The cells below [`USAGE`]. Taken apart by name, so that a figure that is added cannot be forgotten here.
 fn usage(usage: &MappingUsage) -> [Cell; USAGE.len()] {
     let &MappingUsage { size, rss, pss, uss, dirty, swap, huge } = usage;
     [Reading::Known(size), rss, pss, uss, dirty, swap, huge].map(Cell::Bytes)
@@ -104,6 +108,8 @@ fn kinds(found: &ProcessInspection) -> TableView {
     let each = MappingKind::ALL.iter().filter_map(|kind| Some((kind.key(), found.of_kind(*kind).known()?)));
     let mut rows: Vec<_> = each.filter(|(_, (_, count))| *count > 0).collect();
     descending(&mut rows, |(_, (usage, _))| usage.taken().map(|bytes| bytes.0));
+    debug_assert!(rows.iter().map(|(_, (_, count))| count).sum::<usize>() == all.1, "each mapping is of one kind");
+    // Last, as a sum stands; not a kind of its own, which is why it is never sorted with them.
     rows.push(("all", all));
     table.with_rows(Reading::Known(rows), |(kind, (sum, count))| {
         [Cell::text(kind), Cell::count(count as u64)].into_iter().chain(usage(&sum)).collect()
@@ -125,6 +131,7 @@ fn mappings(found: &ProcessInspection) -> TableView {
     })
 }
 
+/// The same list, so that it can be sorted without being copied: a process may have 65,530 mappings.
 fn by_reference<T>(list: &Reading<Vec<T>>) -> Reading<Vec<&T>> {
     match list {
         Reading::Known(list) => Reading::Known(list.iter().collect()),
@@ -139,6 +146,7 @@ fn descriptors(list: &Reading<Vec<DescriptorInspection>>) -> TableView {
     for descriptor in list.as_known().into_iter().flatten() {
         let (count, targets) = kinds.entry(descriptor.kind).or_default();
         *count += 1;
+        // A target that went away while it was read still counts as one that is open.
         *targets.entry(descriptor.target.as_known().map_or("", String::as_str)).or_default() += 1;
     }
     let mut rows: Vec<_> = kinds.into_iter().collect();
@@ -151,7 +159,7 @@ fn descriptors(list: &Reading<Vec<DescriptorInspection>>) -> TableView {
     })
 }
 
-/// What is open more than once.
+/// What is open more than once. Sockets never are, since each has its own number: they have a table by what they lead to.
 fn targets(list: &Reading<Vec<DescriptorInspection>>) -> TableView {
     let mut targets: BTreeMap<&str, u64> = BTreeMap::new();
     for target in list.as_known().into_iter().flatten().filter_map(|descriptor| descriptor.target.as_known()) {
@@ -242,9 +250,9 @@ fn threads(list: &Reading<Vec<ThreadInspection>>) -> TableView {
     for thread in list.as_known().into_iter().flatten() {
         let (count, _, stacks) = groups.entry((&thread.name, thread.state)).or_insert((0, thread.id, none));
         *count += 1;
-        *stacks = both(*stacks, thread.stack, |sum, one| StackInspection {
+        *stacks = stacks.with(thread.stack, |sum, one| StackInspection {
             size: sum.size.plus(one.size),
-            rss: both(sum.rss, one.rss, Bytes::plus),
+            rss: sum.rss.with(one.rss, Bytes::plus),
         });
     }
     let mut rows: Vec<_> = groups.into_iter().collect();
@@ -269,18 +277,11 @@ fn threads(list: &Reading<Vec<ThreadInspection>>) -> TableView {
     })
 }
 
-/// Both together; a part that is missing leaves the sum unknown.
-fn both<T>(one: Reading<T>, other: Reading<T>, sum: impl Fn(T, T) -> T) -> Reading<T> {
-    match (one, other) {
-        (Reading::Known(one), Reading::Known(other)) => Reading::Known(sum(one, other)),
-        (Reading::Missing(why), _) | (_, Reading::Missing(why)) => Reading::Missing(why),
-    }
-}
-
 /// Those that limit something first.
 fn limits(found: &ProcessInspection) -> TableView {
     let columns = [&metrics::NAME, &metrics::SOFT_LIMIT, &metrics::HARD_LIMIT];
     let mut rows = by_reference(&found.limits);
+    // Stable, so that the order of the kernel stays among them.
     if let Reading::Known(rows) = &mut rows {
         rows.sort_by_key(|limit| limit.soft.is_none());
     }
