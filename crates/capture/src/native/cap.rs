@@ -16,9 +16,9 @@ const SHARE_OF_GROUP: u64 = 4;
 const DEFAULT_MIN: u64 = 8 << 20;
 /// What must be left when all tables are written.
 const ROOM_MIN: u64 = 1 << 20;
-/// The greatest part of the room that is kept for stacks and threads, and no more than this.
+/// The part of the room that is kept for stacks and threads: hundreds of threads may all allocate in the first milliseconds, long
+/// before the limits are set again.
 const RESERVE_SHARE: u64 = 4;
-const RESERVE_MAX: u64 = 64 << 20;
 /// In auto mode a sample is recorded from here on: so much of the cap is left.
 const SAMPLED_FROM: u64 = 4;
 
@@ -80,7 +80,7 @@ impl Cap {
     /// What there may be of each thing. `stacks_max` is what the user allows.
     pub(crate) fn limits(self, used: Used, stacks_max: u32) -> Limits {
         let room = self.room(used);
-        let reserve = (room / RESERVE_SHARE).min(RESERVE_MAX);
+        let reserve = room / RESERVE_SHARE;
         // Every thread that meets a stack counts for it.
         let stack = 16 + 8 * u64::from(used.depth) + COUNTERS_BYTES * u64::from(used.records.max(1));
         let record = regions::RECORD_BYTES + COUNTERS_BYTES * u64::from(used.stacks);
@@ -214,6 +214,12 @@ mod tests {
         let full = Cap { bytes: Bytes(8 * MIB), group: None }.limits(used(8, 100, 10, 1), 16_384);
         assert_eq!(full, Limits { lines: 100, stacks: 10, records: 1 });
         assert!(full.explains(1, 16_384) && !full.explains(0, 16_384));
+    }
+
+    #[test]
+    fn hundreds_of_threads_that_come_at_once_find_room() {
+        let limits = Cap { bytes: Bytes(1024 * MIB), group: None }.limits(used(4, 0, 1, 0), 16_384);
+        assert!(limits.records >= 500, "{limits:?}");
     }
 
     #[test]
