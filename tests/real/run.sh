@@ -24,20 +24,23 @@ keep() { PIDS+=("$!"); }
 # One figure of the last JSON document.
 figure() { tail -n 1 "$1" | python3 -c "import json,sys; d=json.loads(sys.stdin.read()); print($2)"; }
 
-# What an attach must leave as it was: a hash of every mapping with code of a file, and the signal handlers.
+# What an attach must leave as it was: a hash of every mapping with code of a file, and the signal handlers. Given what it was
+# before, it looks at the same mappings: a program may load more by itself.
 appearance() {
-    python3 - "$1" <<'CODE'
+    python3 - "$@" <<'CODE'
 import hashlib, sys
-pid, digest = sys.argv[1], hashlib.sha256()
+pid, known = sys.argv[1], sys.argv[2:]
 with open(f"/proc/{pid}/mem", "rb") as memory:
     for line in open(f"/proc/{pid}/maps"):
         words = line.split()
         if words[1] == "r-xp" and words[-1].startswith("/"):
             start, end = (int(word, 16) for word in words[0].split("-"))
+            if known and words[0] not in known[0]:
+                continue
             memory.seek(start)
-            digest.update(line.encode() + memory.read(end - start))
+            print(words[0], hashlib.sha256(line.encode() + memory.read(end - start)).hexdigest())
 handlers = [line for line in open(f"/proc/{pid}/status") if line.startswith(("SigIgn", "SigCgt", "TracerPid"))]
-print(digest.hexdigest(), *"".join(handlers).split())
+print(*"".join(handlers).split())
 CODE
 }
 
@@ -54,7 +57,7 @@ judge() {
         [ -s "$WORK/round.json" ] && [ ! -s "$WORK/round.err" ] || failed=$((failed + 1))
     done
     after=$(grep -c leakline "/proc/$pid/maps" 2>/dev/null)
-    [ "$before" = "$(appearance "$pid" 2>/dev/null)" ] && kept='as before' || kept=CHANGED
+    [ "$before" = "$(appearance "$pid" "$before" 2>/dev/null)" ] && kept='as before' || kept=CHANGED
     printf '%s: %s' "$name" "$(figure "$out" '"%s; %d functions, not hooked: %s; %d allocations, %d frees, %d of older; losses %s; stopped %.2f and %.2f ms; %d sites" % (
         d["target"]["allocator"], len(d["target"]["functions"]), d["target"].get("unhooked") or "none",
         d["coverage"]["allocations"], d["coverage"]["frees"], d["coverage"]["frees_of_older"],

@@ -15,6 +15,8 @@ use crate::targets::Target;
 const ROUNDS: u32 = 100;
 /// Kills at random instants; those at named places are in `faults.rs`.
 const KILLS: u32 = 300;
+/// Pairs of leaklines that start together.
+const PAIRS: u32 = 20;
 /// A round takes so long here: within it leakline attaches, records, and most times has begun to detach.
 const ROUND_MICROSECONDS: u64 = 160_000;
 
@@ -154,20 +156,34 @@ fn children_of_a_hooked_program_are_unharmed() {
     assert_eq!(counts[1], 0, "children went wrong: {:?}", ended.lines);
 }
 
+/// Attaches so often to a program whose threads sleep in system calls, and counts the interrupted ones.
+#[track_caller]
+fn assert_no_call_is_interrupted(arguments: &str, rounds: u32) {
+    let target = Target::start("c/epoll.c", arguments);
+    for _ in 0..rounds {
+        attach(target.pid(), "--expire 0.05 --for 0.1").summary();
+    }
+    let ended = target.stop();
+    ended.assert_unharmed();
+    for line in ended.lines.iter().filter(|line| line.starts_with("eintr ")) {
+        assert!(line.ends_with(" 0"), "{arguments}: a call was interrupted: {:?}", ended.lines);
+    }
+    assert!(ended.lines.iter().any(|line| line.starts_with("eintr epoll_wait")), "{:?}", ended.lines);
+}
+
 #[test]
 fn no_system_call_of_the_target_is_interrupted() {
     for arguments in ["--long 0", "--long 1"] {
-        let target = Target::start("c/epoll.c", arguments);
-        for _ in 0..10 {
-            attach(target.pid(), "--expire 0.05 --for 0.1").summary();
-        }
-        let ended = target.stop();
-        ended.assert_unharmed();
-        for line in ended.lines.iter().filter(|line| line.starts_with("eintr ")) {
-            assert!(line.ends_with(" 0"), "{arguments}: a call was interrupted: {:?}", ended.lines);
-        }
-        assert!(ended.lines.iter().any(|line| line.starts_with("eintr epoll_wait")), "{:?}", ended.lines);
+        assert_no_call_is_interrupted(arguments, 10);
     }
+}
+
+/// A thread that gets no processor does not stop in time. It is given up for that try, and yet its call must not end with `EINTR`.
+#[test]
+fn no_system_call_is_interrupted_where_processors_are_scarce() {
+    let busy = Target::start("c/churn.c", "--threads 8 --quiet");
+    assert_no_call_is_interrupted("--long 1", 3);
+    busy.stop().assert_unharmed();
 }
 
 #[test]
@@ -196,6 +212,38 @@ fn two_sessions_at_once_do_not_mix() {
     assert_unchanged(&before, &appearance(target.pid()));
     assert_works(&mut target);
     target.stop().assert_unharmed();
+}
+
+/// Between the first mapping of one and the moment in which it listens, the other must not take it for what a dead one left.
+#[test]
+fn two_leaklines_that_start_at_the_same_instant_do_no_harm() {
+    let mut target = Target::start("c/churn.c", "--threads 4 --depth 10 --leak 50 --check-full --quiet");
+    let (before, executable) = (appearance(target.pid()), executables(&maps(target.pid())));
+    let mut random = Random::new();
+    let mut refused = 0;
+    for round in 0..how_often("LEAKLINE_PAIRS", PAIRS) {
+        let line = format!("attach {} --expire 0.02 --for 0.2 --json", target.pid());
+        let first = Running::start(&line);
+        sleep(Duration::from_micros(random.below(3 * ROUND_MICROSECONDS / 16)));
+        let both = [first, Running::start(&line)].map(Running::wait);
+        let attached = both.iter().filter(|run| !run.lines.is_empty()).count();
+        assert!(attached > 0, "round {round}: nobody attached: {} {}", both[0].describe(), both[1].describe());
+        for run in both {
+            if run.lines.is_empty() {
+                run.assert_refused(&[&target.pid().to_string()]);
+                refused += 1;
+            } else {
+                assert!(run.summary()["coverage"]["allocations"].as_u64() > Some(0), "{}", run.describe());
+            }
+        }
+        assert_unchanged(&before, &appearance(target.pid()));
+        assert_nothing_left(target.pid(), &executable);
+        assert_works(&mut target);
+    }
+    assert!(refused > 0, "they never met, so that nothing is tested");
+    let ended = target.stop();
+    ended.assert_unharmed();
+    assert!(ended.lines.iter().any(|line| line == "hash ok"), "{:?}", ended.lines);
 }
 
 #[test]

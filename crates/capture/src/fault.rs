@@ -7,7 +7,7 @@
 //! process there instead, as SIGSTOP would, so that a test can do something to the target meanwhile; SIGCONT lets it go on.
 
 /// Every place, in the order in which an attach and a detach reach them first.
-pub const FAULT_POINTS: [&str; 14] = [
+pub const FAULT_POINTS: [&str; 15] = [
     "thread-stopped",
     "frame-written",
     "call-prepared",
@@ -22,6 +22,7 @@ pub const FAULT_POINTS: [&str; 14] = [
     "listening",
     "bytes-restored",
     "agent-drained",
+    "memory-emptied",
 ];
 
 /// Further places, which only a program that leakline starts or that ends reaches.

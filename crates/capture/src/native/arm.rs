@@ -2,23 +2,33 @@
 //!
 //! Owns: every change to the target's own code. Must not know: what the hooks do.
 
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::arch::{self, Relocation};
 use super::target::Target;
-use super::threads::{AllStopped, Resting, tracing};
+use super::threads::{AllStopped, Resting, look_at_each, tracing};
 use crate::fault;
 
 /// How often all threads are stopped until none stands where it must not.
 const TRIES: u32 = 40;
 const PAUSE_MAX: Duration = Duration::from_millis(20);
-/// Pauses between tries to take something out where threads do not stop in time: on an overloaded machine a thread may not get a
-/// processor for longer than anybody would let the others wait.
-const LATE_PAUSES: [Duration; 4] =
-    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
+/// How long all threads may stand while one of them does not stop, in the first try; each further one may take twice as long. On
+/// an overloaded machine a thread may not get a processor for longer than anybody would let the others wait.
+const FIRST_LIMIT: Duration = Duration::from_millis(30);
+const LIMIT_MAX: Duration = Duration::from_millis(250);
+/// For how long it is tried to put jumps in. Then the machine is too busy for an attach.
+const ARM_PATIENCE: Duration = Duration::from_secs(10);
+/// For how long it is tried to take jumps out: what stays would have to be removed by hand.
+const DISARM_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a thread may sleep inside a hook until it counts as one that stays there, and how long one may take that could run.
+const SLEEPING_MAX: Duration = Duration::from_secs(1);
+const RUNNABLE_MAX: Duration = Duration::from_secs(30);
+/// How long to wait for single threads to come by, while the others run.
+const LOOK_LIMIT: Duration = Duration::from_millis(500);
 /// Bytes of each stack that are searched for addresses: signal handlers keep where they interrupted.
 const STACK_BYTES: usize = 16 * 1024;
 
@@ -64,12 +74,22 @@ impl Places {
 
 /// Writes all jumps, or none. `ready` runs once they are in place, before any thread goes on.
 pub(crate) fn arm(target: &Target, relocations: &[Relocation], ready: impl Fn() + Sync) -> io::Result<Duration> {
+    let places = Places::of(relocations);
+    patiently(ARM_PATIENCE, |limit| arm_once(target, relocations, &places, limit, &ready))
+}
+
+fn arm_once(
+    target: &Target,
+    relocations: &[Relocation],
+    places: &Places,
+    limit: Duration,
+    ready: &(impl Fn() + Sync),
+) -> io::Result<Duration> {
     tracing(|| {
-        let places = Places::of(relocations);
         let inside = |at: u64| places.hold(at);
         let mut longest = Duration::ZERO;
         for pause in pauses() {
-            let mut all = AllStopped::stop(target)?;
+            let mut all = AllStopped::stop(target, limit)?;
             refuse_other_code(target, relocations)?;
             // A thread that stands in the bytes goes on in their copy; one that a signal handler interrupted there cannot be moved.
             let free = !all.threads().iter().any(|thread| stack_mentions(target, thread, &inside));
@@ -93,19 +113,22 @@ pub(crate) fn arm(target: &Target, relocations: &[Relocation], ready: impl Fn() 
             longest = longest.max(all.resume());
             sleep(pause);
         }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "a signal handler stays on top of an allocator function"))
+        Err(io::Error::other("a signal handler stays on top of an allocator function"))
     })
 }
 
 /// Puts back what stood at every place that still holds what was written there. Needs no look at where threads are: nobody
 /// ever stands behind the first byte of a jump.
 pub(crate) fn disarm(target: &Target, changed: &[Changed]) -> io::Result<Duration> {
-    patiently(|| disarm_once(target, changed))
+    if changed.is_empty() {
+        return Ok(Duration::ZERO);
+    }
+    patiently(DISARM_PATIENCE, |limit| disarm_once(target, changed, limit))
 }
 
-fn disarm_once(target: &Target, changed: &[Changed]) -> io::Result<Duration> {
+fn disarm_once(target: &Target, changed: &[Changed], limit: Duration) -> io::Result<Duration> {
     tracing(|| {
-        let all = AllStopped::stop(target)?;
+        let all = AllStopped::stop(target, limit)?;
         let mut result = Ok(());
         for change in changed {
             let now = target.read_exactly(change.at, change.after.len());
@@ -121,53 +144,62 @@ fn disarm_once(target: &Target, changed: &[Changed]) -> io::Result<Duration> {
     })
 }
 
-/// Waits until no thread can return into `code`; `look` runs while all are at rest and it is certain. False if some thread
-/// stays there, for example inside an allocator that waits for a lock. `is_busy` tells of threads inside hooks.
+/// Waits until no thread can return into `code`. False if some thread stays there, for example inside an allocator that waits
+/// for a lock. `is_busy` tells of threads inside hooks. Also says how long a thread stood still for it at most.
+///
+/// No jump leads there any more, so that a thread which was seen outside stays outside: each is looked at by itself, until all
+/// have been seen there, and the others run on. Only a signal handler with deep frames could hide where a thread will return to; that
+/// thread counts as busy.
 pub(crate) fn drained(
     target: &Target,
     code: &[Range<u64>],
     is_busy: impl Fn() -> bool + Sync,
 ) -> io::Result<(bool, Duration)> {
-    patiently(|| drained_once(target, code, &is_busy))
+    let within = |at: u64| code.iter().any(|code| code.contains(&at));
+    let stands =
+        |thread: &Resting| within(arch::instruction(&thread.registers)) || stack_mentions(target, thread, &within);
+    let (began, mut longest) = (Instant::now(), Duration::ZERO);
+    let mut outside: HashSet<u32> = HashSet::new();
+    for round in 0_u32.. {
+        let (busy, waited) = (is_busy(), began.elapsed());
+        if !busy || waited > SLEEPING_MAX {
+            let left: Vec<u32> = target.threads()?.into_iter().filter(|tid| !outside.contains(tid)).collect();
+            if left.is_empty() && !busy && !is_busy() {
+                break;
+            }
+            let seen = tracing(|| look_at_each(target, &left, LOOK_LIMIT, stands))?;
+            longest = longest.max(seen.longest);
+            let may_go_on = |tid: &u32| matches!(target.thread_state(*tid), Some('R' | 'D'));
+            let stays = !seen.wanted.iter().any(may_go_on) && seen.wanted.len() + seen.others.len() == left.len();
+            if (waited > SLEEPING_MAX && stays && (busy || !seen.wanted.is_empty())) || waited > RUNNABLE_MAX {
+                return Ok((false, longest));
+            }
+            // One of a thread that was inside a hook then, below the frames of a signal handler, would say nothing.
+            outside.extend(seen.others.into_iter().filter(|_| !busy));
+        }
+        sleep(pause(round));
+    }
+    fault::point("agent-drained");
+    Ok((true, longest))
 }
 
-/// Tries again what failed because a thread did not stop in time. Each try needs a tracing thread of its own: the end of the one
-/// before lets all threads go.
-fn patiently<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    for pause in LATE_PAUSES {
-        match work() {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => sleep(pause),
+/// Tries again what failed because a thread did not stop in time, with more time for each try, and lets the target run for as long
+/// in between. Each try needs a tracing thread of its own: the end of the one before lets all threads go.
+fn patiently<T>(patience: Duration, mut work: impl FnMut(Duration) -> io::Result<T>) -> io::Result<T> {
+    let (mut limit, mut tries, mut waited) = (FIRST_LIMIT, 1, Duration::ZERO);
+    loop {
+        match work(limit) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && waited < patience => sleep(limit),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(io::Error::new(error.kind(), format!("{error} (tries: {tries})")));
+            }
             done => return done,
         }
+        // As long stopped as running.
+        waited += 2 * limit;
+        tries += 1;
+        limit = (2 * limit).min(LIMIT_MAX);
     }
-    work()
-}
-
-fn drained_once(
-    target: &Target,
-    code: &[Range<u64>],
-    is_busy: &(impl Fn() -> bool + Sync),
-) -> io::Result<(bool, Duration)> {
-    tracing(|| {
-        let mut longest = Duration::ZERO;
-        for pause in pauses() {
-            if !is_busy() {
-                let all = AllStopped::stop(target)?;
-                let within = |at: u64| code.iter().any(|code| code.contains(&at));
-                let stands = |thread: &Resting| {
-                    within(arch::instruction(&thread.registers)) || stack_mentions(target, thread, &within)
-                };
-                let free = !is_busy() && !all.threads().iter().any(stands);
-                longest = longest.max(all.resume());
-                if free {
-                    fault::point("agent-drained");
-                    return Ok((true, longest));
-                }
-            }
-            sleep(pause);
-        }
-        Ok((false, longest))
-    })
 }
 
 /// The plan was made while the target ran: it may have become another program since, or somebody else may have changed its code
@@ -182,7 +214,11 @@ fn refuse_other_code(target: &Target, relocations: &[Relocation]) -> io::Result<
 }
 
 fn pauses() -> impl Iterator<Item = Duration> {
-    (0..TRIES).map(|round| Duration::from_micros(500 << round.min(6)).min(PAUSE_MAX))
+    (0..TRIES).map(pause)
+}
+
+fn pause(round: u32) -> Duration {
+    Duration::from_micros(500 << round.min(6)).min(PAUSE_MAX)
 }
 
 fn write_all(target: &Target, relocations: &[Relocation]) -> io::Result<()> {
@@ -211,24 +247,31 @@ fn stack_mentions(target: &Target, thread: &Resting, wanted: &impl Fn(u64) -> bo
 mod tests {
     use super::*;
 
-    /// The kinds of error of the tries in turn, then success; how many tries there were, and what came out.
+    /// The kinds of error of the tries in turn, then success; the milliseconds that each try was given, and what came out.
     #[track_caller]
-    fn check(errors: &[io::ErrorKind], tries: usize, expected: Result<(), io::ErrorKind>) {
-        let mut calls = 0;
-        let result = patiently(|| {
-            calls += 1;
-            errors.get(calls - 1).map_or(Ok(()), |kind| Err((*kind).into()))
+    fn check(errors: &[io::ErrorKind], limits: &[u64], expected: Result<(), io::ErrorKind>) {
+        let mut given = Vec::new();
+        let result = patiently(Duration::from_millis(400), |limit| {
+            given.push(limit.as_millis() as u64);
+            errors.get(given.len() - 1).map_or(Ok(()), |kind| Err((*kind).into()))
         });
-        assert_eq!((calls, result.map_err(|error| error.kind())), (tries, expected), "{errors:?}");
+        assert_eq!(result.map_err(|error| error.kind()), expected, "{errors:?}");
+        assert_eq!(given, limits, "{errors:?}");
     }
 
     #[test]
-    fn threads_that_do_not_stop_in_time_are_tried_again() {
+    fn threads_that_do_not_stop_in_time_are_tried_again_with_more_time() {
         use io::ErrorKind::{NotFound, TimedOut};
-        check(&[], 1, Ok(()));
-        check(&[TimedOut, TimedOut], 3, Ok(()));
-        check(&[TimedOut, NotFound, TimedOut], 2, Err(NotFound));
-        check(&[TimedOut; 9], LATE_PAUSES.len() + 1, Err(TimedOut));
+        check(&[], &[30], Ok(()));
+        check(&[TimedOut, TimedOut], &[30, 60, 120], Ok(()));
+        check(&[TimedOut, NotFound, TimedOut], &[30, 60], Err(NotFound));
+        check(&[TimedOut; 9], &[30, 60, 120, 240], Err(TimedOut));
+    }
+
+    #[test]
+    fn what_did_not_stop_and_how_often_is_said() {
+        let tried = patiently(Duration::ZERO, |_| Err::<(), _>(io::Error::new(io::ErrorKind::TimedOut, "thread 7")));
+        assert_eq!(tried.map_err(|error| error.to_string()), Err("thread 7 (tries: 1)".to_owned()));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl AttachError {
                 format!("end the other leakline first: `kill -INT {by}` lets it detach")
             }
             Self::Watched { by: None, .. } => {
-                "end the other leakline first; it runs in another pid namespace or belongs to another user".into()
+                "end the other leakline first; it is about to attach, runs in another pid namespace or belongs to another user".into()
             }
             Self::Forbidden { remedy, .. } => remedy.clone(),
             Self::NoProc(_) => "`mount -t proc proc /proc`".into(),

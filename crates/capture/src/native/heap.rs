@@ -18,7 +18,7 @@ use super::roots::{Known, Own, free_lists, roots};
 use super::session::Session;
 use super::survey::Allowance;
 use super::target::Target;
-use super::threads::{AllStopped, Resting, tracing};
+use super::threads::{AllStopped, LOOK_LIMIT, Resting, tracing};
 use crate::fault;
 
 const PAGE: u64 = 4096;
@@ -64,7 +64,7 @@ impl Session {
         let pooled = self.facts().allocator.contains("jemalloc");
         let (target, shared, control) = (self.process(), self.shared(), self.control());
         tracing(|| {
-            let all = AllStopped::stop(target)?;
+            let all = AllStopped::stop(target, LOOK_LIMIT)?;
             fault::point("heap-stopped");
             let text = target.maps().map_err(|error| io::Error::other(error.to_string()))?;
             let mappings: Vec<Mapping<'_>> = maps::parse(&text).collect();

@@ -167,7 +167,9 @@ pub struct Detached {
 
 /// Takes out what an earlier leakline left in a process when it was killed; nothing to do is no error.
 pub fn remove_remains(pid: Pid) -> Result<Removed, AttachError> {
-    remains::remove(&target::Target::open(pid)?)
+    let target = target::Target::open(pid)?;
+    let _claim = target.claim()?;
+    remains::remove(&target)
 }
 
 /// Looks for processes in which there is something to take out, or a leakline at work.

@@ -14,8 +14,10 @@ use super::target::Target;
 use crate::fault;
 use crate::sys::ptrace::{Registers, Stop, Tracee};
 
-/// How long a thread may take to stop. One that sleeps uninterruptibly is left alone after that.
+/// How long a thread may take to stop. One that sleeps uninterruptibly is left alone after that; any other is waited for: it runs
+/// on meanwhile, and a call of it that is interrupted must not end with an error which the program would see.
 const STOP_LIMIT: Duration = Duration::from_millis(500);
+const LATE_STOPS: u32 = 20;
 const ALL_SIGNALS: u64 = u64::MAX;
 /// Room for arguments below the frame.
 const SCRATCH_BYTES: u64 = 256;
@@ -80,8 +82,10 @@ impl<'a> Remote<'a> {
         is_own_stack: impl Fn(&Registers, &Range<u64>) -> bool,
     ) -> io::Result<Self> {
         let tracee = Tracee::seize(tid)?;
-        let began = Instant::now();
-        let prepared = tracee.interrupt().and_then(|()| stopped(tracee)).and_then(|()| {
+        let mut began = Instant::now();
+        let prepared = tracee.interrupt().and_then(|()| stopped(target, tracee)).and_then(|()| {
+            // Until here it ran, or waited for a processor as it would have without us.
+            began = Instant::now();
             fault::point("thread-stopped");
             refuse_filter(target, tid, tracee)?;
             let registers = tracee.registers()?;
@@ -179,13 +183,21 @@ impl Drop for Remote<'_> {
 }
 
 /// Waits for the stop that was asked for, passing on signals that come first.
-fn stopped(tracee: Tracee) -> io::Result<()> {
+fn stopped(target: &Target, tracee: Tracee) -> io::Result<()> {
+    let mut late = 0;
     loop {
-        match tracee.wait(STOP_LIMIT)? {
-            Stop::Interrupted | Stop::Halted => return Ok(()),
-            Stop::Signal(signal) => tracee.resume(signal)?,
-            Stop::Syscall | Stop::Event => tracee.resume(0)?,
-            Stop::Gone => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        match tracee.wait(STOP_LIMIT) {
+            Ok(Stop::Interrupted | Stop::Halted) => return Ok(()),
+            Ok(Stop::Signal(signal)) => tracee.resume(signal)?,
+            Ok(Stop::Syscall | Stop::Event) => tracee.resume(0)?,
+            Ok(Stop::Gone) => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && late < LATE_STOPS => {
+                if target.thread_state(tracee.tid()) == Some('D') {
+                    return Err(error);
+                }
+                late += 1;
+            }
+            Err(error) => return Err(error),
         }
     }
 }

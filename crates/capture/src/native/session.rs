@@ -90,6 +90,7 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
     let began = Instant::now();
     let custom = custom_functions(options).map_err(AttachError::Functions)?;
     let target = Target::open(pid)?;
+    let _claim = target.claim()?;
     remains::remove(&target)?;
     let no_room = |found| AttachError::NoRoom { pid, found };
     let cap = Cap::choose(options.memory_max, memory_available(), group_room(pid)).map_err(no_room)?;
@@ -263,8 +264,10 @@ impl Session {
 
     /// Takes the hooks out; the target is afterwards as it was, apart from what [`Detached::left`] lists.
     pub fn detach(mut self) -> Detached {
-        let (longest_stop, left) = self.take_out();
+        let hooks = self.take_hooks_out();
+        // What the memory holds is read before it is given back.
         let snapshot = self.snapshot().unwrap_or_default();
+        let (longest_stop, left) = self.take_memory_out(hooks);
         Detached { snapshot, longest_stop, left }
     }
 
@@ -363,31 +366,48 @@ impl Session {
         }
     }
 
-    fn take_out(&mut self) -> (Option<Duration>, Vec<String>) {
+    fn take_out(&mut self) {
+        let hooks = self.take_hooks_out();
+        self.take_memory_out(hooks);
+    }
+
+    /// Puts the code back and waits until no thread can return into the agent: whether that is so, and how long a thread stood
+    /// still at most. None where the target is gone.
+    fn take_hooks_out(&mut self) -> Option<io::Result<(bool, Duration)>> {
         self.keeper.silence();
         self.attached = false;
         if self.target() != TargetState::Running {
-            return (None, Vec::new());
+            return None;
         }
-        let code = self.wanted.code();
-        let restored = arm::disarm(&self.target, &self.changed);
-        let drained = restored.and_then(|stopped| {
-            let control = self.page.control();
+        let drained = arm::disarm(&self.target, &self.changed).and_then(|stopped| {
+            let (control, code) = (self.page.control(), self.wanted.code());
             let (free, longest) = arm::drained(&self.target, &code, || read::is_busy(&self.shared, control))?;
             Ok((free, longest.max(stopped)))
         });
-        match drained {
-            Ok((true, longest)) => match self.unload() {
+        Some(drained).filter(|drained| drained.is_ok() || self.target() == TargetState::Running)
+    }
+
+    /// Takes away what is mapped, if nobody can return there. Says how long a thread stood still at most, and what stays.
+    fn take_memory_out(&self, hooks: Option<io::Result<(bool, Duration)>>) -> (Option<Duration>, Vec<String>) {
+        match hooks {
+            None => (None, Vec::new()),
+            Some(Ok((true, longest))) => match self.unload() {
                 Ok(stopped) => (Some(longest.max(stopped)), Vec::new()),
                 Err(error) => (Some(longest), self.left(&error.to_string())),
             },
-            Ok((false, longest)) => (Some(longest), self.left("a thread is still inside the allocator")),
-            Err(_) if self.target() != TargetState::Running => (None, Vec::new()),
-            Err(error) => (None, vec![format!("hooks, dormant: {error}")]),
+            Some(Ok((false, longest))) => (Some(longest), self.left("a thread is still inside the allocator")),
+            Some(Err(error)) => {
+                let removed_by = format!("`leakline detach {}` removes them", self.target.pid());
+                (None, vec![format!("hooks, dormant: {error}; {removed_by}")])
+            }
         }
     }
 
     fn unload(&self) -> io::Result<Duration> {
+        // The pages are given back from here: the target would stand still for it, milliseconds for some megabytes. The control
+        // page stays, by which a later leakline finds the mappings should this one die now.
+        self.shared.file().set_len(regions::ROBUST.end())?;
+        fault::point("memory-emptied");
         let code = self.wanted.code().into_iter().map(|code| (code.start, code.end - code.start));
         let ranges: Vec<(u64, u64)> = std::iter::once((self.shared_at, self.wanted.shared_len)).chain(code).collect();
         tracing(|| load::unload(load::some_thread(&self.target, self.gadgets)?, &ranges, &[]))
@@ -404,7 +424,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.attached || self.keeper.is_listening() {
-            let _ = self.take_out();
+            self.take_out();
         } else if self.facts.active_after.is_zero() {
             // The attach failed halfway: no hook was ever in place.
             let _ = self.unload();

@@ -18,7 +18,7 @@ use super::heap::Heap;
 use super::read;
 use super::roots::{Known, Own, roots};
 use super::session::Session;
-use super::threads::{AllStopped, Resting, tracing};
+use super::threads::{AllStopped, LOOK_LIMIT, Resting, tracing};
 use crate::fault;
 
 /// Bytes of a program's memory that are read in a second: a small part of what a processor reads.
@@ -83,7 +83,7 @@ impl Session {
         let ours = self.own_ranges();
         let target = self.process();
         let (resting, stopped) = tracing(|| {
-            let all = AllStopped::stop(target)?;
+            let all = AllStopped::stop(target, LOOK_LIMIT)?;
             fault::point("heap-stopped");
             let own = |thread: &Resting| Own {
                 stack: arch::stack_pointer(&thread.registers),

@@ -7,8 +7,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use model::{Bytes, Pid, ProcessKey};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::error::AttachError;
 
@@ -24,6 +28,21 @@ pub(crate) struct Target {
     pub(crate) halted: bool,
     /// `/proc/PID/mem`, which stays with the program that ran when it was opened: after `exec` it reads nothing.
     memory: File,
+}
+
+/// How long to wait for another leakline that is about to attach, and how often to ask.
+const CLAIM_WAIT: Duration = Duration::from_secs(5);
+const CLAIM_PAUSE: Duration = Duration::from_millis(5);
+
+/// While this lives, no other leakline changes the target. The kernel ends it with leakline.
+#[derive(Debug)]
+pub(crate) struct Claim(File);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Held on as long as the target's memory stays open, it would keep `leakline detach` away.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl Target {
@@ -45,6 +64,21 @@ impl Target {
         let memory = OpenOptions::new().read(true).write(true).open(path(pid, "mem"));
         let memory = memory.map_err(|error| forbidden_or_gone(pid, &error))?;
         Ok(Self { key: ProcessKey { pid, started }, halted: state(pid) == Some('T'), memory })
+    }
+
+    /// The right to change the process, which only one leakline has at a time: between its first mapping and the moment in which it
+    /// listens, another one would take what it finds for remains. Waits a little for one that is about to attach.
+    pub(crate) fn claim(&self) -> Result<Claim, AttachError> {
+        let until = Instant::now() + CLAIM_WAIT;
+        let file = self.memory.try_clone().map_err(|error| self.failed("open its memory once more", &error))?;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if Instant::now() < until => sleep(CLAIM_PAUSE),
+                Err(Errno::WOULDBLOCK) => return Err(AttachError::Watched { pid: self.pid(), by: None }),
+                // A kernel that has no such locks for these files lets both in.
+                Ok(()) | Err(_) => return Ok(Claim(file)),
+            }
+        }
     }
 
     /// The same process, for another thread.
@@ -89,9 +123,14 @@ impl Target {
 
     /// Whether a thread has ended and is only kept for its parent or its group.
     pub(crate) fn is_ended(&self, tid: u32) -> bool {
-        let stat = fs::read(self.path(&format!("task/{tid}/stat"))).unwrap_or_default();
-        let behind = stat.iter().rposition(|byte| *byte == b')').and_then(|at| stat.get(at + 2));
-        matches!(behind, None | Some(b'Z' | b'X'))
+        matches!(self.thread_state(tid), None | Some('Z' | 'X'))
+    }
+
+    /// The letter of the state of a thread; none where there is no such thread.
+    pub(crate) fn thread_state(&self, tid: u32) -> Option<char> {
+        let stat = fs::read(self.path(&format!("task/{tid}/stat"))).ok()?;
+        let behind = stat.iter().rposition(|byte| *byte == b')')?;
+        stat.get(behind + 2).map(|letter| char::from(*letter))
     }
 
     /// Reads memory; fewer bytes than asked for where a mapping ends.

@@ -52,7 +52,7 @@ pub(crate) fn halt() {
     unsafe { libc::kill(this, libc::SIGSTOP) };
 }
 
-/// Wakes the calling thread from system calls that would sleep for ever, ten times a second, as long as it lives.
+/// Wakes the calling thread from system calls that would sleep for ever, fifty times a second, as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Nudges {
     timer: libc::timer_t,
@@ -61,7 +61,7 @@ pub(crate) struct Nudges {
 impl Nudges {
     /// Starts them for the calling thread.
     pub(crate) fn start() -> io::Result<Self> {
-        const EVERY: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        const EVERY: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
         let signal = libc::SIGRTMIN() + 3;
         accept(signal)?;
         // SAFETY: the structure consists of integers and pointers, for which zero is a value.

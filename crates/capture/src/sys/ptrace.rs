@@ -55,6 +55,11 @@ impl Tracee {
         Ok(Self { tid })
     }
 
+    /// The number of the thread.
+    pub(crate) fn tid(self) -> u32 {
+        self.tid as u32
+    }
+
     /// A child of this thread that asked to be traced.
     pub(crate) fn child(pid: u32) -> Self {
         Self { tid: pid as pid_t }
@@ -102,6 +107,13 @@ impl Tracee {
     /// Runs on untraced and delivers `signal`, if it is not zero.
     pub(crate) fn let_go(self, signal: c_int) -> io::Result<()> {
         request(libc::PTRACE_DETACH, self.tid, 0, signal as usize)
+    }
+
+    /// Whether it has ended, or has become another thread by executing a program.
+    pub(crate) fn has_ended(self) -> bool {
+        let seen = look(libc::P_PID, self.tid as libc::id_t, libc::WEXITED | libc::WNOHANG);
+        // SAFETY: `waitid` succeeded; with nothing to tell it leaves the zeros.
+        seen.map_or(true, |seen| seen.is_some_and(|seen| unsafe { seen.si_pid() } == self.tid && has_ended(&seen)))
     }
 
     pub(crate) fn registers(self) -> io::Result<Registers> {
@@ -152,15 +164,13 @@ impl Tracee {
     /// Waits until the thread stops, or until the calling thread's [`super::process::Nudges`] wake it. Sleeping is essential:
     /// whoever polls keeps the very thread that is to stop from its processor (measured: 90 ms instead of 0.1).
     fn sleep_until_stop(self) -> io::Result<Option<Stop>> {
-        // SAFETY: the structure consists of integers and pointers, for which zero is a value.
-        let mut seen: libc::siginfo_t = unsafe { std::mem::zeroed() };
         // The end of a process is only looked at: it may be a child of ours whose status is asked for later.
-        let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL;
-        // SAFETY: `seen` outlives the call.
-        if unsafe { libc::waitid(libc::P_PID, self.tid as libc::id_t, &raw mut seen, options) } != 0 {
-            return none_if_gone(io::Error::last_os_error());
-        }
-        if matches!(seen.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED) {
+        let seen = match look(libc::P_PID, self.tid as libc::id_t, libc::WEXITED | libc::WSTOPPED) {
+            Ok(Some(seen)) => seen,
+            Ok(None) => return Ok(None),
+            Err(error) => return none_if_gone(error),
+        };
+        if has_ended(&seen) {
             return Ok(Some(Stop::Gone));
         }
         let mut status: c_int = 0;
@@ -172,6 +182,43 @@ impl Tracee {
             _ => Ok(Some(meaning(status))),
         }
     }
+}
+
+/// Sleeps until any thread that the calling one traces stops or ends, or until [`super::process::Nudges`] wake it, which gives
+/// none. The end of `leader` is only looked at, as in [`Tracee::wait`]; nobody asks for that of another thread.
+pub(crate) fn any_stop(leader: u32) -> io::Result<Option<(u32, Stop)>> {
+    let Some(seen) = look(libc::P_ALL, 0, libc::WEXITED | libc::WSTOPPED | libc::__WNOTHREAD)? else { return Ok(None) };
+    // SAFETY: `waitid` succeeded, and so filled in the fields of a child's change.
+    let tid = unsafe { seen.si_pid() };
+    if has_ended(&seen) && tid.cast_unsigned() == leader {
+        return Ok(Some((leader, Stop::Gone)));
+    }
+    let mut status: c_int = 0;
+    // SAFETY: `status` outlives the call.
+    match unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL | libc::WNOHANG) } {
+        -1 => Ok(none_if_gone(io::Error::last_os_error())?.map(|stop| (tid.cast_unsigned(), stop))),
+        // It stopped and was killed at once.
+        0 => Ok(None),
+        _ => Ok(Some((tid.cast_unsigned(), meaning(status)))),
+    }
+}
+
+/// What `waitid` sees, without taking it; none where a signal came first.
+fn look(kind: libc::idtype_t, id: libc::id_t, options: c_int) -> io::Result<Option<libc::siginfo_t>> {
+    // SAFETY: the structure consists of integers and pointers, for which zero is a value.
+    let mut seen: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `seen` outlives the call.
+    if unsafe { libc::waitid(kind, id, &raw mut seen, options | libc::WNOWAIT | libc::__WALL) } == 0 {
+        return Ok(Some(seen));
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::EINTR) => Ok(None),
+        error => Err(error),
+    }
+}
+
+fn has_ended(seen: &libc::siginfo_t) -> bool {
+    matches!(seen.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED)
 }
 
 /// What a failed wait means.

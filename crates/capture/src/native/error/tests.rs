@@ -53,7 +53,7 @@ fn processes_that_somebody_else_holds() {
     check(
         &AttachError::Watched { pid: TARGET, by: None },
         "another leakline is attached to process 42",
-        "end the other leakline first; it runs in another pid namespace or belongs to another user",
+        "end the other leakline first; it is about to attach, runs in another pid namespace or belongs to another user",
     );
 }
 
