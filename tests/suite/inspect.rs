@@ -151,7 +151,7 @@ fn growth_is_told_by_kind_mapping_and_descriptor() {
     let files = row(&found, "descriptor_growth", "descriptor_kind", "file");
     assert!(figure(files, "number_before") >= 20, "{files:#}");
     assert_eq!(figure(files, "number_after") - figure(files, "number_before"), 10);
-    assert!((1000..9000).contains(&figure(files, "number_per_hour")), "10 in four seconds or more: {files:#}");
+    assert!((500..9500).contains(&figure(files, "number_per_hour")), "10 in about four seconds or more: {files:#}");
     target.stop().assert_unharmed();
 }
 
