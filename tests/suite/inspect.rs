@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::command::{Running, leakline, program};
-use crate::process::cannot_run;
+use crate::process::{cannot_run, holds_soon};
 use crate::targets::Target;
 
 const MIB: u64 = 1 << 20;
@@ -32,9 +32,27 @@ fn row<'a>(document: &'a Value, table: &str, column: &str, text: &str) -> &'a Va
     found[0]
 }
 
+/// The target, once all its threads have done what they do at their start and sleep: a page of a stack that is touched between
+/// two looks would be a difference.
+fn inspected() -> Target {
+    let target = Target::start("c/inspected.c", "");
+    let asleep = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", target.pid())).expect("the target is there");
+        let states = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        let (mut named, mut all) = (0, true);
+        for stat in states {
+            named += usize::from(stat.contains("red)"));
+            all &= stat.contains(") S ");
+        }
+        all && named == 5
+    };
+    assert!(holds_soon(asleep), "its threads never came to rest");
+    target
+}
+
 #[test]
 fn a_process_is_what_it_says() {
-    let target = Target::start("c/inspected.c", "");
+    let target = inspected();
     let found = leakline(&format!("inspect {} --json", target.pid()));
     found.assert_code(0);
     let found = found.summary();
@@ -71,7 +89,7 @@ fn kib(text: &str, name: &str) -> u64 {
 
 #[test]
 fn the_figures_are_those_of_the_kernel_and_of_other_tools() {
-    let target = Target::start("c/inspected.c", "");
+    let target = inspected();
     let pid = target.pid();
     let found = leakline(&format!("inspect {pid} --json")).summary();
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the target is there");
@@ -130,7 +148,7 @@ fn compare_with_smem(process: &Value, pid: u32) {
 
 #[test]
 fn growth_is_told_by_kind_mapping_and_descriptor() {
-    let mut target = Target::start("c/inspected.c", "");
+    let mut target = inspected();
     let looking = Running::start(&format!("inspect {} --growth 4s --json", target.pid()));
     // The first look is over before the first of its samples, of which there is one each 100 ms.
     std::thread::sleep(std::time::Duration::from_secs(2));
@@ -157,7 +175,7 @@ fn growth_is_told_by_kind_mapping_and_descriptor() {
 
 #[test]
 fn a_process_that_ends_meanwhile_leaves_its_first_look() {
-    let target = Target::start("c/inspected.c", "");
+    let target = inspected();
     let looking = Running::start(&format!("inspect {} --growth 3s --json", target.pid()));
     std::thread::sleep(std::time::Duration::from_secs(1));
     target.stop().assert_unharmed();
@@ -170,7 +188,7 @@ fn a_process_that_ends_meanwhile_leaves_its_first_look() {
 
 #[test]
 fn the_machine_is_looked_at_with_a_budget_and_into_a_file() {
-    let target = Target::start("c/inspected.c", "");
+    let target = inspected();
     let file = crate::targets::built().join(format!("inspected-{}.json", std::process::id()));
     let run = leakline(&format!("inspect --json -o {}", file.display()));
     run.assert_code(0);
@@ -198,7 +216,7 @@ fn the_machine_is_looked_at_with_a_budget_and_into_a_file() {
 
 #[test]
 fn without_rights_what_cannot_be_seen_is_missing_for_a_reason() {
-    let target = Target::start("c/inspected.c", "");
+    let target = inspected();
     let arguments = format!("inspect {} --json", target.pid());
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--clear-groups"]).arg(program()).args(arguments.split(' '));
