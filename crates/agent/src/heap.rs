@@ -6,36 +6,27 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use wire::{
-    Block, COUNTERS_BYTES, SAMPLED_BYTES, STACKS_MAX, SampledCounters, SampledSum, SiteCounters, regions, weigh,
+    Block, COUNTERS_BYTES, SAMPLED_BYTES, STACKS_MAX, SampledCounters, SampledSum, SiteCounters, Slot, regions, weigh,
 };
 
 use crate::record::Thread;
 use crate::shared::{Shared, add};
-use crate::table::{self, Home, Put};
+use crate::table::{self, Put};
 
-/// Looks up where a block will be put, before the stack is: the memory it is in may take as long to come.
+/// Counts a new block that is recorded for itself.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn expect(thread: Thread, address: u64) -> Home {
-    table::home(thread.shared, address)
-}
-
-/// Counts a new block, recorded for itself (rate 0) or sampled at a rate.
-#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
-#[inline(always)]
-pub(crate) fn insert(thread: Thread, home: Home, address: u64, size: u64, stack: u32, rate: u32) {
+pub(crate) fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
     let figures = &thread.record.figures;
-    let allocations = add(&figures.allocations, 1);
-    if rate == 0 {
-        thread.keep_time(allocations);
-        add(&thread.record.bytes, size);
+    thread.keep_time(add(&figures.allocations, 1));
+    add(&thread.record.bytes, size);
+    let tick = thread.now();
+    let slot = if Slot::is_small_size(size) {
+        Slot::small(address, size, stack, tick)
     } else {
-        // So many calls may have passed that the last reading is long past.
-        thread.read_time();
-        add(&thread.record.bytes, weigh(size, rate).bytes);
-    }
-    let block = Block::new(address, size, stack, thread.now(), rate);
-    match table::put(thread, home, address, block) {
+        Block::new(address, size, stack, tick, 0).pack()
+    };
+    match table::put(thread, address, slot) {
         Put::Done => {}
         Put::Replaced(before) => replace(thread, before),
         Put::NoRoom => {
@@ -43,13 +34,30 @@ pub(crate) fn insert(thread: Thread, home: Home, address: u64, size: u64, stack:
             return;
         }
     }
-    if rate == 0 {
-        let counters = counters(thread, stack);
-        add(&counters.allocated, 1);
-        add(&counters.allocated_bytes, block.size);
-    } else {
-        add_sample(&sampled(thread, stack).allocated, block);
+    let counters = counters(thread, stack);
+    add(&counters.allocated, 1);
+    add(&counters.allocated_bytes, size);
+}
+
+/// Counts a new block that was sampled at a rate.
+#[cold]
+#[inline(never)]
+pub(crate) fn insert_sampled(thread: Thread, address: u64, size: u64, stack: u32, rate: u32) {
+    let figures = &thread.record.figures;
+    add(&figures.allocations, 1);
+    // So many calls may have passed that the last reading is long past.
+    thread.read_time();
+    add(&thread.record.bytes, weigh(size, rate).bytes);
+    let block = Block::new(address, size, stack, thread.now(), rate);
+    match table::put(thread, address, block.pack()) {
+        Put::Done => {}
+        Put::Replaced(before) => replace(thread, before),
+        Put::NoRoom => {
+            add(&figures.blocks_unrecorded, 1);
+            return;
+        }
     }
+    add_sample(&sampled(thread, stack).allocated, block);
 }
 
 /// Whether a block may be in the table; if not, there is nothing to take.
@@ -59,43 +67,67 @@ pub(crate) fn may_hold(shared: Shared, address: u64) -> bool {
     table::may_hold(shared, address)
 }
 
-/// Takes a block that is about to be freed out of the table; none where it is older than the attach.
+/// Takes a block that is about to be freed out of the table, if it is there, and counts the free. Tells whether it was there.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn take(thread: Thread, address: u64) -> Option<Block> {
+pub(crate) fn free(thread: Thread, address: u64) -> bool {
+    match table::take_near(thread.shared, address) {
+        Some(slot) if slot.is_small() => {
+            // Allocations keep the time; a thread without any has it from leakline.
+            add(&thread.record.figures.frees, 1);
+            count_exact_free(thread, slot.stack(), slot.small_size(), slot.age(thread.now()));
+            true
+        }
+        found => free_rarely(thread, address, found.unwrap_or(Slot::NONE)),
+    }
+}
+
+/// The rest of [`free`].
+#[cold]
+#[inline(never)]
+fn free_rarely(thread: Thread, address: u64, found: Slot) -> bool {
+    let taken = if found.is_block() { found } else { take(thread, address) };
+    count_free(thread, taken);
+    taken.is_block()
+}
+
+/// Takes a block that is about to be freed out of the table; [`Slot::NONE`] where it is older than the attach.
+pub(crate) fn take(thread: Thread, address: u64) -> Slot {
     table::take(thread.shared, address)
 }
 
 /// Puts a block back whose `realloc` failed.
-pub(crate) fn restore(thread: Thread, address: u64, block: Block) {
-    if table::put(thread, expect(thread, address), address, block) == Put::NoRoom {
+pub(crate) fn restore(thread: Thread, address: u64, slot: Slot) {
+    if table::put(thread, address, slot) == Put::NoRoom {
         // It was counted as allocated; there it is as good as gone.
-        replace(thread, block);
+        replace(thread, slot);
     }
 }
 
 /// Counts the free of a block that was taken.
-#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
-#[inline(always)]
-pub(crate) fn count_free(thread: Thread, taken: Option<Block>) {
+pub(crate) fn count_free(thread: Thread, taken: Slot) {
     let figures = &thread.record.figures;
     thread.keep_time(add(&figures.frees, 1));
-    let Some(block) = taken else {
-        add(&figures.frees_of_older, 1);
-        return;
-    };
-    if block.rate != 0 {
-        count_sampled_free(thread, block);
-        return;
+    match taken.unpack() {
+        None => {
+            add(&figures.frees_of_older, 1);
+        }
+        Some(block) if block.rate == 0 => count_exact_free(thread, block.stack, block.size, taken.age(thread.now())),
+        Some(block) => count_sampled_free(thread, block),
     }
-    let life = block.age(thread.now());
-    let counters = counters(thread, block.stack);
+}
+
+/// Counts the free of a block that is recorded for itself.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn count_exact_free(thread: Thread, stack: u32, size: u64, life: u64) {
+    let counters = counters(thread, stack);
     add(&counters.freed, 1);
-    add(&counters.freed_bytes, block.size);
+    add(&counters.freed_bytes, size);
     count_life(counters, life);
     if is_late(thread, life) {
         add(&counters.late, 1);
-        add(&counters.late_bytes, block.size);
+        add(&counters.late_bytes, size);
     }
 }
 
@@ -117,8 +149,6 @@ fn count_life(counters: &SiteCounters, life: u64) {
     }
 }
 
-#[cold]
-#[inline(never)]
 fn count_sampled_free(thread: Thread, block: Block) {
     thread.read_time();
     let life = block.age(thread.now());
@@ -145,7 +175,8 @@ fn add_sample(sum: &SampledSum, block: Block) {
 /// The allocator gave out an address that was still in the table: its free went unseen. Counted, so that what is live stays
 /// the difference of the other figures.
 #[cold]
-fn replace(thread: Thread, before: Block) {
+fn replace(thread: Thread, before: Slot) {
+    let before = before.block();
     add(&thread.record.figures.blocks_replaced, 1);
     if before.rate == 0 {
         let counters = counters(thread, before.stack);
@@ -172,5 +203,7 @@ fn sampled(thread: Thread, stack: u32) -> &'static SampledCounters {
 
 #[inline]
 fn bounded(stack: u32) -> u64 {
-    if (stack as usize) < STACKS_MAX { u64::from(stack) } else { 0 }
+    u64::from(stack) & (STACKS_MAX as u64 - 1)
 }
+
+const _: () = assert!(STACKS_MAX.is_power_of_two(), "stacks are masked, not compared");

@@ -13,7 +13,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use wire::Block;
+use wire::Slot;
 
 use crate::cost::{self, Watch};
 use crate::heap;
@@ -75,6 +75,9 @@ fn allocate<S: Shape>([a, b, c]: [usize; 3], sp: usize, bp: usize, real: usize) 
     if cost::is_allocation_due(thread) {
         return record_allocation::<true>(a, b, c, thread.record, bp, real);
     }
+    if sampling::is_exact(thread) {
+        return record_exactly(a, b, c, thread.record, bp, real);
+    }
     record_allocation::<false>(a, b, c, thread.record, bp, real)
 }
 
@@ -115,16 +118,31 @@ extern "C" fn record_allocation<const TIMED: bool>(
     address
 }
 
+/// The rest of [`allocate`] where every block is recorded and the call is not timed: nearly always.
+#[inline(never)]
+extern "C" fn record_exactly(a: usize, b: usize, c: usize, record: &'static Record, bp: usize, real: usize) -> usize {
+    let address = function(real)(a, b, c);
+    count_exactly(address, bp, record)
+}
+
+/// The end of [`record_exactly`]. A function of its own, since it needs many registers, which would be saved and restored around
+/// the real function as well.
+#[inline(never)]
+extern "C" fn count_exactly(address: usize, bp: usize, record: &'static Record) -> usize {
+    let thread = Thread::of(record);
+    if address != 0 {
+        let stack = stack::id_of(thread, record.figures.guard.load(Relaxed), bp as u64);
+        heap::insert(thread, address as u64, record.size.load(Relaxed), stack);
+    }
+    thread.leave();
+    address
+}
+
 /// Counts a block that was made, at the stack that begins at `sp` and `bp`.
-#[expect(clippy::inline_always, reason = "part of each hook's straight run of code")]
-#[inline(always)]
 fn count_new(thread: Thread, address: u64, size: u64, rate: Option<u32>, (sp, bp): (u64, u64)) {
     match rate {
-        Some(rate) => {
-            let home = heap::expect(thread, address);
-            let stack = stack::id_of(thread, sp, bp);
-            heap::insert(thread, home, address, size, stack, rate);
-        }
+        Some(0) => heap::insert(thread, address, size, stack::id_of(thread, sp, bp)),
+        Some(rate) => heap::insert_sampled(thread, address, size, stack::id_of(thread, sp, bp), rate),
         None => {
             add(&thread.record.figures.allocations, 1);
         }
@@ -225,18 +243,20 @@ fn free_passes(thread: Thread, address: usize) -> bool {
 }
 
 /// The rest of [`leakline_free`]. It has the arguments of a hook, so that the real function is jumped to and no frame of ours is
-/// below it.
+/// below it. The function has one argument: registers that no argument is in need not be saved.
 #[inline(never)]
 extern "C" fn record_free<const TIMED: bool>(
-    a: usize,
-    b: usize,
-    c: usize,
+    block: usize,
+    _: usize,
+    _: usize,
     record: &'static Record,
     _: usize,
     real: usize,
 ) -> usize {
-    count_release(Thread::of(record), a, TIMED);
-    function(real)(a, b, c)
+    count_release(Thread::of(record), block, TIMED);
+    // SAFETY: the stub passes the address of the relocated prologue of the function that was called.
+    let real = unsafe { core::mem::transmute::<usize, extern "C" fn(usize) -> usize>(real) };
+    real(block)
 }
 
 /// Counts the free of a block, recorded or not.
@@ -244,10 +264,9 @@ extern "C" fn record_free<const TIMED: bool>(
 #[inline(always)]
 fn count_release(thread: Thread, address: usize, timed: bool) {
     let watch = Watch::start(timed);
-    let taken = heap::take(thread, address as u64);
-    heap::count_free(thread, taken);
+    let was_recorded = heap::free(thread, address as u64);
     if timed {
-        cost::book_free(thread, watch, address as u64, taken.is_some());
+        cost::book_free(thread, watch, address as u64, was_recorded);
     }
 }
 
@@ -266,7 +285,7 @@ fn resize(arguments: [usize; 3], block: usize, size: usize, sp: usize, bp: usize
     let address = real(a, b, c);
     watch.resume();
     if address == 0 && size != 0 {
-        if let Some(old) = old {
+        if old.is_block() {
             heap::restore(thread, block as u64, old);
         }
     } else {
@@ -286,13 +305,13 @@ fn resize(arguments: [usize; 3], block: usize, size: usize, sp: usize, bp: usize
 
 /// Takes out a block that a function may free: the same as [`heap::take`], once.
 #[inline(never)]
-pub(crate) fn take(thread: Thread, address: usize) -> Option<Block> {
-    if address == 0 { None } else { heap::take(thread, address as u64) }
+pub(crate) fn take(thread: Thread, address: usize) -> Slot {
+    if address == 0 { Slot::NONE } else { heap::take(thread, address as u64) }
 }
 
 /// Counts a block that [`take`] took out, after it was freed.
 #[inline(never)]
-pub(crate) fn note_free(thread: Thread, taken: Option<Block>) {
+pub(crate) fn note_free(thread: Thread, taken: Slot) {
     heap::count_free(thread, taken);
 }
 

@@ -5,6 +5,7 @@
 //! A signal handler may run between any two instructions here and call the allocator itself. So nothing is published before
 //! it is complete, and every index is checked where it is used.
 
+use core::cell::Cell as Plain;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 use wire::{FRAMES_MAX, THREAD_SLOTS, THREADS_MAX, ThreadFigures, regions};
@@ -15,13 +16,18 @@ use crate::shared::Shared;
 /// Words that one unwinding may read: two per frame (return address, rbp) and some for signal frames.
 pub(crate) const WORDS_MAX: usize = 2 * FRAMES_MAX + 16;
 /// Slots of the index of remembered stacks.
-pub(crate) const MEMORY_SLOTS: usize = 1024;
+pub(crate) const MEMORY_BITS: u32 = 10;
+pub(crate) const MEMORY_SLOTS: usize = 1 << MEMORY_BITS;
 /// Slots of the cache of unwind rules.
 pub(crate) const RULE_SLOTS: usize = 512;
 /// Slots of the cache that tells where a caller's return address lies.
 pub(crate) const LEAF_SLOTS: usize = 256;
-/// Words for remembered stacks: what is left of the record.
-pub(crate) const ARENA_WORDS: usize = 28 * 1024;
+/// Cells for remembered stacks: what is left of the record.
+pub(crate) const ARENA_CELLS: usize = 5_800;
+/// Cells that one remembered stack takes at most.
+pub(crate) const STACK_CELLS_MAX: usize = 128;
+/// Words of one cell.
+pub(crate) const CELL_WORDS: usize = 4;
 
 /// How many calls of a thread one reading of the clock serves at most: a few microseconds' worth.
 const CLOCK_USES: u64 = 64;
@@ -48,7 +54,7 @@ pub(crate) struct Record {
     pub(crate) size: AtomicU64,
     /// Generation of the modules for which the caches are true.
     pub(crate) generation: AtomicU32,
-    /// Next free word of the arena.
+    /// Next free cell of the arena.
     pub(crate) arena_next: AtomicU32,
     /// Not zero from a `vfork` on, until it is certain that this is not its child.
     pub(crate) vforked: AtomicU32,
@@ -61,10 +67,22 @@ pub(crate) struct Record {
     pub(crate) leaves: [[AtomicU64; 2]; LEAF_SLOTS],
     /// Code address and packed rule.
     pub(crate) rules: [[AtomicU64; 2]; RULE_SLOTS],
-    /// Hash (high half) and arena position (low half) of remembered stacks.
-    pub(crate) memory: [AtomicU64; MEMORY_SLOTS],
-    pub(crate) arena: [AtomicU64; ARENA_WORDS],
+    /// First cells of remembered stacks; zero where there is none.
+    pub(crate) memory: [AtomicU32; MEMORY_SLOTS],
+    /// Cell 0 stays empty.
+    pub(crate) arena: [Cell; ARENA_CELLS],
 }
+
+/// A part of a remembered stack: the first says which stack it is, each of the others holds four words of it.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Cell {
+    /// Not atomic, unlike all else: leakline does not read them, and a signal handler's calls are nested ones, which leave them alone.
+    pub(crate) small: [Plain<u16>; CELL_WORDS],
+    pub(crate) words: [Plain<u64>; CELL_WORDS],
+}
+
+const _: () = assert!(WORDS_MAX.div_ceil(CELL_WORDS) < STACK_CELLS_MAX, "the longest stack fits");
 
 const _: () = assert!(size_of::<Record>() as u64 <= regions::RECORD_BYTES, "a record fits its place");
 
@@ -133,14 +151,19 @@ impl Thread {
     /// The thread's number, below [`THREADS_MAX`].
     #[inline]
     pub(crate) fn number(self) -> u32 {
-        let number = self.record.figures.number.load(Relaxed).wrapping_sub(1);
-        if (number as usize) < THREADS_MAX { number } else { 0 }
+        self.record.figures.number.load(Relaxed).wrapping_sub(1) & (THREADS_MAX as u32 - 1)
     }
 
     /// Its name as the owner of buckets.
     #[inline]
     pub(crate) fn owner(self) -> u32 {
         self.number() + 1
+    }
+
+    /// The same as it stands in the record, for comparing only: a target that scribbles there may have made it anything.
+    #[inline]
+    pub(crate) fn owner_unchecked(self) -> u32 {
+        self.record.figures.number.load(Relaxed)
     }
 
     /// Mean size of the blocks that the thread allocated.
@@ -189,11 +212,20 @@ impl Record {
     /// the thread's control block (a coroutine or an alternate signal stack), whose pages may vanish at any time.
     #[inline]
     pub(crate) fn anchor(&self, shared: Shared, sp: u64) -> Option<u64> {
+        self.known_anchor(sp).or_else(|| self.find_anchor(shared, sp).then(|| self.high.load(Relaxed)))
+    }
+
+    /// The same, if it was found before.
+    #[inline]
+    pub(crate) fn known_anchor(&self, sp: u64) -> Option<u64> {
         let high = self.high.load(Relaxed);
-        if self.low.load(Relaxed) <= sp && sp < high {
-            return Some(high);
-        }
-        self.find_anchor(shared, sp).then(|| self.high.load(Relaxed))
+        (self.low.load(Relaxed) <= sp && sp < high).then_some(high)
+    }
+
+    /// The end of the stack that was last found to be the thread's own.
+    #[inline]
+    pub(crate) fn known_high(&self) -> u64 {
+        self.high.load(Relaxed)
     }
 
     #[cold]
@@ -288,4 +320,5 @@ fn number(shared: Shared, place: usize, record: &Record) -> bool {
     true
 }
 
+const _: () = assert!(THREADS_MAX.is_power_of_two(), "numbers are masked, not compared");
 const _: () = assert!(THREAD_SLOTS == 1 << 12, "place_of keeps the highest twelve bits");

@@ -36,6 +36,12 @@ pub(crate) fn would_pass(thread: Thread, size: u64) -> bool {
         && figures.mode.load(Relaxed) == thread.shared.control().mode.load(Relaxed)
 }
 
+/// Whether every block is recorded, and the thread knows it.
+#[inline]
+pub(crate) fn is_exact(thread: Thread) -> bool {
+    thread.record.figures.mode.load(Relaxed) | thread.shared.control().mode.load(Relaxed) == 0
+}
+
 /// How a block of this size is recorded: 0 for as itself, or the rate at which it was sampled; none if it is not.
 #[inline]
 pub(crate) fn choose(thread: Thread, size: u64) -> Option<u32> {

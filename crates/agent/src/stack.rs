@@ -11,20 +11,28 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Rela
 
 use wire::{FRAMES_MAX, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, regions};
 
-use crate::record::{ARENA_WORDS, LEAF_SLOTS, MEMORY_SLOTS, Record, Thread};
+use crate::record::{
+    ARENA_CELLS, CELL_WORDS, Cell, LEAF_SLOTS, MEMORY_BITS, MEMORY_SLOTS, Record, STACK_CELLS_MAX, Thread,
+};
 use crate::shared::{Shared, add};
 use crate::unwind::{self, Walk};
 
 /// How many places a remembered stack can stand in.
 const WAYS: usize = 4;
-/// Words before the remembered words: return address; stack pointer; rbp; id and flags; number of groups and reach.
-const HEAD: usize = 5;
-/// Remembered words are compared so many at a time.
-const GROUP: usize = 4;
-/// Bits of each word's distance from the stack pointer, counted in words; a group's distances share one word.
-const DISTANCE_BITS: u32 = 16;
-/// Flag beside the id: rbp decided, so it has to be the same.
-const NEEDS_RBP: u64 = 1 << 32;
+/// The words of a remembered stack's first cell.
+const PC: usize = 0;
+const SP: usize = 1;
+/// rbp, where it decided something.
+const BP: usize = 2;
+/// Its id.
+const ID: usize = 3;
+/// The small words of the first cell: how many cells follow, or none where rbp has to be the same, and how many follow then.
+const CELLS: usize = 0;
+const CELLS_WITH_RBP: usize = 1;
+/// Where first cells can be, so that all that follow one lie in the arena.
+const FIRST_CELLS: usize = ARENA_CELLS - STACK_CELLS_MAX;
+/// Words that lie further above the stack pointer are not remembered: their distance, in words, has 16 bits.
+const DISTANCE_MAX: u64 = 8 * u16::MAX as u64;
 /// Words of the frames region.
 const FRAME_WORDS: usize = STACKS_MAX * FRAMES_MAX;
 
@@ -42,77 +50,88 @@ pub(crate) struct Entry {
 #[inline(always)]
 pub(crate) fn id_of(thread: Thread, sp: u64, bp: u64) -> u32 {
     let record = thread.record;
-    if record.generation.load(Relaxed) != thread.shared.control().generation.load(Relaxed) {
-        forget(thread);
-    }
     // The stack pointer was valid an instant ago: the call pushed the return address there.
     let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
-    let Some(high) = record.anchor(thread.shared, sp) else { return unwind_and_intern(thread, entry, None) };
-    let hash = hash_of(record, entry, high);
-    match recall_way(record, hash, 0, entry, high) {
-        Some(id) => id,
-        None => recall_elsewhere(thread, hash, entry, high),
+    if record.generation.load(Relaxed) == thread.shared.control().generation.load(Relaxed)
+        && let Some(high) = record.known_anchor(sp)
+        && let Some(id) = recall(record, place_of(record, entry, high), entry)
+    {
+        return id;
     }
+    id_elsewhere(thread, sp, bp)
 }
 
 /// Looks at the further places where the stack may stand, and unwinds.
 #[cold]
 #[inline(never)]
-fn recall_elsewhere(thread: Thread, hash: u64, entry: Entry, high: u64) -> u32 {
-    let known = (1..WAYS).find_map(|way| recall_way(thread.record, hash, way, entry, high));
+fn id_elsewhere(thread: Thread, sp: u64, bp: u64) -> u32 {
+    let record = thread.record;
+    if record.generation.load(Relaxed) != thread.shared.control().generation.load(Relaxed) {
+        forget(thread);
+    }
+    let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
+    let before = record.known_high();
+    let Some(high) = record.anchor(thread.shared, sp) else { return unwind_and_intern(thread, entry, None) };
+    if high != before {
+        // The words of remembered stacks lie below the end of the stack that they were found on.
+        forget_stacks(record);
+    }
+    let first = place_of(record, entry, high);
+    let known = (0..WAYS).find_map(|way| recall(record, (first + way) % MEMORY_SLOTS, entry));
     known.unwrap_or_else(|| unwind_and_intern(thread, entry, Some(high)))
 }
 
+/// The id of the stack that is remembered at a place, if every word of it is as it was.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-fn recall_way(record: &Record, hash: u64, way: usize, entry: Entry, high: u64) -> Option<u32> {
-    let slot = record.memory.get((hash as usize + way) % MEMORY_SLOTS)?.load(Relaxed);
-    if slot >> 32 == hash >> 32 { recall(record, slot as u32 as usize, entry, high) } else { None }
-}
-
-/// The id of a remembered stack, if every word of it is as it was.
-#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
-#[inline(always)]
-fn recall(record: &Record, at: usize, entry: Entry, high: u64) -> Option<u32> {
-    let head = record.arena.get(at..at + HEAD)?;
-    let [pc, sp, bp, id, size] = [0, 1, 2, 3, 4].map(|i| head[i].load(Relaxed));
-    let (groups, reach) = ((size >> 32) as usize, size & 0xffff_ffff);
-    if pc != entry.pc || sp != entry.sp || (id & NEEDS_RBP != 0 && bp != entry.bp) || sp + reach > high {
+fn recall(record: &Record, place: usize, entry: Entry) -> Option<u32> {
+    let at = record.memory.get(place)?.load(Relaxed) as usize;
+    if at >= FIRST_CELLS {
         return None;
     }
-    let body = record.arena.get(at + HEAD..at + HEAD + (1 + GROUP) * groups)?;
-    for group in body.chunks_exact(1 + GROUP) {
-        let distances = group[0].load(Relaxed);
+    let head = record.arena.get(at)?;
+    if head.words[PC].get() != entry.pc || head.words[SP].get() != entry.sp {
+        return None;
+    }
+    let mut cells = usize::from(head.small[CELLS].get());
+    if cells == 0 {
+        if head.words[BP].get() != entry.bp {
+            return None;
+        }
+        cells = usize::from(head.small[CELLS_WITH_RBP].get());
+    }
+    for cell in record.arena.get(at + 1..at + 1 + cells % STACK_CELLS_MAX)? {
         let differs = |i: usize| {
-            let distance = distances >> (i as u32 * DISTANCE_BITS) & ((1 << DISTANCE_BITS) - 1);
-            unwind::word_on_own_stack(sp + 8 * distance) ^ group[1 + i].load(Relaxed)
+            let distance = u64::from(cell.small[i].get());
+            unwind::word_on_own_stack(entry.sp + 8 * distance) ^ cell.words[i].get()
         };
         // One branch for all four: each alone would cost as much as the comparison.
         if differs(0) | differs(1) | differs(2) | differs(3) != 0 {
             return None;
         }
     }
-    Some(id as u32)
+    Some(head.words[ID].get() as u32)
 }
 
-/// Mixes what tells stacks apart: return address, stack pointer and, where a leaf rule is known, the caller's return address
-/// (wrappers such as `operator new` make the first two the same for many stacks).
+/// Where a stack is remembered, by what tells stacks apart: return address, stack pointer and, where a leaf rule is known, the
+/// caller's return address (wrappers such as `operator new` make the first two the same for many stacks).
 #[inline(always)]
-fn hash_of(record: &Record, entry: Entry, high: u64) -> u64 {
-    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut hash = (entry.pc ^ entry.sp.rotate_left(24)).wrapping_mul(MIX);
+fn place_of(record: &Record, entry: Entry, high: u64) -> usize {
+    // One that fits an instruction.
+    const MIX: u64 = 0x61c8_8647;
+    let mut hash = entry.pc ^ entry.sp.rotate_left(24);
     if let Some([pc, above]) = record.leaves.get(leaf_of(entry.pc)) {
         let at = entry.sp + above.load(Relaxed);
         if pc.load(Relaxed) == entry.pc && at < high {
-            hash = (hash ^ unwind::word_on_own_stack(at)).wrapping_mul(MIX);
+            hash ^= unwind::word_on_own_stack(at).rotate_left(40);
         }
     }
-    hash ^ hash >> 29 | 1
+    (hash.wrapping_mul(MIX) >> (64 - MEMORY_BITS)) as usize
 }
 
 #[inline]
 fn leaf_of(pc: u64) -> usize {
-    (pc ^ pc >> 8) as usize % LEAF_SLOTS
+    pc as usize % LEAF_SLOTS
 }
 
 #[cold]
@@ -133,51 +152,53 @@ fn unwind_and_intern(thread: Thread, entry: Entry, high: Option<u64>) -> u32 {
     if let Some(high) = high
         && walk.on_own_stack
     {
-        // The hash is made anew, since the leaf rule may just have been learnt.
-        remember(record, hash_of(record, entry, high), entry, &walk, id);
+        // The place is found anew, since the leaf rule may just have been learnt.
+        remember(record, place_of(record, entry, high), entry, &walk, id);
     }
     id
 }
 
 /// Remembers the words of a walk. The index points there only once they are all in place.
-fn remember(record: &Record, hash: u64, entry: Entry, walk: &Walk, id: u32) {
-    let groups = walk.words.div_ceil(GROUP);
-    let len = HEAD + (1 + GROUP) * groups;
+fn remember(record: &Record, place: usize, entry: Entry, walk: &Walk, id: u32) {
+    let len = 1 + walk.words.div_ceil(CELL_WORDS);
     let mut at = record.arena_next.load(Relaxed) as usize;
-    if at == 0 || at + len > ARENA_WORDS {
+    if at == 0 || at + len > FIRST_CELLS {
         forget_stacks(record);
         at = 1;
     }
     record.arena_next.store((at + len) as u32, Relaxed);
-    let Some((head, body)) = record.arena.get(at..at + len).and_then(|place| place.split_at_checked(HEAD)) else {
-        return;
-    };
-    let mut reach = 0;
-    for (group, places) in body.chunks_exact(1 + GROUP).enumerate() {
-        let mut distances = 0;
-        for i in 0..GROUP {
-            // The last group is filled up with the last word.
-            let (above, value) = word(record, (group * GROUP + i).min(walk.words - 1), entry.sp);
-            if above >> (DISTANCE_BITS + 3) != 0 {
-                return;
-            }
-            distances |= (above / 8) << (i as u32 * DISTANCE_BITS);
-            places[1 + i].store(value, Relaxed);
-            reach = reach.max(above + 8);
+    let Some((head, body)) = record.arena.get(at..at + len).and_then(|cells| cells.split_first()) else { return };
+    for (group, cell) in body.iter().enumerate() {
+        if !fill(cell, record, group * CELL_WORDS, walk.words, entry.sp) {
+            return;
         }
-        places[0].store(distances, Relaxed);
     }
-    let flags = if walk.used_rbp { NEEDS_RBP } else { 0 };
-    let values = [entry.pc, entry.sp, entry.bp, u64::from(id) | flags, (groups as u64) << 32 | reach];
-    for (place, value) in head.iter().zip(values) {
-        place.store(value, Relaxed);
+    for (word, value) in head.words.iter().zip([entry.pc, entry.sp, entry.bp, u64::from(id)]) {
+        word.set(value);
     }
-    let ways = (0..WAYS).filter_map(|way| record.memory.get((hash as usize + way) % MEMORY_SLOTS));
+    let (without, with) = if walk.used_rbp { (0, body.len()) } else { (body.len(), 0) };
+    head.small[CELLS].set(without as u16);
+    head.small[CELLS_WITH_RBP].set(with as u16);
+    let ways = (0..WAYS).filter_map(|way| record.memory.get((place + way) % MEMORY_SLOTS));
     let free = ways.clone().find(|slot| slot.load(Relaxed) == 0);
-    let victim = record.memory.get((hash as usize + (at >> 3) % WAYS) % MEMORY_SLOTS);
+    let victim = record.memory.get((place + at % WAYS) % MEMORY_SLOTS);
     if let Some(slot) = free.or(victim) {
-        slot.store(hash >> 32 << 32 | at as u64, Release);
+        slot.store(at as u32, Release);
     }
+}
+
+/// Fills a cell with the words of a walk from one on; the last cell is filled up with the last word. False where one lies too far
+/// away.
+fn fill(cell: &Cell, record: &Record, from: usize, words: usize, sp: u64) -> bool {
+    for (i, (small, value)) in cell.small.iter().zip(&cell.words).enumerate() {
+        let (above, word) = word(record, (from + i).min(words - 1), sp);
+        if above > DISTANCE_MAX {
+            return false;
+        }
+        small.set((above / 8) as u16);
+        value.set(word);
+    }
+    true
 }
 
 /// Distance from the stack pointer and value of a word that the walk read.

@@ -20,10 +20,9 @@ use core::sync::atomic::{
 
 use wire::{
     ADDRESS_BITS, Block, Bucket, FURTHER_BUCKETS_MAX, FurtherBucket, LINE_BYTES, LINE_SLOTS, LINES_MAX, SLOT_CLAIMED,
-    SLOT_LEFT, SPAN_SHIFT, regions,
+    SLOT_LEFT, SPAN_SHIFT, Slot, regions,
 };
 
-use crate::arch;
 use crate::record::Thread;
 use crate::shared::Shared;
 
@@ -48,66 +47,48 @@ pub(crate) enum Put {
     /// It is in the table.
     Done,
     /// It is in the table. There was one with the same address, whose free went unseen.
-    Replaced(Block),
+    Replaced(Slot),
     /// There is no room for it.
     NoRoom,
-}
-
-/// Where a block belongs, looked up before it is needed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Home(Option<(Bucket, &'static Line)>);
-
-/// Finds where a block belongs, and asks for its cache line.
-#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
-#[inline(always)]
-pub(crate) fn home(shared: Shared, address: u64) -> Home {
-    let bucket = if address >> ADDRESS_BITS == 0 { bucket_of(shared, address) } else { None };
-    Home(bucket.map(|bucket| {
-        let line = line(shared, bucket.line(bucket.home(address)));
-        arch::prefetch(line);
-        (bucket, line)
-    }))
 }
 
 /// Puts in a block that the calling thread was given.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn put(thread: Thread, home: Home, address: u64, block: Block) -> Put {
-    if let Home(Some((bucket, line))) = home
-        && bucket.owner() == thread.owner()
-        && !bucket.has_more()
-        && line.first[LAST].load(Relaxed) == 0
-        && find(line, address).is_none()
+pub(crate) fn put(thread: Thread, address: u64, slot: Slot) -> Put {
+    if let Some(bucket) = bucket_of(thread.shared, address)
+        && bucket.is_only_and_of(thread.owner_unchecked())
     {
-        fill(line, first_free(line), block);
-        return Put::Done;
+        let line = line(thread.shared, bucket.line(bucket.home(address)));
+        let [first, second, third] = [0, 1, 2].map(|place| line.first[place].load(Relaxed));
+        let key = Block::key(address);
+        if line.first[LAST].load(Relaxed) == 0 && first as u16 != key && second as u16 != key && third as u16 != key {
+            let held = first as u32 & 1 | (second as u32 & 1) << 1 | (third as u32 & 1) << 2;
+            fill(line, held.trailing_ones() as usize % LINE_SLOTS, slot);
+            return Put::Done;
+        }
     }
-    put_elsewhere(thread, address, block)
+    put_elsewhere(thread, address, slot)
 }
 
-/// Takes out a block that is about to be freed; none where it is not there.
+/// Takes out a block that is about to be freed, if it lies in its own line: nearly all do.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn take(shared: Shared, address: u64) -> Option<Block> {
-    if address >> ADDRESS_BITS != 0 {
-        return None;
-    }
+pub(crate) fn take_near(shared: Shared, address: u64) -> Option<Slot> {
     let bucket = bucket_of(shared, address)?;
     let line = line(shared, bucket.line(bucket.home(address)));
-    match find(line, address) {
-        Some(slot) => Some(empty(line, slot)),
-        None if line.first[LAST].load(Relaxed) == 0 && !bucket.has_more() => None,
-        None => take_elsewhere(shared, bucket, address),
-    }
+    find(line, address).map(|place| empty(line, place))
+}
+
+/// Takes out a block that is about to be freed; [`Slot::NONE`] where it is not there.
+pub(crate) fn take(shared: Shared, address: u64) -> Slot {
+    bucket_of(shared, address).map_or(Slot::NONE, |bucket| take_elsewhere(shared, bucket, address))
 }
 
 /// Whether a block may be there: surely not, or [`take`] will tell.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 pub(crate) fn may_hold(shared: Shared, address: u64) -> bool {
-    if address >> ADDRESS_BITS != 0 {
-        return false;
-    }
     let Some(bucket) = bucket_of(shared, address) else { return false };
     let line = line(shared, bucket.line(bucket.home(address)));
     // One after the other, unlike in `find`: hardly ever is it there, and every call would save the registers that this needs more.
@@ -119,14 +100,18 @@ pub(crate) fn may_hold(shared: Shared, address: u64) -> bool {
 
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-fn directory(shared: Shared, address: u64) -> &'static AtomicU64 {
-    shared.at(regions::DIRECTORY.at + (address >> SPAN_SHIFT) * 8)
+fn directory(shared: Shared, span: u64) -> &'static AtomicU64 {
+    shared.at(regions::DIRECTORY.at + span * 8)
 }
 
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 fn bucket_of(shared: Shared, address: u64) -> Option<Bucket> {
-    Bucket::from_word(directory(shared, address).load(Acquire))
+    let span = address >> SPAN_SHIFT;
+    if span >> (ADDRESS_BITS - SPAN_SHIFT) != 0 {
+        return None;
+    }
+    Bucket::from_word(directory(shared, span).load(Acquire))
 }
 
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
@@ -146,8 +131,6 @@ fn find(line: &Line, address: u64) -> Option<usize> {
 }
 
 /// The first slot without a block, of a line that has one.
-#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
-#[inline(always)]
 fn first_free(line: &Line) -> usize {
     let holds = |slot: usize| (line.first[slot].load(Relaxed) as u32 & 1) << slot;
     (holds(0) | holds(1) | holds(2)).trailing_ones() as usize % LINE_SLOTS
@@ -155,18 +138,17 @@ fn first_free(line: &Line) -> usize {
 
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-fn fill(line: &Line, slot: usize, block: Block) {
-    let [first, second] = block.pack();
-    line.second[slot].store(second, Relaxed);
-    line.first[slot].store(first, Release);
+fn fill(line: &Line, place: usize, slot: Slot) {
+    line.second[place].store(slot.second, Relaxed);
+    line.first[place].store(slot.first, Release);
 }
 
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-fn empty(line: &Line, slot: usize) -> Block {
-    let block = Block::of_slot([line.first[slot].load(Relaxed), line.second[slot].load(Relaxed)]);
-    line.first[slot].store(SLOT_LEFT, Relaxed);
-    block
+fn empty(line: &Line, place: usize) -> Slot {
+    let slot = Slot { first: line.first[place].load(Relaxed), second: line.second[place].load(Relaxed) };
+    line.first[place].store(SLOT_LEFT, Relaxed);
+    slot
 }
 
 /// The lines in which a block can be, in the order in which they are filled.
@@ -174,10 +156,10 @@ fn lines_of(shared: Shared, bucket: Bucket, address: u64) -> impl Iterator<Item 
     (0..bucket.probes()).map(move |step| line(shared, bucket.probe(address, step)))
 }
 
-fn take_from(shared: Shared, bucket: Bucket, address: u64) -> Option<Block> {
+fn take_from(shared: Shared, bucket: Bucket, address: u64) -> Option<Slot> {
     for line in lines_of(shared, bucket, address) {
-        if let Some(slot) = find(line, address) {
-            return Some(empty(line, slot));
+        if let Some(place) = find(line, address) {
+            return Some(empty(line, place));
         }
         if line.first[LAST].load(Relaxed) == 0 {
             break;
@@ -188,18 +170,20 @@ fn take_from(shared: Shared, bucket: Bucket, address: u64) -> Option<Block> {
 
 #[cold]
 #[inline(never)]
-fn take_elsewhere(shared: Shared, bucket: Bucket, address: u64) -> Option<Block> {
+fn take_elsewhere(shared: Shared, bucket: Bucket, address: u64) -> Slot {
     take_from(shared, bucket, address)
         .or_else(|| further(shared, address).find_map(|(_, bucket)| take_from(shared, bucket, address)))
+        .unwrap_or(Slot::NONE)
 }
 
 #[cold]
 #[inline(never)]
-fn put_elsewhere(thread: Thread, address: u64, block: Block) -> Put {
+fn put_elsewhere(thread: Thread, address: u64, block: Slot) -> Put {
     if address >> ADDRESS_BITS != 0 {
         return Put::NoRoom;
     }
-    let before = bucket_of(thread.shared, address).and_then(|bucket| take_elsewhere(thread.shared, bucket, address));
+    let before =
+        bucket_of(thread.shared, address).map_or(Slot::NONE, |bucket| take_elsewhere(thread.shared, bucket, address));
     let done = match bucket_of(thread.shared, address) {
         None => open(thread, address, block),
         Some(bucket) if bucket.owner() == thread.owner() => put_into_own(thread, bucket, address, block),
@@ -207,21 +191,21 @@ fn put_elsewhere(thread: Thread, address: u64, block: Block) -> Put {
     };
     match before {
         _ if !done => Put::NoRoom,
-        Some(before) => Put::Replaced(before),
-        None => Put::Done,
+        Slot::NONE => Put::Done,
+        before => Put::Replaced(before),
     }
 }
 
 /// The first bucket of a span.
-fn open(thread: Thread, address: u64, block: Block) -> bool {
+fn open(thread: Thread, address: u64, block: Slot) -> bool {
     let Some(bucket) = new_bucket(thread, lines_wanted(thread, block), thread.owner()) else { return false };
-    match directory(thread.shared, address).compare_exchange(0, bucket.word(), AcqRel, Acquire) {
+    match directory(thread.shared, address >> SPAN_SHIFT).compare_exchange(0, bucket.word(), AcqRel, Acquire) {
         Ok(_) => put_into_own(thread, bucket, address, block),
         Err(word) => Bucket::from_word(word).is_some_and(|bucket| put_into_shared(thread, bucket, address, block)),
     }
 }
 
-fn put_into_own(thread: Thread, bucket: Bucket, address: u64, block: Block) -> bool {
+fn put_into_own(thread: Thread, bucket: Bucket, address: u64, block: Slot) -> bool {
     let mut place = lines_of(thread.shared, bucket, address).enumerate();
     if let Some((step, line)) = place.find(|(_, line)| has_room(line)) {
         if step == 0 {
@@ -247,7 +231,7 @@ fn forget_overflow(shared: Shared, bucket: Bucket, address: u64, line: &Line) {
     for step in 1..bucket.probes() {
         let next = self::line(shared, bucket.probe(address, step));
         let passed = |slot: usize| {
-            let block = Block::unpack([next.first[slot].load(Relaxed), 0]);
+            let block = Slot { first: next.first[slot].load(Relaxed), second: 0 }.unpack();
             // Its own line is this one or lies before it, seen from where it is.
             block.is_some_and(|block| (home + step + lines - bucket.home(block.offset)) % lines >= step)
         };
@@ -262,7 +246,7 @@ fn forget_overflow(shared: Shared, bucket: Bucket, address: u64, line: &Line) {
 }
 
 /// Gives the span a larger bucket; the old one stays for the blocks that are in it.
-fn grow(thread: Thread, bucket: Bucket, address: u64, block: Block) -> bool {
+fn grow(thread: Thread, bucket: Bucket, address: u64, block: Slot) -> bool {
     let lines = (bucket.lines() * 2).max(lines_wanted(thread, block)).min(lines_max(thread.shared));
     if lines <= bucket.lines() {
         return false;
@@ -272,7 +256,7 @@ fn grow(thread: Thread, bucket: Bucket, address: u64, block: Block) -> bool {
     if !chain(thread.shared, address, bucket) {
         return false;
     }
-    let place = directory(thread.shared, address);
+    let place = directory(thread.shared, address >> SPAN_SHIFT);
     let mut word = bucket.word();
     // Another thread may just have made a shared bucket, and noted it here.
     while let Err(now) = place.compare_exchange(word, larger.with_more().word(), AcqRel, Acquire) {
@@ -282,7 +266,7 @@ fn grow(thread: Thread, bucket: Bucket, address: u64, block: Block) -> bool {
 }
 
 /// Puts a block into a bucket of the span that belongs to nobody.
-fn put_into_shared(thread: Thread, first: Bucket, address: u64, block: Block) -> bool {
+fn put_into_shared(thread: Thread, first: Bucket, address: u64, block: Slot) -> bool {
     let is_shared = |(_, bucket): &(u32, Bucket)| bucket.owner() == Bucket::SHARED;
     let known = further(thread.shared, address).find(is_shared).map(|(_, bucket)| bucket);
     if known.is_some_and(|bucket| claim(thread.shared, bucket, address, block)) {
@@ -293,7 +277,7 @@ fn put_into_shared(thread: Thread, first: Bucket, address: u64, block: Block) ->
     if !chain(thread.shared, address, bucket) {
         return false;
     }
-    let place = directory(thread.shared, address);
+    let place = directory(thread.shared, address >> SPAN_SHIFT);
     let mut word = first.word();
     while let Err(now) =
         place.compare_exchange(word, Bucket::from_word(word).map_or(0, |b| b.with_more().word()), AcqRel, Acquire)
@@ -304,7 +288,7 @@ fn put_into_shared(thread: Thread, first: Bucket, address: u64, block: Block) ->
 }
 
 /// Claims a free slot of a shared bucket and fills it.
-fn claim(shared: Shared, bucket: Bucket, address: u64, block: Block) -> bool {
+fn claim(shared: Shared, bucket: Bucket, address: u64, block: Slot) -> bool {
     for line in lines_of(shared, bucket, address) {
         for slot in 0..LINE_SLOTS {
             let word = &line.first[slot];
@@ -377,7 +361,8 @@ fn lines_max(shared: Shared) -> u32 {
 
 /// Lines for a span full of blocks like those that the thread allocated until now, or, where the allocator keeps sizes apart
 /// from each other, like this one. Of sampled blocks a span has hardly ever more than a few.
-fn lines_wanted(thread: Thread, block: Block) -> u32 {
+fn lines_wanted(thread: Thread, block: Slot) -> u32 {
+    let block = block.block();
     if block.rate != 0 {
         return 1;
     }

@@ -7,7 +7,7 @@ mod calls;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use wire::{Block, PackedRule, RuleKind, SiteCounters, StackRecord, regions};
+use wire::{Block, PackedRule, RuleKind, SiteCounters, Slot, StackRecord, regions};
 
 use crate::heap;
 use crate::hooks::{leakline_free, leakline_malloc, leakline_realloc};
@@ -245,7 +245,7 @@ fn every_word_that_matters_is_proven() {
 }
 
 fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
-    heap::insert(thread, heap::expect(thread, address), address, size, stack, 0);
+    heap::insert(thread, address, size, stack);
 }
 
 fn counters(thread: Thread, id: u32) -> &'static SiteCounters {
@@ -263,11 +263,12 @@ fn blocks_are_counted_from_birth_to_free() {
     };
     let address = 0x5555_0000_0010;
     insert(thread, address, 100, site);
-    assert_eq!(heap::take(thread, address + 8), None, "another address of the same line");
-    let block = heap::take(thread, address).expect("it was inserted");
+    assert_eq!(heap::take(thread, address + 8), Slot::NONE, "another address of the same line");
+    let slot = heap::take(thread, address);
+    let block = slot.unpack().expect("it was inserted");
     assert_eq!((block.size, block.stack), (100, site));
-    assert_eq!(heap::take(thread, address), None, "it is taken once");
-    heap::restore(thread, address, block);
+    assert_eq!(heap::take(thread, address), Slot::NONE, "it is taken once");
+    heap::restore(thread, address, slot);
     heap::count_free(thread, heap::take(thread, address));
     assert_eq!([0, 1, 2, 3, 4, 5].map(figures), [1, 100, 1, 100, 0, 0]);
     insert(thread, address, 7, site);
@@ -283,7 +284,12 @@ fn a_block_without_room_is_counted_as_unrecorded() {
     let before = unrecorded();
     insert(thread, 1 << 47, 1, 5);
     assert_eq!(unrecorded(), before + 1);
-    assert_eq!(Block::unpack([0, 1]), None);
+}
+
+/// The block at an address, which stays there.
+fn look_at(thread: Thread, address: u64) -> Option<Block> {
+    let slot = heap::take(thread, address);
+    slot.unpack().inspect(|_| heap::restore(thread, address, slot))
 }
 
 /// Stands in for the allocator: gives out the address that its first argument names.
@@ -308,8 +314,7 @@ fn hooks_count_what_the_real_function_did() {
     let frames = Frames::new(&[in_function(2)]);
     let (thread, sp) = (thread(&frames), frames.sp() as usize);
     let block = 0x6666_0000_0020;
-    let live =
-        || heap::take(thread, block as u64).inspect(|found| heap::restore(thread, block as u64, *found)).is_some();
+    let live = || look_at(thread, block as u64).is_some();
     assert_eq!(leakline_malloc(block, 0, 0, sp, 0, address_of(give)), block);
     assert!(live());
     assert_eq!(leakline_realloc(block, 1 << 40, 0, sp, 0, address_of(refuse)), 0);

@@ -4,6 +4,8 @@
 //!
 //! They come through the stub of [`crate::calls`], which hands over all arguments; they are rare beside `malloc`.
 
+use wire::Slot;
+
 use crate::calls::{Answer, Hooked};
 use crate::heap;
 use crate::hooks::{note, note_free, take};
@@ -29,7 +31,7 @@ fn resize(hooked: &Hooked, block: usize, size: usize) -> Answer {
     let old = take(thread, block);
     let address = hooked.call();
     if address == 0 {
-        if let Some(old) = old {
+        if old.is_block() {
             heap::restore(thread, block as u64, old);
         }
     } else {
@@ -111,10 +113,9 @@ pub extern "C" fn leakline_wide_in_place(arguments: usize, sp: usize, bp: usize,
     thread.enter(hooked.sp);
     let has = hooked.call();
     let [block, size, ..] = hooked.arguments;
-    if has >= size
-        && let Some(old) = take(thread, block)
-    {
-        note_free(thread, Some(old));
+    let old = if has >= size { take(thread, block) } else { Slot::NONE };
+    if old.is_block() {
+        note_free(thread, old);
         insert(thread, &hooked, block, size);
     }
     thread.leave();

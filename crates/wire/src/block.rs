@@ -2,8 +2,8 @@
 //!
 //! Owns: how place, size, stack and birth are packed into two words. Must not know: where the slot lies.
 
-/// Sizes from here on are stored as this one; no machine of today allocates 128 GiB in one block.
-pub const BLOCK_SIZE_MAX: u64 = (1 << 37) - 1;
+/// Sizes from here on are stored as this one; no machine of today allocates a TiB in one block.
+pub const BLOCK_SIZE_MAX: u64 = (1 << (SIZE_LOW_BITS + SIZE_HIGH_BITS)) - 1;
 
 /// Binary logarithm of the bytes of a span: the part of the target's addresses whose blocks share a bucket.
 pub const SPAN_SHIFT: u32 = 16;
@@ -14,16 +14,16 @@ pub const SLOT_LEFT: u64 = 1 << 14;
 pub const SLOT_CLAIMED: u64 = 1 << 15;
 
 const KEY_BITS: u32 = 16;
-const STACK_BITS: u32 = 24;
+const STACK_BITS: u32 = 16;
 const SIZE_LOW_BITS: u32 = 64 - KEY_BITS - STACK_BITS;
-const SIZE_HIGH_BITS: u32 = 37 - SIZE_LOW_BITS;
-/// Births are kept in units of so many ticks (2 µs), modulo 2^57 ticks: more than a year.
+/// The second word: rate, then what the size has beyond its low bits, then the birth.
+const RATE_BITS: u32 = 6;
+const SIZE_HIGH_BITS: u32 = 8;
+const BIRTH_AT: u32 = RATE_BITS + SIZE_HIGH_BITS;
+/// Births are kept in units of so many ticks (2 µs), modulo 2^62 ticks: decades.
 const BIRTH_SHIFT: u32 = 12;
-const BIRTH_BITS: u32 = 45;
-const BIRTH_MASK: u64 = (1 << BIRTH_BITS) - 1;
-/// The highest bits of the second word.
-const RATE_SHIFT: u32 = BIRTH_BITS + SIZE_HIGH_BITS;
-const RATE_BITS: u32 = 64 - RATE_SHIFT;
+/// All bits of the second word below the birth. None is set for nearly all blocks, which are small and not sampled.
+const RARE_MASK: u64 = (1 << BIRTH_AT) - 1;
 
 /// A live block. The second word is written before the first; a first word that is even means that there is no block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,48 +52,118 @@ impl Block {
     pub const fn new(address: u64, size: u64, stack: u32, tick: u64, rate: u32) -> Self {
         let size = if size > BLOCK_SIZE_MAX { BLOCK_SIZE_MAX } else { size };
         let offset = address & ((1 << SPAN_SHIFT) - 8);
-        Self { offset, size, stack, birth: (tick >> BIRTH_SHIFT & BIRTH_MASK) << BIRTH_SHIFT, rate }
+        Self { offset, size, stack, birth: birth_of(birth_word(tick)), rate }
     }
 
     /// The two words; the first is odd.
     #[inline]
-    pub const fn pack(self) -> [u64; 2] {
-        let stack = self.stack as u64 & ((1 << STACK_BITS) - 1);
-        let first = Self::key(self.offset) as u64 | stack << KEY_BITS | self.size << (KEY_BITS + STACK_BITS);
+    pub const fn pack(self) -> Slot {
+        let Slot { first, second } = Slot::small(self.offset, self.size, self.stack, self.birth);
         let size_high = self.size >> SIZE_LOW_BITS & ((1 << SIZE_HIGH_BITS) - 1);
-        let birth = self.birth >> BIRTH_SHIFT & BIRTH_MASK;
-        [first, birth | size_high << BIRTH_BITS | (self.rate as u64) << RATE_SHIFT]
+        Slot { first, second: second | size_high << RATE_BITS | self.rate as u64 }
     }
 
-    /// The block, or none where the first word says that there is none.
+    /// See [`Slot::age`].
     #[inline]
-    pub const fn unpack(words: [u64; 2]) -> Option<Self> {
-        if words[0] & 1 == 0 { None } else { Some(Self::of_slot(words)) }
+    pub const fn age(self, tick: u64) -> u64 {
+        self.pack().age(tick)
+    }
+}
+
+/// The two words of a slot of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Odd where there is a block.
+    pub first: u64,
+    /// Written before the first.
+    pub second: u64,
+}
+
+impl Slot {
+    /// No block.
+    pub const NONE: Self = Self { first: 0, second: 0 };
+
+    /// A block that is recorded for itself and whose size [is small](Self::is_small_size).
+    #[inline]
+    pub const fn small(address: u64, size: u64, stack: u32, tick: u64) -> Self {
+        let stack = stack as u64 & ((1 << STACK_BITS) - 1);
+        let first = Block::key(address) as u64 | stack << KEY_BITS | size << (KEY_BITS + STACK_BITS);
+        Self { first, second: birth_word(tick) }
+    }
+
+    /// Whether all of a size stands in the first word.
+    #[inline]
+    pub const fn is_small_size(size: u64) -> bool {
+        size >> SIZE_LOW_BITS == 0
+    }
+
+    /// Whether there is a block.
+    #[inline]
+    pub const fn is_block(self) -> bool {
+        self.first & 1 != 0
+    }
+
+    /// Whether the block is recorded for itself and of a small size.
+    #[inline]
+    pub const fn is_small(self) -> bool {
+        self.second & RARE_MASK == 0
+    }
+
+    /// The stack of a block.
+    #[inline]
+    pub const fn stack(self) -> u32 {
+        (self.first >> KEY_BITS) as u32 & ((1 << STACK_BITS) - 1)
+    }
+
+    /// The size of a small block.
+    #[inline]
+    pub const fn small_size(self) -> u64 {
+        self.first >> (KEY_BITS + STACK_BITS)
+    }
+
+    /// The age of a block at a tick, in ticks. Births may lie a little ahead of a tick that was read elsewhere.
+    #[inline]
+    pub const fn age(self, tick: u64) -> u64 {
+        // With every bit below the births set, the difference of the births is exact, whatever stands there in the slot.
+        let age = (birth_word(tick) | RARE_MASK).wrapping_sub(self.second);
+        if age.cast_signed() < 0 { 0 } else { birth_of(age) }
+    }
+
+    /// The block, or none.
+    #[inline]
+    pub const fn unpack(self) -> Option<Block> {
+        if self.is_block() { Some(self.block()) } else { None }
     }
 
     /// The block of a slot that is known to hold one.
     #[inline]
-    pub const fn of_slot(words: [u64; 2]) -> Self {
-        let size_high = words[1] >> BIRTH_BITS & ((1 << SIZE_HIGH_BITS) - 1);
-        Self {
-            offset: (words[0] & ((1 << (SPAN_SHIFT - 2)) - 2)) << 2,
-            size: words[0] >> (KEY_BITS + STACK_BITS) | size_high << SIZE_LOW_BITS,
-            stack: (words[0] >> KEY_BITS) as u32 & ((1 << STACK_BITS) - 1),
-            birth: (words[1] & BIRTH_MASK) << BIRTH_SHIFT,
-            rate: (words[1] >> RATE_SHIFT) as u32,
+    pub const fn block(self) -> Block {
+        let size_high = self.second >> RATE_BITS & ((1 << SIZE_HIGH_BITS) - 1);
+        Block {
+            offset: (self.first & ((1 << (SPAN_SHIFT - 2)) - 2)) << 2,
+            size: self.small_size() | size_high << SIZE_LOW_BITS,
+            stack: self.stack(),
+            birth: birth_of(self.second),
+            rate: self.second as u32 & ((1 << RATE_BITS) - 1),
         }
     }
+}
 
-    /// Its age at a tick, in ticks. Births may lie a little ahead of a tick that was read elsewhere.
-    #[inline]
-    pub const fn age(self, tick: u64) -> u64 {
-        let units = (tick >> BIRTH_SHIFT).wrapping_sub(self.birth >> BIRTH_SHIFT) & BIRTH_MASK;
-        if units > BIRTH_MASK / 2 { 0 } else { units << BIRTH_SHIFT }
-    }
+/// A tick as it stands in the second word.
+#[inline]
+const fn birth_word(tick: u64) -> u64 {
+    tick << (BIRTH_AT - BIRTH_SHIFT) & !RARE_MASK
+}
+
+/// The tick of a second word, in the precision that is kept.
+#[inline]
+const fn birth_of(word: u64) -> u64 {
+    (word & !RARE_MASK) >> (BIRTH_AT - BIRTH_SHIFT)
 }
 
 const _: () = assert!(SPAN_SHIFT - 2 <= 14, "a key leaves the marks of free slots alone");
 const _: () = assert!(crate::RATE_MAX < 1 << RATE_BITS, "a rate fits its bits");
+const _: () = assert!(crate::STACKS_MAX <= 1 << STACK_BITS, "a stack fits its bits");
 
 #[cfg(test)]
 mod tests {
@@ -102,20 +172,28 @@ mod tests {
     #[track_caller]
     fn check(address: u64, size: u64, stack: u32, tick: u64, rate: u32) {
         let block = Block::new(address, size, stack, tick, rate);
-        assert_eq!(Block::unpack(block.pack()), Some(block));
+        let slot = block.pack();
+        assert_eq!(slot.unpack(), Some(block));
         assert_eq!((block.offset, block.size, block.stack, block.rate), (address & 0xfff8, size, stack, rate));
-        assert!(block.age(tick) < 1 << BIRTH_SHIFT, "born now");
-        assert_eq!(block.pack()[0] as u16, Block::key(address));
+        assert!(slot.age(tick) < 1 << BIRTH_SHIFT, "born now");
+        assert_eq!(slot.first as u16, Block::key(address));
+        assert_eq!(slot.is_small(), rate == 0 && Slot::is_small_size(size));
+        if slot.is_small() {
+            assert_eq!(slot, Slot::small(address, size, stack, tick));
+            assert_eq!((slot.stack(), slot.small_size()), (stack, size));
+        }
     }
 
     #[test]
     fn what_is_packed_comes_out_again() {
         check(0, 0, 0, 0, 0);
         check(0x7fff_ffff_fff8, 1, 1, u64::MAX, 19);
+        check(0x7fff_ffff_fff8, u64::from(u32::MAX), 65_535, u64::MAX, 0);
+        check(0x7fff_ffff_fff8, 1 << 32, 65_535, u64::MAX, 0);
         check(0x5555_0001_0010, BLOCK_SIZE_MAX, (1 << STACK_BITS) - 1, 1 << 20, crate::RATE_MAX);
-        assert_eq!(Block::unpack([0, 7]), None);
-        assert_eq!(Block::unpack([SLOT_LEFT, 7]), None);
-        assert_eq!(Block::unpack([SLOT_CLAIMED, 7]), None);
+        for first in [0, SLOT_LEFT, SLOT_CLAIMED] {
+            assert_eq!(Slot { first, second: 7 }.unpack(), None);
+        }
     }
 
     #[test]
@@ -133,9 +211,12 @@ mod tests {
 
     #[test]
     fn ages_survive_the_wrap_of_the_clock_and_are_never_negative() {
-        let tick = 1 << 57;
-        let block = Block::new(8, 1, 1, tick - (1 << 20), 0);
-        assert_eq!(block.age(tick + (1 << 20)), 1 << 21);
-        assert_eq!(block.age(tick - (1 << 21)), 0, "seen by a clock that is behind");
+        let tick = 1 << 62;
+        for rate in [0, crate::RATE_MAX] {
+            let slot = Block::new(8, 1 << 35, 1, tick - (1 << 20), rate).pack();
+            assert_eq!(slot.age(tick + (1 << 20)), 1 << 21);
+            assert_eq!(slot.age(tick - (1 << 20)), 0);
+            assert_eq!(slot.age(tick - (1 << 21)), 0, "seen by a clock that is behind");
+        }
     }
 }

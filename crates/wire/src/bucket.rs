@@ -16,7 +16,10 @@ const LINES_PROBED: u32 = 8;
 const FIRST_BITS: u32 = 30;
 const LEN_BITS: u32 = 12;
 const OWNER_BITS: u32 = 12;
-const MORE: u64 = 1 << (FIRST_BITS + LEN_BITS + OWNER_BITS);
+const OWNER_AT: u32 = FIRST_BITS;
+const MORE: u64 = 1 << (OWNER_AT + OWNER_BITS);
+/// The highest bits, which are had by one shift.
+const LEN_AT: u32 = 64 - LEN_BITS;
 
 /// A run of lines. As a word it is never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ impl Bucket {
     #[inline]
     pub const fn new(first: u32, lines: u32, owner: u32) -> Self {
         debug_assert!(first < LINES_MAX && lines > 0 && lines <= Self::LINES_MAX && owner < 1 << OWNER_BITS);
-        Self(first as u64 | (lines as u64) << FIRST_BITS | (owner as u64) << (FIRST_BITS + LEN_BITS))
+        Self(first as u64 | (owner as u64) << OWNER_AT | (lines as u64) << LEN_AT)
     }
 
     /// From a word of the table; none where nothing of the span was ever recorded.
@@ -63,13 +66,20 @@ impl Bucket {
     /// Whose it is.
     #[inline]
     pub const fn owner(self) -> u32 {
-        (self.0 >> (FIRST_BITS + LEN_BITS)) as u32 & ((1 << OWNER_BITS) - 1)
+        (self.0 >> OWNER_AT) as u32 & ((1 << OWNER_BITS) - 1)
+    }
+
+    /// Whether it is the only bucket of its span, and belongs to this one.
+    #[inline]
+    pub const fn is_only_and_of(self, owner: u32) -> bool {
+        const { assert!(MORE >> OWNER_AT == 1 << OWNER_BITS, "both are had by one shift") };
+        (self.0 >> OWNER_AT) as u32 & ((1 << (OWNER_BITS + 1)) - 1) == owner
     }
 
     /// How many lines it has.
     #[inline]
     pub const fn lines(self) -> u32 {
-        (self.0 >> FIRST_BITS) as u32 & ((1 << LEN_BITS) - 1)
+        (self.0 >> LEN_AT) as u32
     }
 
     /// Which of its lines a block belongs to: in the order of addresses, so that neighbours share cache lines.
@@ -128,6 +138,8 @@ mod tests {
                 assert_eq!((bucket.line(0), bucket.lines(), bucket.owner()), (first, lines, owner));
             }
             assert!(!bucket.has_more() && bucket.with_more().has_more());
+            assert!(bucket.is_only_and_of(owner) && !bucket.is_only_and_of(owner ^ 1));
+            assert!(!bucket.with_more().is_only_and_of(owner));
         }
         assert_eq!(Bucket::from_word(0), None);
     }
@@ -153,7 +165,7 @@ mod tests {
             word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7) ^ 0x1234;
         }
         for lines in [0, 1, 2, 4095] {
-            let bucket = Bucket::from_word(u64::from(LINES_MAX - 1) | lines << FIRST_BITS).unwrap();
+            let bucket = Bucket::from_word(u64::from(LINES_MAX - 1) | lines << LEN_AT).unwrap();
             assert!((0..LINES_PROBED).all(|step| bucket.probe(0xfff8, step) < end));
         }
     }

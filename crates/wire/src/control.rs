@@ -10,7 +10,7 @@ use crate::gate::Gate;
 pub const MAGIC: u64 = 0x656e_696c_6b61_656c;
 
 /// Grows whenever the layout changes; leakline only cleans up, never reads, a file of another version.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The bits of [`Control::state`] that hold a thread number. All zero: nobody listens and hooks pass calls through.
 ///

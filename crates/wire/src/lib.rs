@@ -39,7 +39,7 @@ mod rule;
 mod sample;
 mod tables;
 
-pub use block::{BLOCK_SIZE_MAX, Block, SLOT_CLAIMED, SLOT_LEFT, SPAN_SHIFT};
+pub use block::{BLOCK_SIZE_MAX, Block, SLOT_CLAIMED, SLOT_LEFT, SPAN_SHIFT, Slot};
 pub use bucket::{Bucket, FurtherBucket, LINE_SLOTS, LINES_MAX};
 pub use control::{
     BlockCursors, CODE_AREAS_MORE, Clock, Control, EventCursor, GRANULE_OF_MIXED_SIZES, MAGIC, STATE_TID_MASK,

@@ -34,7 +34,7 @@ fn allocate(thread: Thread, address: u64, size: u64) -> bool {
         add(&thread.record.figures.allocations, 1);
         return false;
     };
-    heap::insert(thread, heap::expect(thread, address), address, size, SITE, rate);
+    heap::insert_sampled(thread, address, size, SITE, rate);
     true
 }
 
@@ -122,7 +122,7 @@ fn what_is_freed_is_taken_from_what_was_allocated_to_the_last_part() {
     assert!(recorded.len() > 100, "{} samples", recorded.len());
     for i in &recorded {
         let taken = heap::take(thread, address_of(*i));
-        assert_eq!(taken.map(|block: Block| (block.size, block.rate)), Some((size_of(*i), RATE)));
+        assert_eq!(taken.unpack().map(|block: Block| (block.size, block.rate)), Some((size_of(*i), RATE)));
         heap::count_free(thread, taken);
     }
     let figures = |sum: &SampledSum| {

@@ -34,19 +34,20 @@ pub(crate) fn thread(shared: Shared, number: u64) -> Thread {
 /// Puts in a block whose stack is its size; the thread allocated blocks of that size until now.
 fn put_sized(thread: Thread, address: u64, size: u64) -> Put {
     thread.record.bytes.store(size, Relaxed);
-    put(thread, home(thread.shared, address), address, Block::new(address, size, size as u32, 1 << 20, 0))
+    put(thread, address, Block::new(address, size, size as u32, 1 << 20, 0).pack())
 }
 
 fn size_of_taken(shared: Shared, address: u64) -> Option<u64> {
-    take(shared, address).map(|block| block.size)
+    take(shared, address).unpack().map(|block| block.size)
 }
 
 /// Every block that a reader would find, as sizes.
 fn scanned(shared: Shared) -> Vec<u64> {
     let lines = (0..shared.control().blocks.lines.load(Relaxed)).map(|number| line(shared, number));
-    let slots =
-        lines.flat_map(|line| (0..LINE_SLOTS).map(|i| [line.first[i].load(Relaxed), line.second[i].load(Relaxed)]));
-    let mut sizes: Vec<u64> = slots.filter_map(Block::unpack).map(|block| block.size).collect();
+    let slots = lines.flat_map(|line| {
+        (0..LINE_SLOTS).map(|i| Slot { first: line.first[i].load(Relaxed), second: line.second[i].load(Relaxed) })
+    });
+    let mut sizes: Vec<u64> = slots.filter_map(Slot::unpack).map(|block| block.size).collect();
     sizes.sort_unstable();
     sizes
 }
@@ -73,21 +74,21 @@ fn check_against_map(hint: u64, granule: u64, live_max: usize) {
         if random.below(100) < 55 && map.len() < live_max {
             thread.record.bytes.store(hint, Relaxed);
             let block = Block::new(address, step, 7, step << 20, 0);
-            let done = put(thread, home(shared, address), address, block);
-            let expected = map.insert(address, block).map_or(Put::Done, Put::Replaced);
+            let done = put(thread, address, block.pack());
+            let expected = map.insert(address, block).map_or(Put::Done, |before| Put::Replaced(before.pack()));
             assert_eq!(done, expected, "step {step}, {address:#x}");
         } else {
             // Mostly one that is there; else any at all.
             let known = map.range(address..).next().map(|(at, _)| *at).filter(|_| random.below(4) > 0);
             let address = known.unwrap_or(address);
-            assert_eq!(take(shared, address), map.remove(&address), "step {step}, {address:#x}");
+            assert_eq!(take(shared, address).unpack(), map.remove(&address), "step {step}, {address:#x}");
         }
     }
     let mut left: Vec<u64> = map.values().map(|block| block.size).collect();
     left.sort_unstable();
     assert_eq!(scanned(shared), left);
     for (address, block) in map {
-        assert_eq!(take(shared, address), Some(block));
+        assert_eq!(take(shared, address).unpack(), Some(block));
     }
     assert_eq!(scanned(shared), [0; 0]);
 }
@@ -130,10 +131,10 @@ fn blocks_of_middling_size_take_less_than_48_bytes_each() {
 fn freeing_what_is_not_there_makes_nothing() {
     let shared = table(LINES, 5);
     for i in 0..1_000 {
-        assert_eq!(take(shared, 0x5555_0000_0000 + i * 4_096), None);
+        assert_eq!(take(shared, 0x5555_0000_0000 + i * 4_096), Slot::NONE);
     }
-    assert_eq!(take(shared, 1 << 47), None);
-    assert_eq!(take(shared, u64::MAX), None);
+    assert_eq!(take(shared, 1 << 47), Slot::NONE);
+    assert_eq!(take(shared, u64::MAX), Slot::NONE);
     assert_eq!(shared.control().blocks.lines.load(Relaxed), 0);
 }
 
@@ -147,7 +148,7 @@ fn a_full_table_refuses_and_loses_nothing() {
     }
     assert!((10..100).contains(&put_in), "{put_in}");
     assert!(shared.control().blocks.lines.load(Relaxed) <= 40);
-    assert_eq!(addresses().filter(|address| take(shared, *address).is_some()).count(), put_in);
+    assert_eq!(addresses().filter(|address| take(shared, *address).is_block()).count(), put_in);
     let outside = 1 << 47;
     assert_eq!(put_sized(thread(shared, 0), outside, 8), Put::NoRoom);
 }
@@ -161,8 +162,8 @@ fn a_span_of_two_threads_keeps_the_blocks_of_both() {
     for i in 0..500 {
         assert_eq!(put_sized(if i % 3 == 0 { one } else { other }, address(i), i), Put::Done);
     }
-    assert_eq!(put_sized(other, address(3), 1_000), Put::Replaced(Block::new(address(3), 3, 3, 1 << 20, 0)));
-    assert_eq!(put_sized(one, address(4), 1_001), Put::Replaced(Block::new(address(4), 4, 4, 1 << 20, 0)));
+    assert_eq!(put_sized(other, address(3), 1_000), Put::Replaced(Slot::small(address(3), 3, 3, 1 << 20)));
+    assert_eq!(put_sized(one, address(4), 1_001), Put::Replaced(Slot::small(address(4), 4, 4, 1 << 20)));
     assert_eq!(scanned(shared).len(), 500);
     let sizes: Vec<u64> = (0..500).filter_map(|i| size_of_taken(shared, address(i))).collect();
     let expected: Vec<u64> = (0..500).map(|i| if i == 3 || i == 4 { i + 997 } else { i }).collect();
@@ -189,10 +190,10 @@ fn threads_at_work_in_the_same_spans_lose_no_block_and_make_none_up() {
             let Ok(mut block) = live[at as usize].try_lock() else { continue };
             moves.fetch_add(1, Relaxed);
             if let Some(known) = block.take() {
-                assert_eq!(take(shared, address), Some(known), "thread {number}, {address:#x}");
+                assert_eq!(take(shared, address).unpack(), Some(known), "thread {number}, {address:#x}");
             } else {
                 let fresh = Block::new(address, round as u64, number as u32, 1 << 20, 0);
-                assert_eq!(put(thread, home(shared, address), address, fresh), Put::Done, "{address:#x}");
+                assert_eq!(put(thread, address, fresh.pack()), Put::Done, "{address:#x}");
                 *block = Some(fresh);
             }
         }
@@ -217,7 +218,7 @@ fn a_table_that_was_overwritten_is_survived() {
     let mut random = Random(5);
     for _ in 0..20_000 {
         let word = random.below(1 << 31) << 33 ^ random.below(1 << 31) << 15 ^ random.below(1 << 31);
-        directory(shared, address).store(word, Relaxed);
+        directory(shared, address >> SPAN_SHIFT).store(word, Relaxed);
         let first: &AtomicU32 = shared.at(regions::CHAINS.at + (address >> SPAN_SHIFT) * 4);
         first.store(word as u32, Relaxed);
         let _ = put_sized(thread(shared, 0), address, 8);

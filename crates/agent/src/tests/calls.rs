@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use wire::{Call, EVENTS, Event, regions};
 
-use super::{Frames, Thread, in_function, shared, thread};
+use super::{Frames, Thread, in_function, look_at, shared, thread};
 use crate::calls::Answer;
 use crate::descriptors::{
     leakline_closes, leakline_closes_from, leakline_closes_range, leakline_controls, leakline_duplicates,
@@ -193,7 +193,7 @@ fn a_thread_is_told_with_its_handle_and_how_it_was_made() {
 fn functions_with_many_arguments_count_their_blocks() {
     let (frames, thread, _) = stage();
     let block = 0x6667_0000_0020_usize;
-    let size = || heap::take(thread, block as u64).inspect(|found| heap::restore(thread, block as u64, *found));
+    let size = || look_at(thread, block as u64);
     assert_eq!(call(leakline_wide_size_second, [1, 640, 64, 0, 0, 0], block, &frames), Some(block));
     assert_eq!(size().map(|block| block.size), Some(640));
     assert_eq!(call(leakline_wide_resize_product, [block, 3, 100, 64, 0, 0], 0, &frames), Some(0));

@@ -15,7 +15,7 @@ use model::{Address, FrameTrust};
 use model::{Bytes, Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally};
 use wire::{
     Block, COUNTERS_BYTES, Control, FRAMES_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, SAMPLED_BYTES, STACKS_MAX,
-    SampledCounters, THREAD_SLOTS, THREADS_MAX, ThreadFigures, regions, weigh,
+    SampledCounters, Slot, THREAD_SLOTS, THREADS_MAX, ThreadFigures, regions, weigh,
 };
 
 use super::cost::Work;
@@ -296,7 +296,7 @@ fn scan_blocks(
     file.for_each_part(regions::LINES.at, end, PIECE, |_, words| {
         let lines = words.chunks_exact(2 * LINE_SLOTS).filter_map(|line| line.split_at_checked(LINE_SLOTS));
         for (first, second) in lines.flat_map(|(first, second)| first.iter().zip(second)) {
-            let Some(block) = Block::unpack([*first, *second]) else { continue };
+            let Some(block) = (Slot { first: *first, second: *second }).unpack() else { continue };
             // A block may have been born since `now` was read; nothing is born in the far future.
             match sums.get_mut(block.stack as usize) {
                 Some(sum) if block.birth != 0 && (block.rate == 0 || block.rate == how.rate) => {

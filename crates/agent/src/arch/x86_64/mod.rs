@@ -3,7 +3,6 @@
 //! Owns: every instruction that Rust has no word for. Must not know: what the values are used for.
 
 use core::arch::asm;
-use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use core::sync::atomic::AtomicU32;
 
 /// Offset of the saved rbp, rsp and rip in the `ucontext` that rsp points to in a signal trampoline.
@@ -33,13 +32,6 @@ pub(crate) fn thread_pointer() -> u64 {
     // SAFETY: a program that calls malloc has set up its thread pointer, and the word there is never unmapped.
     unsafe { asm!("mov {}, fs:0", out(reg) pointer, options(nostack, readonly, preserves_flags)) };
     pointer
-}
-
-/// Asks for the cache line of a value that will be needed soon.
-#[inline]
-pub(crate) fn prefetch<T>(value: &T) {
-    // SAFETY: a hint, which reads nothing, for an address that is there.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(value).cast()) };
 }
 
 /// Whether the word at `at` can be read, asked of the kernel: a set of signals is copied from there before the request is

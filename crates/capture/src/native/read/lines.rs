@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use model::{Address, AgedBlock, Bytes, LiveBlock, StackId, Tally};
 use wire::{
-    Block, Bucket, Control, FURTHER_BUCKETS_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, SPAN_SHIFT, regions, weigh,
+    Block, Bucket, Control, FURTHER_BUCKETS_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, SPAN_SHIFT, Slot, regions, weigh,
 };
 
 use super::{PIECE, SharedFile, Ticks, Weights};
@@ -57,7 +57,8 @@ fn each_block(file: &SharedFile, control: &Control, mut each: impl FnMut(LiveBlo
             let before = runs.partition_point(|run| run.first <= number);
             let run = before.checked_sub(1).and_then(|i| runs.get(i)).filter(|run| number - run.first < run.lines);
             let (Some(run), Some((first, second))) = (run, line.split_at_checked(LINE_SLOTS)) else { continue };
-            let found = first.iter().zip(second).filter_map(|(first, second)| Block::unpack([*first, *second]));
+            let found =
+                first.iter().zip(second).filter_map(|(first, second)| Slot { first: *first, second: *second }.unpack());
             for block in found {
                 let (at, size) = (Address(run.span + block.offset), Bytes(block.size));
                 each(LiveBlock { at, size, stack: StackId(block.stack) }, block);
@@ -119,7 +120,7 @@ mod tests {
         control.blocks.lines.store(20, Relaxed);
         let (low, high) = (0x5000_0000_u64, 0x7fff_0000_0000_u64);
         let put = |line: u64, slot: u64, address: u64, size: u64| {
-            let [first, second] = Block::new(address, size, 3, 1 << 20, 0).pack();
+            let Slot { first, second } = Slot::small(address, size, 3, 1 << 20);
             let at = regions::LINES.at + line * LINE_BYTES + slot * 8;
             file.write_words(at, &[first]).unwrap();
             file.write_words(at + 32, &[second]).unwrap();

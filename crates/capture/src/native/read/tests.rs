@@ -96,7 +96,7 @@ impl Shared {
             ("block", [slot, stack, size, age]) => {
                 return self.put_slot(*slot, Block::new(0, *size, *stack as u32, self.now - age, 0).pack());
             }
-            ("raw", [slot, first, second]) => return self.put_slot(*slot, [*first, *second]),
+            ("raw", [slot, first, second]) => return self.put_slot(*slot, Slot { first: *first, second: *second }),
             ("stack", [id, first, len]) => (regions::STACKS.at + id * 16, vec![77, first | len << 32]),
             ("frame", [at, word]) => (regions::FRAMES.at + at * 8, vec![*word]),
             _ => panic!("what is {entry:?}?"),
@@ -105,7 +105,7 @@ impl Shared {
     }
 
     /// The first words of a line come before the second ones.
-    fn put_slot(&self, slot: u64, [first, second]: [u64; 2]) {
+    fn put_slot(&self, slot: u64, Slot { first, second }: Slot) {
         let slots = LINE_SLOTS as u64;
         let at = regions::LINES.at + slot / slots * LINE_BYTES + slot % slots * 8;
         self.file.write_words(at, &[first]).unwrap();
@@ -269,7 +269,8 @@ fn a_block_expires_at_the_very_tick() {
 fn entries_that_make_no_sense_are_counted_as_corrupt() {
     // A stack that was never given out, a block without birth, and a word without the mark of a block.
     let block = |stack, birth| Block::new(0, 8, stack, birth, 0).pack();
-    let ([unknown, birth], [unborn, zero]) = (block(2, 1 << 20), block(1, 0));
+    let (Slot { first: unknown, second: birth }, Slot { first: unborn, second: zero }) =
+        (block(2, 1 << 20), block(1, 0));
     let entries = format!("site 0 1 1 8\nraw 0 {unknown} {birth}\nraw 1 {unborn} {zero}\nraw 2 8 8\nblock 3 1 8 0");
     let shared = Shared::new(1, 2, LINES, &entries);
     check_sites(&shared, &["1: allocated 1/8 freed 0/0 late 0/0 live 1/8 expired 0/0"]);
@@ -444,7 +445,7 @@ fn a_site_that_was_only_sampled_is_a_site_with_lifetimes() {
 #[test]
 fn a_block_of_a_rate_that_was_never_used_is_corrupt() {
     let block = Block::new(0, 8, 1, 1 << 20, RATE + 1).pack();
-    let shared = Shared::new(1, 2, 1, &format!("site 0 1 1 8\nraw 3 {} {}", block[0], block[1]));
+    let shared = Shared::new(1, 2, 1, &format!("site 0 1 1 8\nraw 3 {} {}", block.first, block.second));
     assert_eq!(shared.snapshot().losses.entries_corrupt, 1);
 }
 
