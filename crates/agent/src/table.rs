@@ -362,16 +362,31 @@ fn lines_max(shared: Shared) -> u32 {
 /// Lines for a span full of blocks like those that the thread allocated until now, or, where the allocator keeps sizes apart
 /// from each other, like this one. Of sampled blocks a span has hardly ever more than a few.
 fn lines_wanted(thread: Thread, block: Slot) -> u32 {
+    const SPAN: u64 = 1 << SPAN_SHIFT;
+    const SLOTS: u64 = LINE_SLOTS as u64;
     let block = block.block();
     if block.rate != 0 {
         return 1;
     }
-    let mixes = thread.shared.control().granule_shift.load(Relaxed) == wire::GRANULE_OF_MIXED_SIZES;
-    let each = if mixes { thread.mean_size().saturating_add(BLOCK_EXTRA) } else { block.size.max(8) };
-    let blocks = ((1 << SPAN_SHIFT) / each).max(1);
-    // Room for unevenness: a line that is ever full costs time until it is tidied.
-    let slots = blocks * 5 / 2;
-    (slots.div_ceil(LINE_SLOTS as u64) as u32).min(lines_max(thread.shared))
+    let lines = if thread.shared.control().granule_shift.load(Relaxed) == wire::GRANULE_OF_MIXED_SIZES {
+        // Room for unevenness: a line that is ever full costs time until it is tidied.
+        let blocks = SPAN / thread.mean_size().saturating_add(BLOCK_EXTRA);
+        (blocks.max(1) * 12 / 5).div_ceil(SLOTS)
+    } else {
+        // At even distances no line gets more blocks than another, and none is ever full.
+        (SPAN / distance_of(block.size)).div_ceil(SLOTS - 1)
+    };
+    (lines as u32).clamp(1, lines_max(thread.shared))
+}
+
+/// How far apart blocks of a size lie where sizes are kept apart: about what jemalloc, tcmalloc and mimalloc round it up to, which
+/// is a multiple of 16 or, beyond 128, of a quarter of the next smaller power of two.
+fn distance_of(size: u64) -> u64 {
+    match size {
+        0..=8 => 8,
+        9..=128 => size.next_multiple_of(16),
+        _ => size.next_multiple_of(1 << (63 - (size - 1).min(1 << SPAN_SHIFT).leading_zeros() - 2)),
+    }
 }
 
 #[cfg(test)]

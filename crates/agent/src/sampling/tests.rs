@@ -34,7 +34,10 @@ fn allocate(thread: Thread, address: u64, size: u64) -> bool {
         add(&thread.record.figures.allocations, 1);
         return false;
     };
-    heap::insert_sampled(thread, address, size, SITE, rate);
+    match rate {
+        0 => heap::insert(thread, address, size, SITE),
+        _ => heap::insert_sampled(thread, address, size, SITE, rate),
+    }
     true
 }
 
@@ -97,11 +100,12 @@ fn estimates_lie_within_their_errors_and_to_both_sides() {
 fn changes_of_the_mode_bias_nothing() {
     const BLOCKS: u64 = 200_000;
     let thread = sampler(77);
+    thread.shared.control().lines_max.store(4 * LINES, Relaxed);
     let mut exact = 0;
     for i in 1..=BLOCKS {
         let is_exact = i / 50 % 2 == 1;
         thread.shared.control().mode.store(if is_exact { 0 } else { RATE }, Relaxed);
-        let address = address_of(i);
+        let address = 0x5000_0000_0000 + i * 112;
         let recorded = allocate(thread, address, 100);
         if is_exact {
             exact += u64::from(recorded);
@@ -109,6 +113,7 @@ fn changes_of_the_mode_bias_nothing() {
         }
     }
     assert_eq!(exact, BLOCKS / 2, "every block of an exact phase is recorded");
+    assert_eq!(thread.record.figures.blocks_unrecorded.load(Relaxed), 0, "there was room");
     let [(found, error), _] = estimate(&sampled(thread).allocated);
     let truth = (BLOCKS / 2) as f64;
     assert!((found - truth).abs() < 2.5 * error, "{found} ± {error}, not {truth}");

@@ -113,6 +113,28 @@ fn a_span_full_of_the_smallest_blocks_takes_half_of_its_memory_and_one_bucket() 
     assert_eq!(scanned(shared), [0; 0]);
 }
 
+/// Allocators that keep sizes apart: each block's line has room, and the fourth slot stays unused.
+#[test]
+fn blocks_at_even_distances_take_a_slot_and_a_third() {
+    for (size, distance) in
+        [(8_u64, 8_u64), (9, 16), (24, 32), (128, 128), (129, 160), (500, 512), (600, 640), (5_000, 5_120)]
+    {
+        assert_eq!(distance_of(size), distance, "{size}");
+        let shared = table(LINES, 3);
+        let blocks = (16 << SPAN_SHIFT) / distance;
+        for i in 0..blocks {
+            assert_eq!(put_sized(thread(shared, 0), 0x5555_0000_0000 + i * distance, size), Put::Done);
+        }
+        let lines = shared.control().blocks.lines.load(Relaxed);
+        let full = (0..lines).filter(|number| line(shared, *number).first[LAST].load(Relaxed) != 0).count();
+        // For every granule there is a slot, and not more.
+        assert_eq!(full, if distance == 8 { lines as usize } else { 0 }, "{size}");
+        let bytes = u64::from(lines) * LINE_BYTES;
+        let most = if distance < 48 { distance.max(24) } else { 48 };
+        assert!(bytes <= most * blocks, "{bytes} bytes for {blocks} blocks of {size}");
+    }
+}
+
 #[test]
 fn blocks_of_middling_size_take_less_than_48_bytes_each() {
     for size in [100_u64, 500, 1_000, 4_000, 10_000] {
