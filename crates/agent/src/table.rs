@@ -374,7 +374,7 @@ fn lines_wanted(thread: Thread, block: Slot) -> u32 {
         (blocks.max(1) * 12 / 5).div_ceil(SLOTS)
     } else {
         // At even distances no line gets more blocks than another, and none is ever full.
-        (SPAN / distance_of(block.size)).div_ceil(SLOTS - 1)
+        SPAN.div_ceil(distance_of(block.size)).div_ceil(SLOTS - 1)
     };
     (lines as u32).clamp(1, lines_max(thread.shared))
 }
@@ -385,7 +385,7 @@ fn distance_of(size: u64) -> u64 {
     match size {
         0..=8 => 8,
         9..=128 => size.next_multiple_of(16),
-        _ => size.next_multiple_of(1 << (63 - (size - 1).min(1 << SPAN_SHIFT).leading_zeros() - 2)),
+        _ => size.next_multiple_of(1 << ((size - 1).min(1 << SPAN_SHIFT).ilog2() - 2)),
     }
 }
 
