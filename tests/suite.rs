@@ -26,6 +26,8 @@ mod contract;
 mod coroutines;
 #[path = "suite/damaged.rs"]
 mod damaged;
+#[path = "suite/debuggers.rs"]
+mod debuggers;
 #[path = "suite/excerpts.rs"]
 mod excerpts;
 #[path = "suite/fates.rs"]

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::command::{Running, attach, leakline, program};
+use crate::command::{Running, attach, leakline, program, sites_through, tally};
 use crate::process::{appearance, assert_unchanged, cannot_run, holds_soon, signal, state, status_line};
 use crate::targets::Target;
 
@@ -76,6 +76,35 @@ fn faults_while_threads_stand_where_the_jumps_go() {
     let ended = target.stop();
     ended.assert_unharmed();
     assert!(ended.lines.iter().any(|line| line == "hash ok"), "{:?}", ended.lines);
+}
+
+/// A write to two pages can be cut by a kill in between; so a jump ends before its page does, or is not put there.
+#[test]
+fn a_jump_at_the_end_of_a_page_is_whole_or_refused() {
+    let mut target = Target::start("c/edges.c", "");
+    let before = appearance(target.pid());
+    let pid = target.pid();
+    let attach_to = |free: &str| {
+        format!("attach {pid} --json --expire 0.1 --for 60 --alloc fn=edge_take,size=arg1 --free fn={free}")
+    };
+    leakline(&attach_to("cut_give")).assert_refused(&["cut_give", "on two pages"]);
+    let mut calls = 0;
+    for _ in 0..2 {
+        let mut killed = Running::start(&attach_to("edge_give"));
+        killed.wait_attached();
+        killed.kill();
+        assert!(goes_on_calling(&mut target, &mut calls), "the pool is used no more");
+    }
+    let mut session = Running::start(&attach_to("edge_give"));
+    session.wait_attached();
+    assert!(goes_on_calling(&mut target, &mut calls), "the pool is used no more");
+    target.ask("leak", "leaked");
+    signal(session.pid(), Signal::INT);
+    let summary = session.wait().summary();
+    let lost = sites_through(&summary, "leak_here");
+    assert_eq!(lost.iter().map(|site| tally(site, "live")).collect::<Vec<_>>(), [(100, 5600)], "{summary:#}");
+    assert_unchanged(&before, &appearance(target.pid()));
+    target.stop().assert_unharmed();
 }
 
 /// The target's own count of calls grows within ten seconds.

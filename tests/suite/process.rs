@@ -22,6 +22,16 @@ pub(crate) struct Appearance {
 }
 
 impl Appearance {
+    /// What a child has in common with its parent.
+    pub(crate) fn only_code(&self) -> Self {
+        Self { code: self.code.clone(), files: BTreeMap::new(), status: Vec::new() }
+    }
+
+    /// All but the code of libraries: the program's own is mapped first.
+    pub(crate) fn of_program(self) -> Self {
+        Self { code: self.code.into_iter().take(1).collect(), ..self }
+    }
+
     /// The same for a program that opens and closes files all the time.
     pub(crate) fn without_files(&self) -> Self {
         Self { code: self.code.clone(), files: BTreeMap::new(), status: self.status.clone() }

@@ -7,8 +7,8 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::command::{Run, Running, leakline, program};
-use crate::process::{appearance, assert_unchanged, cannot_run, signal};
+use crate::command::{Run, Running, attach, leakline, program};
+use crate::process::{Appearance, appearance, assert_unchanged, cannot_run, signal};
 use crate::targets::{Target, build};
 
 /// The row of a process in the answer.
@@ -69,6 +69,51 @@ fn a_living_leakline_is_left_alone_and_named() {
     target.stop().assert_unharmed();
 }
 
+/// A forked child inherits the jumps and what they lead to, but not the shared memory: it works with hooks that pass through.
+#[test]
+fn what_forked_children_inherit_is_taken_out_too() {
+    let mut target = Target::start("c/offspring.c", "");
+    let before = appearance(target.pid());
+    let mut session = Running::start(&format!("attach {} --expire 0.1 --for 60 --json", target.pid()));
+    session.wait_attached();
+    let [by_hand, attached, under_session] = [(); 3].map(|()| child(&mut target));
+    // Its code is its own: it may be freed while its parent is attached to.
+    let freed = leakline(&format!("detach {under_session} --json"));
+    freed.assert_code(0);
+    let freed = row(&freed, under_session);
+    assert!(freed["hooks_removed"].as_u64() > Some(3) && freed["shared_removed_bytes"] == 0, "{freed}");
+    assert_code_is(&before, under_session);
+    signal(session.pid(), Signal::INT);
+    assert!(session.wait().summary()["coverage"]["allocations"].as_u64() > Some(0));
+    assert_unchanged(&before, &appearance(target.pid()));
+    // An attach takes the old hooks out before it puts its own in, and detaches from the code as it is in the file.
+    let run = attach(attached, "--expire 0.1 --for 0.3");
+    assert!(run.summary()["coverage"]["allocations"].as_u64() > Some(0), "{}", run.describe());
+    assert_code_is(&before, attached);
+    let run = leakline(&format!("detach {by_hand}"));
+    run.assert_code(0);
+    assert!(run.lines[0].starts_with("What an earlier leakline left in process"), "{}", run.describe());
+    assert_code_is(&before, by_hand);
+    let ended = target.stop();
+    ended.assert_unharmed();
+    assert_eq!(ended.numbers("children "), [3, 0], "{:?}", ended.lines);
+}
+
+#[track_caller]
+fn child(target: &mut Target) -> u32 {
+    target.ask("fork", "child").parse().expect("a number")
+}
+
+/// All code of a child is what its parent's was, and nothing else is there to run.
+#[track_caller]
+fn assert_code_is(before: &Appearance, child: u32) {
+    let after = appearance(child);
+    assert_unchanged(&before.only_code(), &after.only_code());
+    let maps = std::fs::read_to_string(format!("/proc/{child}/maps")).expect("it lives");
+    let nameless = |line: &&str| line.contains(" r-xp ") && line.contains(" 00:00 0 ") && !line.contains('[');
+    assert_eq!(maps.lines().find(nameless), None, "{maps}");
+}
+
 /// In a pid namespace of its own: there is no other process that could be looked at or be harmed.
 #[test]
 fn all_processes_are_freed_at_once() {
@@ -87,6 +132,13 @@ fn all_processes_are_freed_at_once() {
             kill -9 $attached; wait $attached 2>/dev/null
             grep -q leakline /proc/$pid/maps || exit 8
         done
+        mkfifo commands; \"$3\" < commands > said & exec 3> commands
+        parent=$!
+        \"$2\" attach $parent --plain --expire 0.1 > log & attached=$!
+        until grep -q attached log; do kill -0 $attached || exit 7; sleep 0.05; done
+        echo fork >&3
+        until grep -q child said; do sleep 0.05; done
+        kill -INT $attached; wait $attached
         \"$2\" detach --all --json; echo code $?
         \"$2\" detach --all --json; echo code $?
         grep -l leakline $(printf '/proc/%s/maps ' $(pgrep leaky)); pkill leaky; pkill sleep; exit 0
@@ -95,13 +147,14 @@ fn all_processes_are_freed_at_once() {
     std::fs::create_dir_all(&folder).expect("a folder");
     let mut command = Command::new("unshare");
     command.args(unshare.split(' ').skip(1)).args(["bash", "-c", script, "bash"]);
-    command.arg(build("c/leaky.c")).arg(program()).current_dir(&folder);
+    command.arg(build("c/leaky.c")).arg(program()).arg(build("c/offspring.c")).current_dir(&folder);
     let run = Running::start_command(command, "detach --all").wait();
     run.assert_code(0);
     let [first, code, second, code_again] = run.lines.as_slice() else { panic!("{}", run.describe()) };
     assert_eq!((code.as_str(), code_again.as_str()), ("code 0", "code 0"), "{}", run.describe());
     let first: Value = serde_json::from_str(first).expect("JSON");
-    assert_eq!(first["processes"].as_array().map(Vec::len), Some(2), "{first}");
+    // The two whose leakline was killed, and the child of one whose leakline took its leave.
+    assert_eq!(first["processes"].as_array().map(Vec::len), Some(3), "{first}");
     assert!(second.contains("nothing of leakline's in any of"), "{second}");
     std::fs::remove_dir_all(&folder).expect("it is ours");
 }

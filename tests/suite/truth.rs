@@ -5,22 +5,27 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::command::{Running, assert_frame, attach, frames, site, sites_through, tally};
+use crate::process::signal;
 use crate::targets::{Target, line_of};
 
 /// Attaches, lets the target leak for a while under the hooks and stop leaking, and returns the summary and what the
-/// target lost. Leaking ends before the session does, so that every leaked block is older than the threshold of 0.4 s.
+/// target lost. Leaking ends before the session does, so that every leaked block is older than the threshold, and no thread waits so
+/// long for a processor that the blocks which it is about to free are.
 #[track_caller]
 fn record_leak(source: &str, arguments: &str) -> (Value, (u64, u64)) {
     let mut target = Target::start(source, arguments);
-    let mut session = Running::start(&format!("attach {} --expire 0.4 --for 4 --json", target.pid()));
+    let mut session = Running::start(&format!("attach {} --expire 1 --for 60 --json", target.pid()));
     session.wait_attached();
     target.ask("mark", "marked");
     target.ask("leak on", "leak on");
     sleep(Duration::from_millis(1500));
     target.ask("leak off", "leak off");
+    sleep(Duration::from_millis(1300));
+    signal(session.pid(), Signal::INT);
     let run = session.wait();
     let ended = target.stop();
     ended.assert_unharmed();

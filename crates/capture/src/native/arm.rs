@@ -32,12 +32,51 @@ const LOOK_LIMIT: Duration = Duration::from_millis(500);
 /// Bytes of each stack that are searched for addresses: signal handlers keep where they interrupted.
 const STACK_BYTES: usize = 16 * 1024;
 
+/// Bytes of a jump. No more is written: what is left of the last instruction that it displaces is never run.
+pub(crate) const JUMP_BYTES: usize = 5;
+const PAGE: u64 = 4096;
+
 /// A place whose bytes were replaced.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Changed {
     pub(crate) at: u64,
-    pub(crate) before: Vec<u8>,
-    pub(crate) after: Vec<u8>,
+    pub(crate) before: [u8; JUMP_BYTES],
+    pub(crate) after: [u8; JUMP_BYTES],
+}
+
+impl Changed {
+    pub(crate) fn of(relocation: &Relocation) -> Self {
+        let first = |bytes: &[u8]| bytes.first_chunk().copied().unwrap_or_default();
+        assert!(relocation.before.len() >= JUMP_BYTES, "a jump displaces at least its own length");
+        Self { at: relocation.at, before: first(&relocation.before), after: first(&relocation.after) }
+    }
+}
+
+/// Whether a jump from here would lie on two pages. The kernel writes one after the other, and between them looks whether the
+/// writer was killed: half a jump would be left behind, and the target's threads go on at that instant.
+pub(crate) fn lies_on_two_pages(at: u64) -> bool {
+    at % PAGE > PAGE - JUMP_BYTES as u64
+}
+
+/// What became of the jumps that were to be taken out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Disarmed {
+    /// How long all threads were stopped.
+    pub(crate) stopped: Duration,
+    /// Places where neither a jump of ours nor what was there before stands: somebody else wrote there since.
+    pub(crate) foreign: Vec<u64>,
+}
+
+impl Disarmed {
+    /// Why something of ours has to stay; none where nothing has to.
+    pub(crate) fn why_kept(&self) -> Option<String> {
+        let first = self.foreign.first()?;
+        let more = match self.foreign.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!("somebody else, such as a debugger with a breakpoint, has written at {first:#x}{more}"))
+    }
 }
 
 /// The bytes behind the first of each jump, sorted. Every word of every stack is looked up while all threads are stopped: with
@@ -119,28 +158,31 @@ fn arm_once(
 
 /// Puts back what stood at every place that still holds what was written there. Needs no look at where threads are: nobody
 /// ever stands behind the first byte of a jump.
-pub(crate) fn disarm(target: &Target, changed: &[Changed]) -> io::Result<Duration> {
+///
+/// What somebody else wrote over a jump stays. Whoever did may put the jump back later, so that what it leads to has to stay too.
+pub(crate) fn disarm(target: &Target, changed: &[Changed]) -> io::Result<Disarmed> {
     if changed.is_empty() {
-        return Ok(Duration::ZERO);
+        return Ok(Disarmed::default());
     }
     patiently(DISARM_PATIENCE, |limit| disarm_once(target, changed, limit))
 }
 
-fn disarm_once(target: &Target, changed: &[Changed], limit: Duration) -> io::Result<Duration> {
+fn disarm_once(target: &Target, changed: &[Changed], limit: Duration) -> io::Result<Disarmed> {
     tracing(|| {
         let all = AllStopped::stop(target, limit)?;
-        let mut result = Ok(());
+        let (mut result, mut foreign) = (Ok(()), Vec::new());
         for change in changed {
-            let now = target.read_exactly(change.at, change.after.len());
-            if now.is_ok_and(|now| now == change.after)
-                && let Err(error) = target.write(change.at, &change.before)
-            {
-                result = Err(error);
+            // Where nothing is mapped any more, a library was unloaded, and its jump with it.
+            let Ok(now) = target.read_exactly(change.at, JUMP_BYTES) else { continue };
+            if now == change.after {
+                result = target.write(change.at, &change.before).and(result);
+            } else if now != change.before {
+                foreign.push(change.at);
             }
         }
         fault::point("bytes-restored");
         let stopped = all.resume();
-        result.map(|()| stopped)
+        result.map(|()| Disarmed { stopped, foreign })
     })
 }
 
@@ -222,11 +264,12 @@ fn pause(round: u32) -> Duration {
 }
 
 fn write_all(target: &Target, relocations: &[Relocation]) -> io::Result<()> {
-    for (done, relocation) in relocations.iter().enumerate() {
-        if let Err(error) = target.write(relocation.at, &relocation.after) {
-            for relocation in relocations.iter().take(done) {
+    for (done, change) in relocations.iter().map(Changed::of).enumerate() {
+        debug_assert!(!lies_on_two_pages(change.at), "such a place is refused when the attach is planned");
+        if let Err(error) = target.write(change.at, &change.after) {
+            for change in relocations.iter().take(done).map(Changed::of) {
                 // It could be written an instant ago, and nothing ran since.
-                let _ = target.write(relocation.at, &relocation.before);
+                let _ = target.write(change.at, &change.before);
             }
             return Err(error);
         }
@@ -272,6 +315,20 @@ mod tests {
     fn what_did_not_stop_and_how_often_is_said() {
         let tried = patiently(Duration::ZERO, |_| Err::<(), _>(io::Error::new(io::ErrorKind::TimedOut, "thread 7")));
         assert_eq!(tried.map_err(|error| error.to_string()), Err("thread 7 (tries: 1)".to_owned()));
+    }
+
+    #[test]
+    fn only_a_jump_that_is_cut_by_the_end_of_a_page_lies_on_two() {
+        let found: Vec<u64> = (0x2000..0x4000).filter(|at| lies_on_two_pages(*at)).collect();
+        assert_eq!(found, [0x2ffc, 0x2ffd, 0x2ffe, 0x2fff, 0x3ffc, 0x3ffd, 0x3ffe, 0x3fff]);
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_is_said() {
+        let kept = |foreign: &[u64]| Disarmed { foreign: foreign.to_vec(), ..Disarmed::default() }.why_kept();
+        assert_eq!(kept(&[]), None);
+        assert!(kept(&[0x7f01]).is_some_and(|why| why.ends_with("has written at 0x7f01")));
+        assert!(kept(&[0x7f01, 2, 3]).is_some_and(|why| why.ends_with("has written at 0x7f01 and 2 more")));
     }
 
     #[test]

@@ -113,15 +113,15 @@ impl Collector {
         lock(&self.state).ledger.stack_of(site)
     }
 
-    /// Adds what is held besides blocks to a snapshot.
-    pub(crate) fn add_to(&self, snapshot: &mut Snapshot, ticks: &Ticks, expire: u64, compare_now: bool) {
+    /// Adds what is held besides blocks to a snapshot; `ended` says when the recording did, in ticks.
+    pub(crate) fn add_to(&self, snapshot: &mut Snapshot, ticks: &Ticks, expire: u64, ended: Option<u64>) {
         let mut state = lock(&self.state);
         state.ledger.set_expiry(expire);
         state.read();
-        if compare_now || Instant::now() >= state.compare_at {
+        if ended.is_some() || Instant::now() >= state.compare_at {
             state.compare();
         }
-        snapshot.sites.extend(state.ledger.sites(Ticks::now(), ticks));
+        snapshot.sites.extend(state.ledger.sites(ended.unwrap_or_else(Ticks::now), ticks));
         let (calls, coverage) = (state.ledger.calls, &mut snapshot.coverage);
         coverage.maps = calls.mapped;
         coverage.unmaps = calls.unmapped;

@@ -2,12 +2,15 @@
 //!
 //! Owns: the plan. Must not know: how it is carried out.
 
+use std::borrow::Cow;
+
 use formats::maps::{self, Mapping};
 use model::Kinds;
 
 use wire::{CODE_AREAS_MORE, PATCHES_MAX};
 
 use super::arch::{self, PatchError, Relocation, SITE_BYTES, Stub};
+use super::arm::{Changed, lies_on_two_pages};
 use super::code::CodeTables;
 use super::custom::Custom;
 use super::error::AttachError;
@@ -15,6 +18,7 @@ use super::families::Form;
 use super::functions::{self, Allocator, Site};
 use super::image::{Hook, Image};
 use super::load::{Wanted, gadgets};
+use super::note::{self, Note};
 use super::place::{self, Area, Areas};
 use super::remote::Gadgets;
 use super::target::Target;
@@ -27,6 +31,7 @@ pub(crate) struct Plan {
     pub(crate) functions: Vec<String>,
     pub(crate) unhooked: Vec<String>,
     pub(crate) relocations: Vec<Relocation>,
+    pub(crate) note: Note,
     pub(crate) gadgets: Gadgets,
     pub(crate) wanted: Wanted,
     pub(crate) code: CodeTables,
@@ -68,7 +73,8 @@ impl Plan {
         }
         let refused = sites.split_off(sites.len().min(PATCHES_MAX));
         let functions: Vec<u64> = sites.iter().map(|site| site.at).collect();
-        let Areas { areas, places } = place::areas(&mappings, &functions, image.len(), SITE_BYTES as u64)
+        let before = (image.len() + note::room(functions.len())).next_multiple_of(SITE_BYTES as u64);
+        let Areas { areas, places } = place::areas(&mappings, &functions, before, SITE_BYTES as u64)
             .filter(|found| found.areas.len() <= 1 + CODE_AREAS_MORE)
             .ok_or_else(|| missing("its allocator functions lie too far from each other or from free memory".into()))?;
         let shared_len = wire::FILE_BYTES;
@@ -90,6 +96,7 @@ impl Plan {
             allocator: described,
             functions: hooked.functions,
             unhooked: hooked.unhooked.into_iter().map(|(_, reason)| reason).chain(nameless).collect(),
+            note: Note { code: wanted.code(), changed: hooked.relocations.iter().map(Changed::of).collect() },
             relocations: hooked.relocations,
             gadgets,
             code,
@@ -99,10 +106,11 @@ impl Plan {
         })
     }
 
-    /// The bytes of the agent and of all sites, with the address of each part.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let sites = self.relocations.iter().map(|relocation| (relocation.site_at, relocation.site.as_slice()));
-        std::iter::once((self.wanted.code_at, self.image.code.as_slice())).chain(sites)
+    /// The bytes of the agent, of the note behind it and of all sites, with the address of each part.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (u64, Cow<'_, [u8]>)> {
+        let sites = self.relocations.iter().map(|relocation| (relocation.site_at, Cow::from(&relocation.site)));
+        let note = (self.wanted.code_at + self.image.len(), Cow::from(self.note.bytes()));
+        [(self.wanted.code_at, Cow::from(&self.image.code)), note].into_iter().chain(sites)
     }
 }
 
@@ -168,6 +176,10 @@ fn stub_of(site: &Site, callable: &[Callable]) -> Option<Stub> {
 impl Hooked {
     fn take(&mut self, site: &Site, relocated: Result<Relocation, PatchError>) {
         match relocated {
+            Ok(relocation) if lies_on_two_pages(relocation.at) => {
+                let reason = "a jump there would lie on two pages of memory, and could be left half written";
+                self.unhooked.push((site.hook(), format!("{}: {reason}", site.name())));
+            }
             Ok(relocation) => {
                 if let Form::Plain(_) = site.form {
                     let callable =

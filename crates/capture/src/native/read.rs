@@ -70,6 +70,8 @@ pub(crate) struct How {
     pub(crate) expire: u64,
     /// The rate at which this session samples, when it does.
     pub(crate) rate: u32,
+    /// When the recording ended, in ticks: no block that is recorded grew older after that. None while it goes on.
+    pub(crate) ended: Option<u64>,
 }
 
 /// Everything counted until now, and the work that went into it.
@@ -88,7 +90,7 @@ pub(crate) fn snapshot(file: &SharedFile, control: &Control, ticks: &Ticks, how:
         snapshot.losses.entries_corrupt += add_counters(file, thread, &mut sums)?;
     }
     snapshot.coverage.threads = threads as u32;
-    let now = Ticks::now();
+    let now = how.ended.unwrap_or_else(Ticks::now);
     scan_blocks(file, control, &mut sums, now, how, &mut snapshot.losses)?;
     // Stack 0 stands for all stacks beyond the limit: their blocks have no site.
     let nameless = sums.first().map_or(0, |sum| sum.allocated_at(how.rate).count);

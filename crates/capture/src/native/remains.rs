@@ -2,7 +2,7 @@
 //!
 //! Owns: finding and removing it. Must not know: how it is made anew.
 //!
-//! Everything read here was in the target's hands: a patch is only undone where the bytes are exactly what leakline writes, a
+//! Everything read here was in the target's hands: a place is only changed back where exactly the bytes stand that leakline writes, a
 //! jump into the mapping that it made.
 
 use std::io;
@@ -13,17 +13,16 @@ use std::sync::atomic::AtomicU32;
 
 use formats::maps::{self, Mapping};
 use model::Pid;
-use wire::{CODE_AREAS_MORE, Control, MAGIC, PATCHES_MAX, Patch, STATE_TID_MASK, VERSION, regions};
+use wire::{CODE_AREAS_MORE, Control, MAGIC, STATE_TID_MASK, VERSION, regions};
 
-use super::arm::{Changed, disarm, drained};
+use super::arm::{Changed, JUMP_BYTES, disarm, drained};
 use super::error::AttachError;
 use super::load::{MAPPED_NAME, gadgets, some_thread, unload};
+use super::note::{self, Note};
 use super::target::Target;
 use super::threads::tracing;
 
-/// A jump and what it may be padded with.
 const JUMP: u8 = 0xe9;
-const PATCH_WORDS: usize = size_of::<Patch>() / 8;
 
 /// What an earlier leakline had left in a process and what was taken out of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,39 +49,60 @@ pub struct Carriers {
 }
 
 /// What was found.
-#[derive(Debug)]
-pub(crate) struct Remains {
+#[derive(Debug, Default)]
+struct Remains {
     /// Whether a living leakline still listens.
     listening: bool,
-    pub(crate) changed: Vec<Changed>,
+    /// The shared memory is laid out as another version of leakline does it.
+    is_foreign: bool,
+    changed: Vec<Changed>,
     code: Vec<Range<u64>>,
     shared: Range<u64>,
 }
 
-/// Looks for the shared memory of an earlier attach.
-pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>]) -> Option<Remains> {
-    let mapping = mappings.iter().find(|mapping| is_shared_memory(mapping))?;
-    let shared = mapping.addresses.clone();
-    let mut found = Remains { listening: false, changed: Vec::new(), code: Vec::new(), shared: shared.clone() };
+/// Looks for the shared memory of an earlier attach, and for its code. In a forked child there is only the code.
+fn find(target: &Target, mappings: &[Mapping<'_>]) -> Option<Remains> {
+    let shared = mappings.iter().find(|mapping| is_shared_memory(mapping)).map(|mapping| mapping.addresses.clone());
+    let note = Note::find(target, mappings);
+    let mut found = match &shared {
+        Some(shared) => in_shared_memory(target, shared),
+        None => Remains::default(),
+    };
+    if shared.is_none() && note.is_none() {
+        return None;
+    }
+    if let Some(note) = note {
+        found.is_foreign = false;
+        found.code.extend(note.code);
+        found.changed = note.changed;
+    }
+    // Only a mapping that is really there, anonymous and executable at its start, can be ours.
+    let is_there =
+        |m: &Mapping<'_>, code: &Range<u64>| m.addresses.start == code.start && m.inode == 0 && m.permissions.execute;
+    found.code.retain(|code| mappings.iter().any(|mapping| is_there(mapping, code)));
+    found.code.sort_unstable_by_key(|code| code.start);
+    found.code.dedup();
+    found.changed.retain(|change| leads_into(change.at, change.after, &found.code));
+    Some(found)
+}
+
+/// What the shared memory says. An attach notes there where its code will be before that is mapped.
+fn in_shared_memory(target: &Target, shared: &Range<u64>) -> Remains {
+    let mut found = Remains { shared: shared.clone(), ..Remains::default() };
     let words = words(target, shared.start, size_of::<Control>()).unwrap_or_default();
     let word = |offset: usize| words.get(offset / 8).copied().unwrap_or(0);
     let half = |offset: usize| (word(offset & !7) >> (8 * (offset & 7))) as u32;
-    if word(core::mem::offset_of!(Control, magic)) != MAGIC || half(core::mem::offset_of!(Control, version)) != VERSION
-    {
-        return Some(found);
+    let is_ours = word(core::mem::offset_of!(Control, magic)) == MAGIC;
+    if !is_ours || half(core::mem::offset_of!(Control, version)) != VERSION {
+        found.is_foreign = is_ours;
+        return found;
     }
     found.listening = half(core::mem::offset_of!(Control, state)) & STATE_TID_MASK != 0;
     let first = core::mem::offset_of!(Control, code_at);
     let more = core::mem::offset_of!(Control, more_code);
-    for at in std::iter::once(first).chain((0..CODE_AREAS_MORE).map(|area| more + 16 * area)) {
-        let code = word(at)..word(at).saturating_add(word(at + 8));
-        // Only a mapping that is really there, anonymous and executable at its start, can be ours.
-        if mappings.iter().any(|m| m.addresses.start == code.start && m.inode == 0 && m.permissions.execute) {
-            found.code.push(code);
-        }
-    }
-    found.changed = patches(target, shared.start, &found.code);
-    Some(found)
+    let areas = std::iter::once(first).chain((0..CODE_AREAS_MORE).map(|area| more + 16 * area));
+    found.code = areas.map(|at| word(at)..word(at).saturating_add(word(at + 8))).collect();
+    found
 }
 
 /// Removes what an earlier leakline left; an error if one is still attached.
@@ -94,7 +114,7 @@ pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
     let remains = match find(target, &mappings) {
         Some(remains) => remains,
         None if files.is_empty() && attempts.is_empty() => return Ok(Removed::default()),
-        None => Remains { listening: false, changed: Vec::new(), code: Vec::new(), shared: 0..0 },
+        None => Remains::default(),
     };
     // One that is still on its way in does not listen yet.
     let by = listener(target.pid(), &mappings);
@@ -102,7 +122,12 @@ pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
         return Err(AttachError::Watched { pid: target.pid(), by });
     }
     let step = |error: io::Error| target.failed("remove what an earlier leakline left", &error);
-    disarm(target, &remains.changed).map_err(step)?;
+    if remains.is_foreign {
+        return Err(step(io::Error::other("it is of another version: `leakline detach` of that version removes it")));
+    }
+    if let Some(why) = disarm(target, &remains.changed).map_err(step)?.why_kept() {
+        return Err(step(io::Error::other(format!("{why}: try again when that is gone"))));
+    }
     let (free, _) = drained(target, &remains.code, || false).map_err(step)?;
     if !free {
         return Err(step(io::Error::other("a thread stays inside the allocator")));
@@ -132,12 +157,19 @@ pub(crate) fn carriers() -> Carriers {
             continue;
         };
         found.looked_at += 1;
-        if maps::parse(&text).any(|mapping| is_shared_memory(&mapping) || is_attempt(&mapping)) {
+        let mappings: Vec<_> = maps::parse(&text).collect();
+        if mappings.iter().any(|mapping| is_shared_memory(mapping) || is_attempt(mapping)) || has_note(pid, &mappings) {
             found.pids.push(pid);
         }
     }
     found.pids.sort_unstable();
     found
+}
+
+/// Whether there is code of ours. Its memory is only opened where the mappings look like it.
+fn has_note(pid: Pid, mappings: &[Mapping<'_>]) -> bool {
+    note::places(mappings).next().is_some()
+        && Target::open(pid).is_ok_and(|target| Note::find(&target, mappings).is_some())
 }
 
 /// A mapping as an attach makes it. leakline itself maps only the first pages of the same file.
@@ -185,29 +217,12 @@ fn descriptors(target: &Target, mappings: &[Mapping<'_>]) -> Vec<u64> {
     ours.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-fn patches(target: &Target, shared: u64, code: &[Range<u64>]) -> Vec<Changed> {
-    let words = words(target, shared + regions::PATCHES.at, PATCHES_MAX * size_of::<Patch>()).unwrap_or_default();
-    let mut changed = Vec::new();
-    for patch in words.chunks_exact(PATCH_WORDS) {
-        let [at, before @ .., len] = patch else { break };
-        let len = *len as usize;
-        let bytes: Vec<u8> = before.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let (Some(before), Some(after)) = (bytes.get(..len), bytes.get(16..16 + len)) else { break };
-        if len == 0 || !(5..=16).contains(&len) {
-            break;
-        }
-        if leads_into(*at, after, code) {
-            changed.push(Changed { at: *at, before: before.to_vec(), after: after.to_vec() });
-        }
-    }
-    changed
-}
-
 /// Whether bytes are a jump from `at` into `code`.
-fn leads_into(at: u64, bytes: &[u8], code: &[Range<u64>]) -> bool {
-    let distance = bytes.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(i32::from_le_bytes);
-    let target = distance.map(|distance| at.wrapping_add(5).wrapping_add_signed(i64::from(distance)));
-    bytes.first() == Some(&JUMP) && target.is_some_and(|target| code.iter().any(|code| code.contains(&target)))
+fn leads_into(at: u64, bytes: [u8; JUMP_BYTES], code: &[Range<u64>]) -> bool {
+    let [first, distance @ ..] = bytes;
+    let behind = at.wrapping_add(JUMP_BYTES as u64);
+    let target = behind.wrapping_add_signed(i64::from(i32::from_le_bytes(distance)));
+    first == JUMP && code.iter().any(|code| code.contains(&target))
 }
 
 fn words(target: &Target, at: u64, len: usize) -> io::Result<Vec<u64>> {
@@ -215,7 +230,6 @@ fn words(target: &Target, at: u64, len: usize) -> io::Result<Vec<u64>> {
     Ok(bytes.chunks_exact(8).filter_map(|word| word.try_into().ok()).map(u64::from_le_bytes).collect())
 }
 
-const _: () = assert!(size_of::<Patch>() == 48, "patches are read as words");
 const _: () = assert!(size_of::<AtomicU32>() == 4, "the state is half a word");
 
 #[cfg(test)]
@@ -225,11 +239,10 @@ mod tests {
     #[test]
     fn only_a_jump_into_our_code_is_ours() {
         let code = [0x8000..0x9000, 0x1000..0x2000];
-        assert!(leads_into(0x800, &[0xe9, 0xfb, 0x07, 0, 0], &code));
-        assert!(!leads_into(0x800, &[0xe9, 0xfa, 0x07, 0, 0], &code));
-        assert!(!leads_into(0x800, &[0xe8, 0xfb, 0x07, 0, 0], &code));
-        assert!(!leads_into(0x800, &[0xe9, 0xfb], &code));
-        assert!(!leads_into(0x800, &[0xe9, 0xfb, 0x07, 0, 0], &[]));
+        assert!(leads_into(0x800, [0xe9, 0xfb, 0x07, 0, 0], &code));
+        assert!(!leads_into(0x800, [0xe9, 0xfa, 0x07, 0, 0], &code));
+        assert!(!leads_into(0x800, [0xe8, 0xfb, 0x07, 0, 0], &code));
+        assert!(!leads_into(0x800, [0xe9, 0xfb, 0x07, 0, 0], &[]));
     }
 
     #[test]
@@ -256,8 +269,8 @@ mod tests {
     #[track_caller]
     fn check_jump(at: u64, distance: i32, ours: bool) {
         let code = 0x8000..0x9000;
-        let bytes: Vec<u8> = [JUMP].into_iter().chain(distance.to_le_bytes()).collect();
-        assert_eq!(leads_into(at, &bytes, std::slice::from_ref(&code)), ours, "{at:#x} {distance:#x}");
+        let [a, b, c, d] = distance.to_le_bytes();
+        assert_eq!(leads_into(at, [JUMP, a, b, c, d], std::slice::from_ref(&code)), ours, "{at:#x} {distance:#x}");
     }
 
     #[test]

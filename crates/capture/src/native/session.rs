@@ -68,6 +68,9 @@ pub struct Session {
     shared_at: u64,
     gadgets: Gadgets,
     attached: bool,
+    /// When the hooks fell silent, in ticks. Taking them out can last seconds, in which no free is seen: what is alive then would all
+    /// look old at the end of it. (A program that was stopped inside a hook was so called leaking.)
+    ended: Option<u64>,
     /// Which blocks are recorded now.
     mode: Mode,
     /// The rate at which it samples, when it does.
@@ -86,75 +89,140 @@ pub struct Session {
 
 /// Hooks the allocator of a running process.
 pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError> {
-    let mut ticks = Ticks::begin();
+    let ticks = Ticks::begin();
     let began = Instant::now();
     let custom = custom_functions(options).map_err(AttachError::Functions)?;
     let target = Target::open(pid)?;
     let _claim = target.claim()?;
     remains::remove(&target)?;
-    let no_room = |found| AttachError::NoRoom { pid, found };
-    let cap = Cap::choose(options.memory_max, memory_available(), group_room(pid)).map_err(no_room)?;
-    let failed = |step: &'static str| move |error: io::Error| AttachError::Step { pid, step, found: error.to_string() };
+    let cap = Cap::choose(options.memory_max, memory_available(), group_room(pid))
+        .map_err(|found| AttachError::NoRoom { pid, found })?;
     let (text, mut plan, loaded) = plan_and_load(&target, &custom, options.kinds)?;
     fault::point("agent-loaded");
-    let Loaded { shared_at, file, stopped } = loaded;
-    let shared = SharedFile::new(file);
-    let page = Arc::new(ControlPage::map(shared.file()).map_err(failed("map the shared memory"))?);
-    let keeper = Keeper::start(page.clone()).map_err(failed("start the keeper"))?;
-    let code = std::mem::take(&mut plan.code);
-    let collects = options.kinds.mappings || options.kinds.descriptors;
-    let collector = collects.then(|| Collector::start(page.clone(), &shared, &target, options.kinds, plan.is_musl));
-    let collector = collector.transpose().map_err(failed("start the collector"))?;
     let threads = target.threads().map_or(0, |threads| threads.len() as u32);
-    let mut session = Session {
-        facts: facts(&target, &plan, (threads, options.modes.first()), (cap, stopped)),
-        maps: text.into(),
-        maps_read: Instant::now(),
-        unknown_code: 0,
-        expire: options.expire,
-        changed: plan.relocations.iter().map(changed).collect(),
-        wanted: plan.wanted,
-        gadgets: plan.gadgets,
-        attached: false,
-        mode: options.modes.first(),
-        rate: options.modes.rate_shift(),
-        meter: Meter::new(&ticks),
-        governor: (options.modes.choice == ModeChoice::Auto).then(|| Governor::new(options.modes.max_overhead)),
-        overhead: Overhead::default(),
-        cap,
-        limits: Limits::NONE,
-        stacks_max: options.stacks_max.saturating_add(1),
-        is_short: false,
-        ticks: Ticks::begin(),
-        settings: Settings::default(),
-        overwritten: 0,
-        target,
-        shared,
-        page,
-        keeper,
-        kinds: options.kinds,
-        collector,
-        code,
-        shared_at,
-    };
+    let facts = facts(&target, &plan, (threads, options.modes.first()), (cap, loaded.stopped));
+    let parts = Parts::start(&target, &plan, options.kinds, loaded)?;
+    let mut session = Session::of(target, (parts, facts), (text, &mut plan), options, (cap, ticks));
     // From here on an error drops the session, which takes everything out again.
-    session.fill(&plan, options).map_err(|error| session.target.failed("fill the shared memory", &error))?;
-    if let Some(found) = session.cap.refusal(session.used()) {
-        return Err(no_room(found));
-    }
-    session.limit(0);
-    let keeper = &session.keeper;
-    let armed = arm::arm(&session.target, &plan.relocations, || keeper.listen());
-    let stopped = armed.map_err(|error| session.target.failed("put the hooks in", &error))?;
-    ticks.start();
-    session.ticks = ticks;
+    let stopped = session.put_hooks_in(&plan, options)?;
+    session.ticks.start();
     session.attached = true;
     session.facts.longest_stop = session.facts.longest_stop.max(stopped);
     session.facts.active_after = began.elapsed();
     Ok(session)
 }
 
+/// How far the hooks could be taken out.
+#[derive(Debug)]
+enum Out {
+    /// There is no target any more.
+    Gone,
+    /// Nothing leads to the agent; how long a thread stood still at most.
+    Free(Duration),
+    /// The hooks are out, and yet the agent has to stay, for this reason.
+    Needed(Duration, String),
+    /// They are still in.
+    Failed(io::Error),
+}
+
+/// What works on leakline's side of the shared memory.
+#[derive(Debug)]
+struct Parts {
+    shared: SharedFile,
+    shared_at: u64,
+    page: Arc<ControlPage>,
+    keeper: Keeper,
+    collector: Option<Collector>,
+}
+
+impl Parts {
+    /// Starts them; after an error nothing is mapped in the target any more.
+    fn start(target: &Target, plan: &Plan, kinds: Kinds, loaded: Loaded) -> Result<Self, AttachError> {
+        let Loaded { shared_at, file, .. } = loaded;
+        Self::begin(target, plan, kinds, (shared_at, SharedFile::new(file))).map_err(|(step, error)| {
+            let _ = take_away(target, plan.gadgets, &plan.wanted, shared_at);
+            target.failed(step, &error)
+        })
+    }
+
+    fn begin(
+        target: &Target,
+        plan: &Plan,
+        kinds: Kinds,
+        (shared_at, shared): (u64, SharedFile),
+    ) -> Result<Self, (&'static str, io::Error)> {
+        let failed = |step: &'static str| move |error: io::Error| (step, error);
+        let page = Arc::new(ControlPage::map(shared.file()).map_err(failed("map the shared memory"))?);
+        let keeper = Keeper::start(page.clone()).map_err(failed("start the keeper"))?;
+        let collects = kinds.mappings || kinds.descriptors;
+        let collector = collects.then(|| Collector::start(page.clone(), &shared, target, kinds, plan.is_musl));
+        let collector = collector.transpose().map_err(failed("start the collector"))?;
+        Ok(Self { shared, shared_at, page, keeper, collector })
+    }
+}
+
+/// Takes away all that is mapped in the target. Says how long a thread of it stood still.
+fn take_away(target: &Target, gadgets: Gadgets, wanted: &Wanted, shared_at: u64) -> io::Result<Duration> {
+    let code = wanted.code().into_iter().map(|code| (code.start, code.end - code.start));
+    let ranges: Vec<(u64, u64)> = std::iter::once((shared_at, wanted.shared_len)).chain(code).collect();
+    tracing(|| load::unload(load::some_thread(target, gadgets)?, &ranges, &[]))
+}
+
 impl Session {
+    /// A session whose memory is mapped and empty, and which has no hooks yet.
+    fn of(
+        target: Target,
+        (parts, facts): (Parts, Facts),
+        (text, plan): (Vec<u8>, &mut Plan),
+        options: &AttachOptions,
+        (cap, ticks): (Cap, Ticks),
+    ) -> Self {
+        let Parts { shared, shared_at, page, keeper, collector } = parts;
+        Self {
+            target,
+            facts,
+            shared,
+            page,
+            keeper,
+            kinds: options.kinds,
+            collector,
+            code: std::mem::take(&mut plan.code),
+            maps: text.into(),
+            maps_read: Instant::now(),
+            unknown_code: 0,
+            settings: Settings::default(),
+            overwritten: 0,
+            expire: options.expire,
+            changed: plan.note.changed.clone(),
+            wanted: plan.wanted,
+            shared_at,
+            gadgets: plan.gadgets,
+            attached: false,
+            ended: None,
+            mode: options.modes.first(),
+            rate: options.modes.rate_shift(),
+            meter: Meter::new(&ticks),
+            ticks,
+            governor: (options.modes.choice == ModeChoice::Auto).then(|| Governor::new(options.modes.max_overhead)),
+            overhead: Overhead::default(),
+            cap,
+            limits: Limits::NONE,
+            stacks_max: options.stacks_max.saturating_add(1),
+            is_short: false,
+        }
+    }
+
+    /// Fills the memory and lets the hooks begin. Says how long all threads stood still.
+    fn put_hooks_in(&mut self, plan: &Plan, options: &AttachOptions) -> Result<Duration, AttachError> {
+        self.fill(plan, options).map_err(|error| self.target.failed("fill the shared memory", &error))?;
+        if let Some(found) = self.cap.refusal(self.used()) {
+            return Err(AttachError::NoRoom { pid: self.target.pid(), found });
+        }
+        self.limit(0);
+        let armed = arm::arm(&self.target, &plan.relocations, || self.keeper.listen());
+        armed.map_err(|error| self.target.failed("put the hooks in", &error))
+    }
+
     /// Everything counted until now.
     pub fn snapshot(&mut self) -> Result<Snapshot, SessionError> {
         self.mend();
@@ -162,7 +230,7 @@ impl Session {
         let expire = self.ticks.ticks(self.expire);
         self.control().expire_ticks.store(expire, Relaxed);
         let unreadable = |error: io::Error| SessionError::Unreadable(error.to_string());
-        let how = read::How { expire, rate: self.rate };
+        let how = read::How { expire, rate: self.rate, ended: self.ended };
         let (mut snapshot, work) =
             read::snapshot(&self.shared, self.page.control(), &self.ticks, how).map_err(unreadable)?;
         if self.attached {
@@ -179,7 +247,7 @@ impl Session {
         snapshot.losses.memory_cap = is_cap.then_some(self.cap.bytes);
         snapshot.coverage.kinds = self.kinds;
         if let Some(collector) = &self.collector {
-            collector.add_to(&mut snapshot, &self.ticks, expire, !self.attached);
+            collector.add_to(&mut snapshot, &self.ticks, expire, self.ended);
         }
         snapshot.overhead = self.overhead;
         snapshot.mode = self.mode;
@@ -312,33 +380,14 @@ impl Session {
         control.shared_len.store(plan.wanted.shared_len, Relaxed);
         control.blocks.further.store(1, Relaxed);
         control.stacks.ids.store(1, Relaxed);
-        self.write_patches()?;
         control.magic.store(MAGIC, Release);
         let text = self.maps.clone();
         let mappings: Vec<_> = maps::parse(&text).collect();
         self.code.publish(&mappings, &self.shared, self.page.control())?;
         for (at, bytes) in plan.parts() {
-            self.target.write(at, bytes)?;
+            self.target.write(at, &bytes)?;
         }
         self.target.write(plan.wanted.code_at + plan.image.link, &self.shared_at.to_le_bytes())
-    }
-
-    /// Notes every change in the shared memory before it is made, for whoever has to clean up after us.
-    fn write_patches(&self) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        for change in &self.changed {
-            let padded = |part: &[u8]| {
-                let mut part = part.to_vec();
-                part.resize(16, 0);
-                part
-            };
-            bytes.extend_from_slice(&change.at.to_le_bytes());
-            bytes.extend_from_slice(&padded(&change.before));
-            bytes.extend_from_slice(&padded(&change.after));
-            bytes.extend_from_slice(&(change.before.len() as u64).to_le_bytes());
-        }
-        assert!(bytes.len() as u64 <= regions::PATCHES.len, "there is room for every function of every module");
-        self.shared.write(regions::PATCHES.at, &bytes)
     }
 
     /// Notices modules that were loaded or unloaded, when the agent met unknown code or some time has passed.
@@ -371,32 +420,45 @@ impl Session {
         self.take_memory_out(hooks);
     }
 
-    /// Puts the code back and waits until no thread can return into the agent: whether that is so, and how long a thread stood
-    /// still at most. None where the target is gone.
-    fn take_hooks_out(&mut self) -> Option<io::Result<(bool, Duration)>> {
+    /// Puts the code back and waits until no thread can return into the agent.
+    fn take_hooks_out(&mut self) -> Out {
         self.keeper.silence();
+        self.ended = self.ended.or_else(|| Some(Ticks::now()));
         self.attached = false;
         if self.target() != TargetState::Running {
-            return None;
+            return Out::Gone;
         }
-        let drained = arm::disarm(&self.target, &self.changed).and_then(|stopped| {
-            let (control, code) = (self.page.control(), self.wanted.code());
-            let (free, longest) = arm::drained(&self.target, &code, || read::is_busy(&self.shared, control))?;
-            Ok((free, longest.max(stopped)))
-        });
-        Some(drained).filter(|drained| drained.is_ok() || self.target() == TargetState::Running)
+        match self.disarm() {
+            Err(_) if self.target() != TargetState::Running => Out::Gone,
+            Err(error) => Out::Failed(error),
+            Ok((longest, None)) => Out::Free(longest),
+            Ok((longest, Some(why))) => Out::Needed(longest, why),
+        }
+    }
+
+    /// How long a thread stood still for it at most, and why the agent still has to stay.
+    fn disarm(&self) -> io::Result<(Duration, Option<String>)> {
+        let disarmed = arm::disarm(&self.target, &self.changed)?;
+        if let Some(why) = disarmed.why_kept() {
+            let removed_by = format!("`leakline detach {}` removes it when that is gone", self.target.pid());
+            return Ok((disarmed.stopped, Some(format!("{why}; {removed_by}"))));
+        }
+        let (control, code) = (self.page.control(), self.wanted.code());
+        let (free, longest) = arm::drained(&self.target, &code, || read::is_busy(&self.shared, control))?;
+        let why = (!free).then(|| "a thread is still inside the allocator".to_owned());
+        Ok((longest.max(disarmed.stopped), why))
     }
 
     /// Takes away what is mapped, if nobody can return there. Says how long a thread stood still at most, and what stays.
-    fn take_memory_out(&self, hooks: Option<io::Result<(bool, Duration)>>) -> (Option<Duration>, Vec<String>) {
+    fn take_memory_out(&self, hooks: Out) -> (Option<Duration>, Vec<String>) {
         match hooks {
-            None => (None, Vec::new()),
-            Some(Ok((true, longest))) => match self.unload() {
+            Out::Gone => (None, Vec::new()),
+            Out::Free(longest) => match self.unload() {
                 Ok(stopped) => (Some(longest.max(stopped)), Vec::new()),
                 Err(error) => (Some(longest), self.left(&error.to_string())),
             },
-            Some(Ok((false, longest))) => (Some(longest), self.left("a thread is still inside the allocator")),
-            Some(Err(error)) => {
+            Out::Needed(longest, why) => (Some(longest), self.left(&why)),
+            Out::Failed(error) => {
                 let removed_by = format!("`leakline detach {}` removes them", self.target.pid());
                 (None, vec![format!("hooks, dormant: {error}; {removed_by}")])
             }
@@ -408,9 +470,7 @@ impl Session {
         // page stays, by which a later leakline finds the mappings should this one die now.
         self.shared.file().set_len(regions::ROBUST.end())?;
         fault::point("memory-emptied");
-        let code = self.wanted.code().into_iter().map(|code| (code.start, code.end - code.start));
-        let ranges: Vec<(u64, u64)> = std::iter::once((self.shared_at, self.wanted.shared_len)).chain(code).collect();
-        tracing(|| load::unload(load::some_thread(&self.target, self.gadgets)?, &ranges, &[]))
+        take_away(&self.target, self.gadgets, &self.wanted, self.shared_at)
     }
 
     fn left(&self, why: &str) -> Vec<String> {
@@ -475,10 +535,6 @@ fn plan_and_load(target: &Target, custom: &[Custom], kinds: Kinds) -> Result<(Ve
 
 fn load_agent(target: &Target, plan: &Plan) -> io::Result<Loaded> {
     tracing(|| load::load(load::some_thread(target, plan.gadgets)?, plan.wanted))
-}
-
-fn changed(relocation: &super::arch::Relocation) -> Changed {
-    Changed { at: relocation.at, before: relocation.before.clone(), after: relocation.after.clone() }
 }
 
 fn facts(target: &Target, plan: &Plan, (threads, mode): (u32, Mode), (cap, stopped): (Cap, Duration)) -> Facts {

@@ -133,6 +133,11 @@ impl Target {
         stat.get(behind + 2).map(|letter| char::from(*letter))
     }
 
+    /// Who else traces a thread.
+    pub(crate) fn tracer(&self, tid: u32) -> Option<Pid> {
+        tracer(&self.path(&format!("task/{tid}/status")))
+    }
+
     /// Reads memory; fewer bytes than asked for where a mapping ends.
     pub(crate) fn read(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.memory.read_at(buffer, at)
@@ -207,16 +212,19 @@ fn refuse_state(pid: Pid) -> Result<(), AttachError> {
     if is_kernel_thread(pid) {
         return Err(AttachError::KernelThread(pid));
     }
-    let tracer = fs::read_to_string(path(pid, "status")).ok().and_then(|status| {
-        let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
-        line.trim().parse::<u32>().ok()
-    });
-    match (state(pid), tracer) {
+    match (state(pid), tracer(&path(pid, "status"))) {
         (None, _) => Err(AttachError::NoSuchProcess(pid)),
         (Some('Z' | 'X'), _) => Err(AttachError::Zombie(pid)),
-        (_, Some(tracer)) if tracer != 0 => Err(AttachError::Traced { pid, tracer: Pid(tracer) }),
+        (_, Some(tracer)) => Err(AttachError::Traced { pid, tracer }),
         _ => Ok(()),
     }
+}
+
+/// Who traces the process or thread of this `status`.
+fn tracer(status: &Path) -> Option<Pid> {
+    let status = fs::read_to_string(status).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+    line.trim().parse().ok().filter(|tracer| *tracer != 0).map(Pid)
 }
 
 fn refuse_architecture(pid: Pid) -> Result<(), AttachError> {

@@ -295,6 +295,9 @@ fn seize(target: &Target, tid: u32) -> io::Result<Option<Tracee>> {
     match Tracee::seize(tid) {
         Ok(tracee) => Ok(Some(tracee)),
         Err(error) if is_gone(&error) || target.is_ended(tid) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(match target.tracer(tid) {
+            Some(tracer) => io::Error::new(error.kind(), format!("process {tracer} traces it")),
+            None => error,
+        }),
     }
 }

@@ -15,7 +15,7 @@ const EXPIRE: u64 = 1 << 32;
 const LINES: u32 = 4096;
 
 const RATE: u32 = 19;
-const HOW: How = How { expire: EXPIRE, rate: RATE };
+const HOW: How = How { expire: EXPIRE, rate: RATE, ended: None };
 /// Where the records of the first threads are.
 const PLACES: [u64; 4] = [4095, 7, 0, 1];
 /// The word of which the upper half is the number.
@@ -253,6 +253,17 @@ fn live_blocks_are_counted_and_old_ones_expire() {
         ],
     );
     assert_eq!(shared.snapshot().losses.entries_corrupt, 0);
+}
+
+#[test]
+fn no_block_grows_older_once_the_recording_has_ended() {
+    let half = EXPIRE / 2;
+    let shared = Shared::new(1, 2, LINES, &format!("site 0 1 2 20\nblock 0 1 10 {half}\nblock 1 1 10 0"));
+    for (after, expired) in [(0, 0), (half / 2, 0), (half + half / 2, 1), (2 * EXPIRE, 2)] {
+        let how = How { ended: Some(shared.now + after), ..HOW };
+        let (found, _) = snapshot(&shared.file, &shared.control, &Ticks::begin(), how).unwrap();
+        assert_eq!(found.sites[0].expired.count, expired, "{after} ticks later");
+    }
 }
 
 #[test]
