@@ -150,3 +150,23 @@ fn jemalloc_inside_a_rust_program() {
 fn mimalloc_inside_a_rust_program() {
     check_inside_rust("mimalloc");
 }
+
+/// What an allocator offers beyond the C library, in the library that Debian builds: heaps, offsets, resizing in place.
+#[track_caller]
+fn check_wide(define: &str, library: &str, header: &str, package: &str) {
+    if is_there(&format!("functions of {library} alone"), header, package) {
+        let words = format!("gcc -O2 -g -D{define} SOURCE -l{library}");
+        let program = build_as(&format!("wide-{library}"), "reach/wide.c", &words);
+        assert_exact(Target::start_program(&program, ""), library).1.stop().assert_unharmed();
+    }
+}
+
+#[test]
+fn functions_that_only_mimalloc_has() {
+    check_wide("MIMALLOC", "mimalloc", "/usr/include/mimalloc.h", "libmimalloc-dev");
+}
+
+#[test]
+fn functions_that_only_jemalloc_has() {
+    check_wide("JEMALLOC", "jemalloc", "/usr/include/jemalloc/jemalloc.h", "libjemalloc-dev");
+}

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::command::{Run, Running, leakline};
 use crate::process::{cannot_run, signal};
-use crate::targets::Target;
+use crate::targets::{Target, build_plain};
 
 use rustix::process::Signal;
 
@@ -61,6 +61,32 @@ fn a_cap_below_what_the_tables_take_is_refused_by_name() {
     let run = leakline(&format!("attach {} --json --max-memory 1M", target.pid()));
     assert_eq!(run.code, Some(2), "{}", run.describe());
     assert!(run.errors.contains("of the 1.00 MiB that records may take; needed: "), "{}", run.describe());
+    target.stop().assert_unharmed();
+}
+
+/// Unwind tables are records too: a library that is loaded later and is too large for what is left goes without.
+#[test]
+fn a_large_library_that_is_loaded_later_takes_no_more_than_there_is_room_for() {
+    let plugin = build_plain("reach/large_plugin.c", "gcc -O2 -shared -fPIC");
+    let loader = build_plain("reach/loader.c", "gcc -O2 -pthread");
+    let mut target = Target::start_program(&loader, &plugin.display().to_string());
+    for (cap, is_too_little) in [("8M", true), ("64M", false)] {
+        let options = format!("attach {} --json -e 60 --max-memory {cap}", target.pid());
+        let mut leakline = Running::start(&options);
+        leakline.wait_attached();
+        // Only the first session sees it come; of the second it is a part from the beginning.
+        assert_eq!(target.ask("load", "loaded"), "");
+        // What allocates in unknown code makes leakline look what was loaded, at its next reading, which is at the end at the latest.
+        target.ask("go", "done");
+        signal(leakline.pid(), Signal::INT);
+        let summary = leakline.wait().summary();
+        let is_told = summary["notes"].to_string().contains("found no room for their unwind tables");
+        assert_eq!(is_told, is_too_little, "{cap}: {summary:#}");
+        assert!(
+            number(&summary["memory_in_target_bytes"]) <= if is_too_little { 8 * MIB } else { 64 * MIB },
+            "{summary:#}"
+        );
+    }
     target.stop().assert_unharmed();
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::command::{Running, assert_frame, attach, leakline, site, tally};
+use crate::command::{Running, assert_frame, attach, leakline, site, sites_through, tally};
 use crate::process::signal;
 use crate::targets::{Target, line_of};
 
@@ -136,4 +136,33 @@ fn bad_values_are_refused_with_what_is_needed() {
     ] {
         leakline(&format!("attach 1 {options}")).assert_refused(&[needed]);
     }
+}
+
+/// In a sample as in a count: what nothing leads to is lost, what a list holds is held.
+#[test]
+fn a_sampled_leak_is_told_lost_from_held() {
+    let target = Target::start("c/fates.c", "");
+    let options = "--mode sampled --rate 1k --expire 0.5 --top 100 --json";
+    let mut session = Running::start(&format!("attach {} {options}", target.pid()));
+    session.wait_attached();
+    for function in ["lose_one", "list_one"] {
+        let expired = |line: &str| line.contains(r#""event":"first_expiry""#) && line.contains(function);
+        assert!(session.wait_line(expired), "no block of {function} was sampled and expired");
+    }
+    // Of each second some seven blocks of 72 bytes are sampled.
+    sleep(Duration::from_secs(3));
+    signal(session.pid(), Signal::INT);
+    let run = session.wait();
+    target.stop().assert_unharmed();
+    let summary = run.summary();
+    let sum = |function: &str, fate: &str| -> u64 {
+        let of = |site: &&Value| tally(&site["survey"], fate).0;
+        sites_through(&summary, function).iter().filter(|site| site["survey"]["lost"].is_object()).map(of).sum()
+    };
+    let (lost, held) = (sum("lose_one", "lost"), sum("lose_one", "held"));
+    assert!(lost > 0 && lost >= 9 * held, "{lost} lost, {held} held: {summary:#}");
+    let (lost, held) = (sum("list_one", "lost"), sum("list_one", "held"));
+    assert!(lost == 0 && held > 0, "{lost} of a list lost, {held} held: {summary:#}");
+    let errors: u64 = sites_through(&summary, "lose_one").iter().map(|site| errors(&site["survey"], "lost").0).sum();
+    assert!(errors > 0, "what is estimated has an error: {summary:#}");
 }

@@ -88,6 +88,29 @@ impl Shell {
         }
     }
 
+    /// Waits until a text stands on the screen of a program. A screen writes only what has changed, so it is given another size again and
+    /// again, upon which it writes all; places and spaces are left out on both sides.
+    #[track_caller]
+    pub(crate) fn wait_for_screen(&mut self, text: &str) {
+        let (columns, rows) = (160, 50);
+        let wanted: String = text.split_whitespace().collect();
+        let until = Instant::now() + ANSWER_MAX;
+        let mut shown = String::new();
+        for turn in 0.. {
+            self.seen.clear();
+            self.resize(columns + turn % 2, rows);
+            let drawn = Instant::now() + Duration::from_millis(400);
+            while let Ok(bytes) = self.output.recv_timeout(drawn.saturating_duration_since(Instant::now())) {
+                self.seen.push_str(&String::from_utf8_lossy(&bytes));
+            }
+            shown = without_places(&self.seen);
+            if shown.contains(&wanted) || Instant::now() > until {
+                break;
+            }
+        }
+        assert!(shown.contains(&wanted), "{text:?} never stood on the screen: {shown}");
+    }
+
     /// Types a line; what it prints is told from its echo by the quotes in it.
     pub(crate) fn type_line(&mut self, line: &str) {
         self.press(&format!("{line}\n"));
@@ -102,6 +125,25 @@ impl Shell {
         self.wait_for(&format!("code={wanted}."));
         self.wait_for("PROMPT> ");
     }
+}
+
+/// The characters of what a terminal is sent, without spaces and without the sequences that move its cursor.
+fn without_places(text: &str) -> String {
+    let mut plain = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\x1b' => drop(characters.by_ref().skip_while(|next| *next == '[').find(char::is_ascii_alphabetic)),
+            _ if character.is_whitespace() => (),
+            _ => plain.push(character),
+        }
+    }
+    plain
+}
+
+#[test]
+fn what_stands_on_a_screen_is_read_without_its_places() {
+    assert_eq!(without_places("\x1b[?25l\x1b[1;1H\x1b[1mone \x1b[2;12Htwo\r\nthree\x1b[0m"), "onetwothree");
 }
 
 impl Drop for Shell {

@@ -74,3 +74,26 @@ fn keys_at_once_and_new_sizes_leave_the_next_key_its_meaning() {
     shell.wait_for("PROMPT> ");
     target.stop().assert_unharmed();
 }
+
+#[test]
+fn the_key_of_the_survey_tells_lost_from_held_on_the_screen() {
+    let Some(mut shell) = Shell::start() else { return };
+    let target = Target::start("c/fates.c", "");
+    let attach = |expire: &str| format!("{} attach {} -e {expire} --survey never", program().display(), target.pid());
+    shell.resize(160, 50);
+    shell.type_line(&attach("600"));
+    shell.wait_for("Allocator");
+    shell.press("l");
+    shell.wait_for_screen("nothing to look for");
+    shell.press("q");
+    shell.wait_for("PROMPT> ");
+    shell.type_line(&attach("0.3"));
+    shell.wait_for("Allocator");
+    shell.wait_for_screen("leak found so far");
+    shell.press("l");
+    shell.wait_for_screen("of memory, twice: ");
+    shell.press("q");
+    let summary = shell.wait_for("PROMPT> ");
+    assert!(summary.contains("leaking, lost: fates.c") && summary.contains("leaking, held: fates.c"), "{summary}");
+    target.stop().assert_unharmed();
+}

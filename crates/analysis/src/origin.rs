@@ -21,30 +21,17 @@ const LIBRARY_FOLDERS: [&str; 8] = [
 /// How functions of standard libraries begin, in the order in which a demangled name may.
 const LIBRARY_NAMES: [&str; 10] =
     ["std::", "__gnu_cxx::", "alloc::", "core::", "<alloc::", "<core::", "<std::", "__rust_", "__rdl_", "__rg_"];
-/// Allocators and what programs call their checked versions of them; in whatever file they stand, their caller is meant.
-const ALLOCATORS: [&str; 21] = [
-    "malloc",
-    "calloc",
-    "realloc",
-    "reallocarray",
-    "memalign",
-    "aligned_alloc",
-    "posix_memalign",
-    "strdup",
-    "strndup",
-    "xmalloc",
-    "xcalloc",
-    "xrealloc",
-    "xzalloc",
-    "xstrdup",
-    "xstrndup",
-    "g_malloc",
-    "g_malloc0",
-    "g_realloc",
-    "g_strdup",
-    "zmalloc",
-    "zrealloc",
-];
+/// How names of allocators, and of what programs wrap them in, end: `malloc`, `xmalloc`, `zmalloc_usable`, `ngx_memalign`, `palloc0`,
+/// `PyObject_Malloc`. In whatever file they stand, their caller is meant.
+const ALLOCATORS: [&str; 9] =
+    ["malloc", "calloc", "realloc", "zalloc", "palloc", "_alloc", "memalign", "strdup", "strndup"];
+/// What may stand behind that, in the order in which it is taken off.
+const VARIANTS: [&str; 10] =
+    ["_usable", "_num", "_internal", "_extended", "_aligned", "_array", "array", "_raw", "_n", "0"];
+/// Words of whole names that end like none of them.
+const ALLOCATORS_OTHERWISE: [&str; 3] = ["aligned_alloc", "MemoryContextAlloc", "MemoryContextAllocExtended"];
+/// Frames by which a name may be nearer than a line in the same file before it says more than the line.
+const LINE_BEHIND_MAX: usize = 6;
 /// How the files of allocators and standard libraries begin.
 const LIBRARY_MODULES: [&str; 11] = [
     "libc.so",
@@ -65,10 +52,23 @@ const LIBRARY_MODULES: [&str; 11] = [
 pub fn origin(frames: &[Frame]) -> Option<usize> {
     let own_line = |frame: &Frame| has_line(frame) && !is_library(frame);
     let own_name = |frame: &Frame| has_name(frame) && !is_library(frame);
-    let wishes: [&dyn Fn(&Frame) -> bool; 5] = [&own_line, &own_name, &has_line, &has_name, &|_| true];
     // A line beats a name that is nearer: a library without debug information stands between the program and its own line often,
-    // and only the line can be opened in an editor.
-    wishes.into_iter().find_map(|wish| frames.iter().position(wish))
+    // and only the line can be opened in an editor. Far behind in the same file it is another part's: node has lines for its event
+    // loop alone, through which all goes.
+    let line = frames.iter().position(own_line);
+    let name = frames.iter().position(own_name);
+    if let (Some(line), Some(name)) = (line, name)
+        && line > name + LINE_BEHIND_MAX
+        && module(&frames[line]) == module(&frames[name])
+    {
+        return Some(name);
+    }
+    let wishes: [&dyn Fn(&Frame) -> bool; 3] = [&has_line, &has_name, &|_| true];
+    line.or(name).or_else(|| wishes.into_iter().find_map(|wish| frames.iter().position(wish)))
+}
+
+fn module(frame: &Frame) -> Option<&str> {
+    frame.module.as_known().map(|module| &*module.path)
 }
 
 fn has_line(frame: &Frame) -> bool {
@@ -99,7 +99,12 @@ fn is_library(frame: &Frame) -> bool {
 }
 
 fn is_allocator(name: &str) -> bool {
-    name.starts_with("operator new") || ALLOCATORS.contains(&name)
+    if name.starts_with("operator new") || ALLOCATORS_OTHERWISE.contains(&name) {
+        return true;
+    }
+    // Arguments and classes are of C++, where such a name is rarely a wrapper and often the one that is looked for.
+    let plain = VARIANTS.iter().fold(name, |name, variant| name.strip_suffix(variant).unwrap_or(name)).to_lowercase();
+    ALLOCATORS.iter().any(|end| plain.ends_with(end))
 }
 
 /// Only the one result that functions of libraries commonly have: a program's own template that returns a `std::string` must not
@@ -180,6 +185,19 @@ mod tests {
     fn a_checked_malloc_is_not_who_wanted_the_memory() {
         check(&["xmalloc | /src/util.c | /srv/app", "open_file | /src/file.c | /srv/app"], Some(1));
         check(&["malloc_session | /src/util.c | /srv/app", "open_file | /src/file.c | /srv/app"], Some(0));
+        for wrapper in [
+            "zmalloc_usable",
+            "zcalloc_num",
+            "ngx_memalign",
+            "palloc0",
+            "_PyObject_Malloc",
+            "CRYPTO_zalloc",
+            "reallocarray",
+        ] {
+            check(&[&format!("{wrapper} | ? | /srv/app"), "open_file | ? | /srv/app"], Some(1));
+        }
+        check(&["zmalloc | ? | /srv/app"], Some(0));
+        check(&["Pool::malloc() | /src/pool.cc | /srv/app", "open_file | /src/file.cc | /srv/app"], Some(0));
         check(&["strdup | ./string/strdup.c | /lib/libc.so.6", "open_file | /src/file.c | /srv/app"], Some(1));
     }
 
@@ -187,6 +205,20 @@ mod tests {
     fn a_known_line_comes_before_a_nearer_name() {
         check(&["foo_new | ? | /lib/libfoo.so.1", "main | /src/main.c | /srv/app"], Some(1));
         check(&["? | ? | /lib/libfoo.so.1", "foo_new | ? | /lib/libfoo.so.1"], Some(1));
+    }
+
+    #[test]
+    fn a_line_far_behind_in_the_same_file_says_less_than_a_name() {
+        let stack = |names: usize, module: &str| {
+            let mut frames: Vec<String> = (0..names).map(|index| format!("v8_{index} | ? | {module}")).collect();
+            frames.push("uv_run | /deps/uv/src/unix/core.c | /usr/bin/node".to_owned());
+            frames
+        };
+        let check =
+            |frames: Vec<String>, expected| check(&frames.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+        check(stack(LINE_BEHIND_MAX, "/usr/bin/node"), Some(LINE_BEHIND_MAX));
+        check(stack(LINE_BEHIND_MAX + 1, "/usr/bin/node"), Some(0));
+        check(stack(LINE_BEHIND_MAX + 1, "/lib/libfoo.so"), Some(LINE_BEHIND_MAX + 1));
     }
 
     #[test]

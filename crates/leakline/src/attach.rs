@@ -70,8 +70,8 @@ fn log(
             write_event(output, &event)?;
         }
         if let Some(family) = &mut family {
-            for target in family.take_joined() {
-                write_event(output, &EventView::Attached(target))?;
+            for event in family.take_events() {
+                write_event(output, &event)?;
             }
             for child in family.take_over(events)? {
                 write_child(output, &child)?;

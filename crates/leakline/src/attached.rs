@@ -6,11 +6,12 @@
 mod ending;
 mod survey;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use analysis::{SiteEvent, SiteOptions, SiteWatch};
 use capture::{AttachOptions, Facts, ModeChoice, SourceFiles, TargetState};
-use model::{Pid, Reading, Snapshot, StackId, Why};
+use model::{Bytes, Losses, Pid, Reading, Snapshot, StackId, Why};
 use report::{EventView, Outcome, SitesView, TargetView};
 
 use crate::excerpts;
@@ -172,6 +173,16 @@ impl Attached {
     /// The frames of a stack, as far as they are known now.
     pub(crate) fn frames(&self, stack: StackId) -> Frames {
         self.names.frames(stack)
+    }
+
+    /// What was lost until the last snapshot.
+    pub(crate) const fn losses(&self) -> Losses {
+        self.last.losses
+    }
+
+    /// The facts of it now, without any site.
+    pub(crate) fn glance(&self) -> SitesView {
+        SitesView::new(self.target.clone(), &self.last, &self.watch, (0, Bytes(0)), |_| Arc::from([]))
     }
 
     /// All that is shown of it now; asks for the names that are missing.

@@ -7,9 +7,10 @@
 
 use std::time::{Duration, Instant};
 
+use analysis::SiteEvent;
 use capture::TargetState;
 use model::Pid;
-use report::{Outcome, SitesView, TargetView, Text};
+use report::{ChildEvent, EventView, Outcome, SitesView, Text};
 
 use crate::attach::write_summary;
 use crate::attached::{Attached, End, Wanted};
@@ -21,17 +22,31 @@ use crate::session::{Events, Watched};
 
 /// Refusals that are told in full.
 const REMARKS_MAX: usize = 16;
+/// Children of which a screen has a line each; more are counted.
+const GLANCES_MAX: usize = 4;
+
+/// One child.
+#[derive(Debug)]
+struct Member {
+    attached: Attached,
+    /// Losses of it that were told.
+    told: u64,
+}
 
 /// All below one process.
 #[derive(Debug)]
 pub(crate) struct Family {
     wanted: Wanted,
     births: Births,
-    members: Vec<Attached>,
+    members: Vec<Member>,
     /// Those that cannot be attached to yet, and until when that is tried.
     waiting: Vec<(Pid, Instant)>,
     next_beat: Instant,
-    joined: Vec<TargetView>,
+    began: Instant,
+    /// What happened to them and was not told yet.
+    happened: Vec<EventView>,
+    /// How many are over, and how many of those leaked.
+    ended: (u64, u64),
     over: Vec<(Attached, End)>,
     remarks: Vec<String>,
     /// Those that ended before they could be attached to.
@@ -68,7 +83,9 @@ impl Family {
             members: Vec::new(),
             waiting: Vec::new(),
             next_beat: Instant::now(),
-            joined: Vec::new(),
+            began: Instant::now(),
+            happened: Vec::new(),
+            ended: (0, 0),
             over: Vec::new(),
             remarks: Vec::new(),
             short: 0,
@@ -89,9 +106,9 @@ impl Family {
             self.next_beat = Instant::now() + self.wanted.beat();
         }
         for mut member in std::mem::take(&mut self.members) {
-            let _ = member.names_arrived();
-            let end = match member.target() {
-                TargetState::Running if is_due => member.beat().err(),
+            let _ = member.attached.names_arrived();
+            let end = match member.attached.target() {
+                TargetState::Running if is_due => self.beat(&mut member),
                 TargetState::Running => None,
                 gone @ (TargetState::Exited | TargetState::Executed) => Some(End::Gone(gone)),
             };
@@ -100,10 +117,37 @@ impl Family {
                 continue;
             };
             if end == End::Gone(TargetState::Executed) {
-                self.waiting.push((member.target_view().pid, Instant::now() + JOIN_PATIENCE));
+                self.waiting.push((member.attached.target_view().pid, Instant::now() + JOIN_PATIENCE));
             }
-            self.over.push((member, end));
+            self.tell(&member, ChildEvent::Ended { why: end.reason() });
+            self.over.push((member.attached, end));
         }
+    }
+
+    /// Reads a child, and tells what is not about one of its sites; why it must end, if it must.
+    fn beat(&mut self, member: &mut Member) -> Option<End> {
+        let happened = match member.attached.beat() {
+            Ok(happened) => happened,
+            Err(end) => return Some(end),
+        };
+        for event in happened {
+            if let SiteEvent::ModeChanged(change) = event {
+                self.tell(member, ChildEvent::ModeChanged(change));
+            }
+        }
+        // Each time that it is twice as much: what goes on all the time must not be a line a beat.
+        let losses = member.attached.losses();
+        if losses.total() > member.told.saturating_mul(2) {
+            member.told = losses.total();
+            self.tell(member, ChildEvent::Lost(losses));
+        }
+        None
+    }
+
+    fn tell(&mut self, member: &Member, what: ChildEvent) {
+        let target = member.attached.target_view();
+        let (at, pid, command) = (self.began.elapsed(), target.pid, target.command.clone());
+        self.happened.push(EventView::Child { at, pid, command, what });
     }
 
     fn join(&mut self, pid: Pid, until: Instant) {
@@ -112,8 +156,8 @@ impl Family {
         } else {
             match Attached::start(pid, self.wanted.clone()) {
                 Ok(attached) => {
-                    self.joined.push(attached.target_view().clone());
-                    self.members.push(attached);
+                    self.happened.push(EventView::Attached(attached.target_view().clone()));
+                    self.members.push(Member { attached, told: 0 });
                     return;
                 }
                 Err(_) if has_ended(pid) => {
@@ -134,15 +178,37 @@ impl Family {
         }
     }
 
-    /// Those that were attached to since the last call.
-    pub(crate) fn take_joined(&mut self) -> Vec<TargetView> {
-        std::mem::take(&mut self.joined)
+    /// What happened since the last call: who was attached to, what changed, who is over.
+    pub(crate) fn take_events(&mut self) -> Vec<EventView> {
+        std::mem::take(&mut self.happened)
+    }
+
+    /// A line for each child, for a screen, which has space for a few.
+    pub(crate) fn glances(&self) -> Vec<String> {
+        let shown = self.members.iter().take(GLANCES_MAX);
+        let mut lines: Vec<String> =
+            shown.map(|member| format!("child {}", Text::target_in_short(&member.attached.glance()))).collect();
+        if self.members.len() > GLANCES_MAX {
+            lines.push(format!("{} more children are attached to", self.members.len() - GLANCES_MAX));
+        }
+        if let (ended @ 1.., leaked) = self.ended {
+            lines.push(format!(
+                "children that are over: {ended}, of which {leaked} leaked; their summaries follow at the end"
+            ));
+        }
+        lines
     }
 
     /// The summaries of those that are over, since the last call.
     pub(crate) fn take_over(&mut self, events: &mut Events) -> Result<Vec<SitesView>, Failure> {
-        let over = std::mem::take(&mut self.over);
-        over.into_iter().map(|(member, end)| member.end(&end, events, NAMES_PATIENCE_LIVE)).collect()
+        let mut views = Vec::new();
+        for (member, end) in std::mem::take(&mut self.over) {
+            let view = member.end(&end, events, NAMES_PATIENCE_LIVE)?;
+            self.ended.0 += 1;
+            self.ended.1 += u64::from(view.outcome == Outcome::LeakFound);
+            views.push(view);
+        }
+        Ok(views)
     }
 
     /// The summaries of all that are left, and what must be said of the others.
@@ -153,7 +219,7 @@ impl Family {
         patience: Duration,
     ) -> Result<(Vec<SitesView>, Vec<String>), Failure> {
         let mut views = self.take_over(events)?;
-        for mut member in self.members {
+        for Member { attached: mut member, .. } in self.members {
             // Of its own, whatever ended the target: it goes on.
             let end = if let End::Gone(_) | End::Unreadable(_) = end { &End::Asked } else { end };
             member.survey_at_end(end, events, |_| {})?;
@@ -178,10 +244,7 @@ pub(crate) fn write_child(output: &mut Output, view: &SitesView) -> Result<(), F
         }
         return write_summary(output, view);
     }
-    let facts = output.text().target_facts(view);
-    let result = facts.last().and_then(|fact| fact.strip_prefix("Result")).unwrap_or_default().trim();
-    let target = &view.target;
-    let line = Text::safe(&format!("child {} ({}): {}; {result}", target.pid, target.command, target.state));
+    let line = format!("child {}", Text::target_in_short(view));
     output.write(|_, out| writeln!(out, "{line}"))
 }
 

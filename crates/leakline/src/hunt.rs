@@ -142,7 +142,8 @@ fn watch_sites(
                     break end;
                 }
                 if let Some(family) = &mut family {
-                    drop(family.take_joined());
+                    // A hunt prints what it came to, not what happened on the way.
+                    drop(family.take_events());
                     children.extend(family.take_over(events)?);
                 }
                 let (now, whole) = (attached.elapsed().as_secs(), window.as_secs());

@@ -2,7 +2,7 @@
 //!
 //! Owns: the loop between figures, keys and the screen. Must not know: what the screens look like.
 
-use report::SitesView;
+use report::{SitesView, Text};
 use tui::{Action, Key, Screen, Terminal};
 
 use crate::attached::{Attached, End, Wanted};
@@ -25,9 +25,7 @@ pub(crate) fn attached(
         let mut followed = Followed { attached, family: family.as_deref_mut() };
         let event = events.next(Some(&mut terminal), &mut followed)?;
         if let Some(family) = &mut family {
-            for target in family.take_joined() {
-                screen.say(format!("attached to child {} ({})", target.pid, target.command));
-            }
+            family.take_events().iter().filter_map(Text::event_in_short).for_each(|line| screen.say(line));
             children.extend(family.take_over(events)?);
         }
         match event {
@@ -36,13 +34,13 @@ pub(crate) fn attached(
             Event::TargetGone(state) => return Ok(End::Gone(state)),
             Event::Key(key) => match screen.key(key) {
                 Some(Action::Quit | Action::Detach) => return Ok(End::Asked),
-                Some(Action::Survey) => survey(&mut screen, attached, events)?,
+                Some(Action::Survey) => survey(&mut screen, attached, events, Some(&mut terminal))?,
                 Some(Action::Attach(_)) | None => {}
             },
-            Event::NamesArrived => screen.show_sites(attached.view()),
+            Event::NamesArrived => screen.show_sites(with_children(attached.view(), family.as_deref())),
             Event::Beat => match attached.beat() {
                 Ok(happened) if Attached::is_last(&happened) => return Ok(End::StopReached),
-                Ok(_) => screen.show_sites(attached.view()),
+                Ok(_) => screen.show_sites(with_children(attached.view(), family.as_deref())),
                 Err(end) => return Ok(end),
             },
         }
@@ -76,7 +74,7 @@ pub(crate) fn ranking(
             None => &mut Nothing,
         };
         let event = events.next(Some(&mut terminal), watched)?;
-        if !state.answer(event, events)? {
+        if !state.answer(event, events, Some(&mut terminal))? {
             break;
         }
         terminal.draw(&state.screen)?;
@@ -88,10 +86,10 @@ pub(crate) fn ranking(
 
 impl Ranking<'_> {
     /// Answers one event; whether to go on.
-    fn answer(&mut self, event: Event, events: &mut Events) -> Result<bool, Failure> {
+    fn answer(&mut self, event: Event, events: &mut Events, terminal: Option<&mut Terminal>) -> Result<bool, Failure> {
         match event {
             Event::Signal | Event::TimeUp => return Ok(false),
-            Event::Key(key) => return self.key(key, events),
+            Event::Key(key) => return self.key(key, events, terminal),
             Event::TargetGone(state) => self.detach(&End::Gone(state), events)?,
             Event::NamesArrived => self.show_sites(),
             Event::Beat => {
@@ -111,7 +109,7 @@ impl Ranking<'_> {
         Ok(true)
     }
 
-    fn key(&mut self, key: Key, events: &mut Events) -> Result<bool, Failure> {
+    fn key(&mut self, key: Key, events: &mut Events, terminal: Option<&mut Terminal>) -> Result<bool, Failure> {
         match self.screen.key(key) {
             Some(Action::Quit) => return Ok(false),
             Some(Action::Detach) => self.detach(&End::Asked, events)?,
@@ -128,7 +126,7 @@ impl Ranking<'_> {
             }
             Some(Action::Survey) => {
                 if let Some(attached) = &mut self.attached {
-                    survey(&mut self.screen, attached, events)?;
+                    survey(&mut self.screen, attached, events, terminal)?;
                 }
             }
             None => {}
@@ -157,9 +155,27 @@ impl Ranking<'_> {
     }
 }
 
-/// Looks for lost blocks, for which the screen stands still, and says what came of it.
-fn survey(screen: &mut Screen, attached: &mut Attached, events: &mut Events) -> Result<(), Failure> {
-    let said = attached.survey(events, |_| {})?;
+/// The view of a target with a line for each of its children.
+fn with_children(view: SitesView, family: Option<&Family>) -> SitesView {
+    let mut view = view;
+    view.notes.extend(family.into_iter().flat_map(Family::glances));
+    view
+}
+
+/// Looks for lost blocks and says what came of it; meanwhile the screen stands still and says how far it has come.
+fn survey(
+    screen: &mut Screen,
+    attached: &mut Attached,
+    events: &mut Events,
+    mut terminal: Option<&mut Terminal>,
+) -> Result<(), Failure> {
+    let mut show = |line: String| {
+        screen.say(line);
+        // A terminal that cannot be drawn to is noticed at the next turn of the loop.
+        terminal.as_mut().map_or(Ok(()), |terminal| terminal.draw(screen))
+    };
+    show("looking for pointers to expired blocks".to_owned())?;
+    let said = attached.survey(events, |line| drop(show(line)))?;
     screen.show_sites(attached.view());
     screen.say(said);
     Ok(())
@@ -227,7 +243,7 @@ mod tests {
             (Event::TargetGone(TargetState::Exited), true),
             (Event::Beat, true),
         ] {
-            check(|ranking, events| ranking.answer(event, events).expect("nothing fails"), goes_on);
+            check(|ranking, events| ranking.answer(event, events, None).expect("nothing fails"), goes_on);
         }
     }
 
@@ -235,7 +251,7 @@ mod tests {
     fn a_beat_takes_a_sample() {
         let two_beats = |ranking: &mut Ranking<'_>, events: &mut Events| {
             for _ in 0..2 {
-                ranking.answer(Event::Beat, events).expect("nothing fails");
+                ranking.answer(Event::Beat, events, None).expect("nothing fails");
             }
             ranking.machine.view().machine.beats == 2
         };

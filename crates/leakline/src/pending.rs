@@ -118,6 +118,7 @@ mod tests {
             | EventView::Demoted { .. }
             | EventView::ModeChanged { .. }
             | EventView::StopReached { .. }
+            | EventView::Child { .. }
             | EventView::Ended { .. } => format!("{event:?}"),
         };
         pending.ready(Duration::from_secs(second), frames).iter().map(word).collect::<Vec<_>>().join(" ")

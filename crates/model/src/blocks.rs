@@ -192,6 +192,29 @@ pub struct Losses {
     pub descriptors_unseen: u64,
 }
 
+impl Losses {
+    /// How often anything was lost, whatever the cause: enough to tell that it is more than before.
+    pub const fn total(&self) -> u64 {
+        let Self {
+            blocks_unrecorded,
+            memory_cap: _,
+            stacks_cut,
+            stacks_broken,
+            entries_corrupt,
+            events_missed,
+            regions_unrecorded,
+            descriptors_unseen,
+        } = self;
+        blocks_unrecorded
+            .saturating_add(*stacks_cut)
+            .saturating_add(*stacks_broken)
+            .saturating_add(*entries_corrupt)
+            .saturating_add(*events_missed)
+            .saturating_add(*regions_unrecorded)
+            .saturating_add(*descriptors_unseen)
+    }
+}
+
 /// How much the hooks saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
@@ -248,11 +271,16 @@ pub struct Overhead {
     pub now: Reading<f64>,
     /// What they take, or would take, if every block is recorded.
     pub exact: Reading<f64>,
+    /// What they take now, as a share of one processor.
+    pub of_processor: Reading<f64>,
 }
 
 impl Default for Overhead {
     fn default() -> Self {
-        Self { now: Reading::Missing(Why::TooShort), exact: Reading::Missing(Why::TooShort) }
+        {
+            let unknown = Reading::Missing(Why::TooShort);
+            Self { now: unknown, exact: unknown, of_processor: unknown }
+        }
     }
 }
 

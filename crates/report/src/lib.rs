@@ -37,8 +37,9 @@ pub use plot::Plot;
 pub use span::Span;
 pub use text::Text;
 pub use view::{
-    AlertView, BalanceView, Cell, Check, CheckState, DoctorView, EventView, Excerpt, FindingView, GapView, HuntView,
-    LastRun, LeakView, MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, RecorderView, RecordingView,
-    RemovalView, RunView, Series, Severity, SheetView, SiteView, SitesView, SuppressionView, TableView, TargetView,
+    AlertView, BalanceView, Cell, Check, CheckState, ChildEvent, DoctorView, EventView, Excerpt, FindingView, GapView,
+    HuntView, LastRun, LeakView, MachineView, NoteView, Outcome, Point, ProcessSeries, ProcessView, RecorderView,
+    RecordingView, RemovalView, RunView, Series, Severity, SheetView, SiteView, SitesView, SuppressionView, TableView,
+    TargetView,
 };
 pub use wall::WallTime;

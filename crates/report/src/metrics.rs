@@ -258,6 +258,8 @@ metrics! {
         "Share of the target's processor time that the hooks take now.";
     OVERHEAD_EXACT = "overhead_exact", "COST IF EXACT", Share, "the hooks, by the time stamp counter",
         "The same if every block is recorded: measured in exact mode, else estimated from it.";
+    OVERHEAD_OF_PROCESSOR = "overhead_of_processor", "COST OF A PROCESSOR", Share, "the hooks, by the time stamp counter",
+        "Share of one processor that the hooks take now.";
     MAX_OVERHEAD = "max_overhead", "LIMIT", Share, "--max-overhead", "Greatest cost at which auto mode records every block.";
     MODE_CHANGES_FORGOTTEN = "mode_changes_forgotten", "EARLIER", Count, "leakline",
         "Changes of the mode before those that are listed.";

@@ -59,6 +59,11 @@ impl Text {
         sites::event(*self, event, out)
     }
 
+    /// An event that is one line, without its time and without a line end; none for those that are more.
+    pub fn event_in_short(event: &EventView) -> Option<String> {
+        sites::event_in_short(event)
+    }
+
     /// The summary of an attach: what it came to, every site, what was lost, what stays.
     pub fn sites(&self, view: &SitesView, out: &mut dyn Write) -> io::Result<()> {
         sites::summary(*self, view, out)
@@ -123,6 +128,16 @@ impl Text {
     /// was lost, and what leaks.
     pub fn target_facts(&self, view: &SitesView) -> Vec<String> {
         sites::facts(view)
+    }
+
+    /// How many there are and how large, with the error of an estimate.
+    pub fn tally(tally: model::Tally) -> String {
+        phrase::tally(tally)
+    }
+
+    /// What a session comes to, in one line: its mode, what it costs, what was lost, what leaks.
+    pub fn target_in_short(view: &SitesView) -> String {
+        sites::in_short(view)
     }
 
     /// The line to look at first, and the number of the stack.

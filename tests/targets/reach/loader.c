@@ -2,7 +2,7 @@
  *
  * Truth: on each `go` it does so ROUNDS times, the first time for a second and a half, and keeps what `by_plugin` allocated; it
  * prints `site by_plugin allocated N BYTES live N BYTES` with the totals so far, and `done`. With a second argument `busy`
- * another thread loads and unloads it all the time. Commands: go, stop.
+ * another thread loads and unloads it all the time; at `load` it loads it for good and prints `loaded`. Commands: go, load, stop.
  */
 #include "../c/target.h"
 #include <dlfcn.h>
@@ -43,6 +43,8 @@ int main(int count, char **words)
         const char *command = command_within(-1);
         if (command && strcmp(command, "stop") == 0)
             return 0;
+        if (command && strcmp(command, "load") == 0)
+            puts(dlopen(path, RTLD_NOW) ? "loaded" : "failed");
         if (!command || strcmp(command, "go") != 0)
             continue;
         for (int round = 0; round < ROUNDS; round++, blocks += BLOCKS)

@@ -38,6 +38,8 @@ pub(super) struct Machine {
     pub(super) selinux_deny_ptrace: bool,
     /// What kind of container we run in.
     pub(super) container: Option<String>,
+    /// Whether our capabilities count for every process, not only for those of a user namespace of our own.
+    pub(super) initial_user_namespace: Option<bool>,
 }
 
 /// Facts of a process.
@@ -106,6 +108,7 @@ impl Machine {
             memory_available: memory_available(),
             selinux_deny_ptrace: text("/sys/fs/selinux/booleans/deny_ptrace").is_some_and(|now| now.starts_with('1')),
             container: container(),
+            initial_user_namespace: text("/proc/self/uid_map").map(|map| is_initial(&map)),
         }
     }
 
@@ -196,12 +199,12 @@ fn users(status: &str) -> Option<[u32; 4]> {
     Some([users.next()?, users.next()?, users.next()?, users.next()?])
 }
 
-/// The kernel gives the files of a process that is not dumpable to root (proc(5)), whoever its user is.
+/// The kernel gives the files of a process that is not dumpable to root (proc(5)), whoever its user is; the folder itself it never does.
 fn dumpable(folder: &str, effective_user: u32) -> Option<bool> {
     if effective_user == 0 {
         return None;
     }
-    Some(fs::metadata(folder).ok()?.uid() == effective_user)
+    Some(fs::metadata(format!("{folder}/status")).ok()?.uid() == effective_user)
 }
 
 /// Opening `mem` makes the kernel check `PTRACE_MODE_ATTACH`, with Yama and the security modules, and changes nothing.
@@ -249,6 +252,11 @@ fn hidepid(mounts: &str) -> Option<String> {
     let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/proc"))?;
     let options = line.split(' ').nth(3)?;
     options.split(',').find_map(|option| option.strip_prefix("hidepid=")).map(|value| escaped(value.as_bytes()))
+}
+
+/// Only the first user namespace has all numbers of users as they are.
+fn is_initial(uid_map: &str) -> bool {
+    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// The marks that runtimes leave for exactly this purpose.
@@ -360,6 +368,7 @@ mod blank {
                 memory_available: Reading::Missing(Why::NotRecorded),
                 selinux_deny_ptrace: false,
                 container: None,
+                initial_user_namespace: Some(true),
             }
         }
     }
@@ -432,6 +441,14 @@ mod tests {
         assert_eq!(address_space_limit(&limits("1073741824")), Some(Bytes(1 << 30)));
         assert_eq!(hidepid("proc /proc proc rw,nosuid,hidepid=2 0 0\n").as_deref(), Some("2"));
         assert_eq!(hidepid("proc /proc proc rw 0 0\nproc /x/proc proc rw,hidepid=2 0 0\n"), None);
+    }
+
+    #[test]
+    fn the_first_user_namespace_maps_every_user_to_itself() {
+        assert!(is_initial("         0          0 4294967295\n"));
+        assert!(!is_initial("         0       1000          1\n"));
+        assert!(!is_initial("         0     100000      65536\n"));
+        assert!(!is_initial(""), "a namespace whose users are not mapped yet");
     }
 
     #[test]

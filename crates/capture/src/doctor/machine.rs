@@ -107,6 +107,9 @@ fn ptrace_scope(machine: &Machine) -> Condition {
 fn ptrace_capability(machine: &Machine) -> Condition {
     const NAME: &str = "CAP_SYS_PTRACE";
     match machine.capable(CAP_SYS_PTRACE) {
+        Some(true) if machine.initial_user_namespace == Some(false) => {
+            Condition::met(NAME, "present, for the processes of this user namespace")
+        }
         Some(true) => Condition::met(NAME, "present"),
         Some(false) => Condition::limited(NAME, "absent", "present, to attach to processes of other users")
             .remedied(how_to_get_ptrace(machine, "leakline hunt")),
@@ -316,7 +319,9 @@ mod tests {
     fn each_capability_is_its_own_bit() {
         let only = |bit: u32| Machine { capabilities: Some(1 << bit), ..user() };
         let all_but = |bit: u32| Machine { capabilities: Some(!(1 << bit)), ..user() };
-        check(&only(19), "CAP_SYS_PTRACE", "Met: present");
+        check(&only(19), "CAP_SYS_PTRACE", "Met: present | -");
+        let inside = Machine { initial_user_namespace: Some(false), ..only(19) };
+        check(&inside, "CAP_SYS_PTRACE", "Met: present, for the processes of this user namespace");
         check(&all_but(19), "CAP_SYS_PTRACE", "Limited: absent");
         check(&Machine { capabilities: None, ..user() }, "CAP_SYS_PTRACE", "Unknown");
         check(&only(21), "replaced files", "Met");

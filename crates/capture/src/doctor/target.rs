@@ -116,10 +116,15 @@ pub(super) fn why_denied(machine: &Machine, target: &Target) -> (String, String)
     let command = format!("leakline attach {}", target.pid);
     let as_root = how_to_get_ptrace(machine, &command);
     if machine.capable(CAP_SYS_PTRACE) == Some(true) {
-        if target.same_user_namespace == Some(false) {
+        // In a user namespace of our own the capability is no more than that; of the target's namespace we are often told nothing.
+        let is_foreign = match target.same_user_namespace {
+            Some(same) => !same,
+            None => machine.initial_user_namespace == Some(false),
+        };
+        if is_foreign {
             return (
-                "it lives in another user namespace".to_owned(),
-                "run leakline in the initial user namespace".to_owned(),
+                "it lives outside of our user namespace, in which alone our CAP_SYS_PTRACE counts".to_owned(),
+                "run leakline on the host, where processes may have other numbers: sudo leakline hunt".to_owned(),
             );
         }
         return (
@@ -131,7 +136,7 @@ pub(super) fn why_denied(machine: &Machine, target: &Target) -> (String, String)
         return ("it belongs to another user".to_owned(), as_root);
     }
     if target.dumpable == Some(false) {
-        return ("it is not dumpable".to_owned(), as_root);
+        return ("it is not dumpable (it changed its user, or asked for it: PR_SET_DUMPABLE)".to_owned(), as_root);
     }
     match machine.ptrace_scope {
         Some(scope @ 1) => (
@@ -364,7 +369,13 @@ mod tests {
             ("/proc is mounted with hidepid=2, which hides it", "sudo leakline attach 42")
         );
         let elsewhere = Target { same_user_namespace: Some(false), ..denied() };
-        check(&root(), &elsewhere, "permission", "| run leakline in the initial user namespace");
+        check(&root(), &elsewhere, "permission", "Unmet: the kernel refuses: it lives outside of our user namespace");
+        check(&root(), &elsewhere, "permission", "where processes may have other numbers: sudo leakline hunt");
+        let inside = Machine { initial_user_namespace: Some(false), ..root() };
+        let unseen = Target { same_user_namespace: None, ..denied() };
+        check(&inside, &unseen, "permission", "Unmet: the kernel refuses: it lives outside of our user namespace");
+        check(&inside, &denied(), "permission", "Unmet: the kernel refuses: in spite of CAP_SYS_PTRACE");
+        check(&root(), &unseen, "permission", "Unmet: the kernel refuses: in spite of CAP_SYS_PTRACE");
         let docker = Machine { container: Some("docker".to_owned()), bounding: Some(0), ..user() };
         check(&docker, &denied(), "permission", "or on its host: sudo leakline attach 42");
     }

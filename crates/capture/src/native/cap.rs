@@ -110,6 +110,11 @@ impl Cap {
             .then(|| format!("{found} of the {} that records may take; needed: {needed} (--max-memory)", self.bytes))
     }
 
+    /// What the tables of code that is loaded later may take: half of what is left, since blocks need the rest.
+    pub(crate) fn room_for_code(self, used: Used) -> u64 {
+        self.room(used) / 2
+    }
+
     fn room(self, used: Used) -> u64 {
         self.bytes.0.saturating_sub(used.occupied).saturating_sub(used.ring)
     }

@@ -40,7 +40,7 @@ pub(crate) struct CodeTables {
     next: u32,
     published: Vec<Module>,
     buffer: u32,
-    /// Modules that found no room in the tables.
+    /// Modules whose rows found no room, in the tables or below the cap of the session.
     pub(crate) refused: u64,
 }
 
@@ -56,14 +56,16 @@ impl CodeTables {
         }
     }
 
-    /// Brings the shared tables up to date; true if anything changed.
+    /// Brings the shared tables up to date; true if anything changed. New rows may take `room` bytes: a module without rows is unwound by
+    /// its frame pointers, as code without tables is.
     pub(crate) fn publish(
         &mut self,
         mappings: &[Mapping<'_>],
         file: &SharedFile,
         control: &Control,
+        room: u64,
     ) -> io::Result<bool> {
-        self.write_rows(file)?;
+        self.write_rows(file, room)?;
         let mut modules: Vec<Module> = mappings.iter().filter_map(|mapping| self.module(mapping)).collect();
         self.refused += modules.len().saturating_sub(MODULES_MAX) as u64;
         modules.truncate(MODULES_MAX);
@@ -81,15 +83,18 @@ impl CodeTables {
         Ok(true)
     }
 
-    fn write_rows(&mut self, file: &SharedFile) -> io::Result<()> {
+    fn write_rows(&mut self, file: &SharedFile, room: u64) -> io::Result<()> {
+        let mut room = room;
         for rows in self.files.values_mut().filter(|rows| !rows.words.is_empty()) {
             let words = std::mem::take(&mut rows.words);
-            if (u64::from(self.next) + words.len() as u64) * 4 > regions::ROWS.len {
+            let bytes = words.len() as u64 * 4;
+            if u64::from(self.next) * 4 + bytes > regions::ROWS.len || bytes > room {
                 self.refused += 1;
                 rows.count = 0;
                 continue;
             }
             file.write_words32(regions::ROWS.at + u64::from(self.next) * 4, &words)?;
+            room -= bytes;
             rows.at = self.next;
             self.next += words.len() as u32;
         }

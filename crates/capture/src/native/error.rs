@@ -118,7 +118,10 @@ impl AttachError {
             Self::NoRoom { .. } => {
                 "give its control group more memory (`memory.max`), or name a larger cap by --max-memory".into()
             }
-            Self::NoAllocator { pid, .. } => format!("`leakline doctor {pid}` shows what was looked at"),
+            Self::NoAllocator { pid, .. } => format!(
+                "install its debug symbols, or put an unstripped copy of it where its debug file belongs; `leakline doctor {pid}` shows \
+                 what was looked at"
+            ),
             Self::Step { pid, .. } => format!("`leakline doctor {pid}` shows what the machine and the target allow"),
         })
     }

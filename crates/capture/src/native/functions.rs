@@ -217,7 +217,7 @@ impl Named {
         }
     }
 
-    /// The families of this module that both allocate and free.
+    /// The families of this module that allocate, and free what they allocate.
     fn families(&self) -> Vec<Family> {
         let mut families: Vec<(Family, bool)> = Vec::new();
         for symbol in self.symbols.iter().filter(|symbol| self.is_reached(symbol)) {
@@ -230,8 +230,10 @@ impl Named {
         let has = |family: Family, releases: bool| families.contains(&(family, releases));
         let mut complete: Vec<Family> = Vec::new();
         for (family, _) in &families {
+            // A static program whose code frees nothing has no `free`: it was left out with all that nobody calls.
+            let releases = has(*family, true) || (self.static_program && *family == Family::Standard);
             if !matches!(family, Family::Operator | Family::Ending)
-                && has(*family, true)
+                && releases
                 && has(*family, false)
                 && !complete.contains(family)
             {
@@ -303,7 +305,10 @@ impl Named {
             return None;
         }
         let debug_file = match &self.layout.build_id {
-            Some(id) => format!("no debug file of build id {id} was found"),
+            Some(id) => match id.split_at_checked(2) {
+                Some((head, tail)) => format!("there is no debug file /usr/lib/debug/.build-id/{head}/{tail}.debug"),
+                None => format!("no debug file of build id {id} was found"),
+            },
             None => "without a build id no debug file can belong to it".into(),
         };
         Some(format!("{path} is static and stripped: its functions have no names, and {debug_file}"))

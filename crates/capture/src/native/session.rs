@@ -259,7 +259,11 @@ impl Session {
         let cap = self.cap.bytes;
         let short =
             format!("a sample is recorded, since little is left of the {cap} that records may take (--max-memory)");
-        self.cap.remark().into_iter().chain(self.is_short.then_some(short)).collect()
+        let without_rows = (self.code.refused > 0).then(|| {
+            let number = self.code.refused;
+            format!("{number} modules found no room for their unwind tables in the {cap} that records may take (--max-memory): stacks through them may end early")
+        });
+        self.cap.remark().into_iter().chain(self.is_short.then_some(short)).chain(without_rows).collect()
     }
 
     fn used(&self) -> Used {
@@ -294,7 +298,11 @@ impl Session {
         let Some(used) = process::used_time(self.target.pid().0) else { return };
         let Some(shares) = self.meter.beat(at, used, work, is_exact, &self.ticks) else { return };
         let exact = Reading::from_option(shares.exact, Why::NotRecorded);
-        self.overhead = Overhead { now: Reading::Known(shares.now), exact };
+        // The one share of a processor that is measured stands to the other as the shares of the target do.
+        let of_processor =
+            shares.exact.filter(|exact| *exact > 0.0).map(|exact| shares.exact_of_processor * shares.now / exact);
+        let of_processor = Reading::from_option(of_processor, Why::NotRecorded);
+        self.overhead = Overhead { now: Reading::Known(shares.now), exact, of_processor };
         let (Some(governor), Some(share)) = (&mut self.governor, shares.exact) else { return };
         if governor.changes(at, is_exact, share, shares.exact_of_processor) {
             self.mode = if is_exact { Mode::Sampled { rate: Bytes(1 << self.rate) } } else { Mode::Exact };
@@ -383,7 +391,8 @@ impl Session {
         control.magic.store(MAGIC, Release);
         let text = self.maps.clone();
         let mappings: Vec<_> = maps::parse(&text).collect();
-        self.code.publish(&mappings, &self.shared, self.page.control())?;
+        // What is there now is held against the cap as a whole, and the attach refused where it is too much.
+        self.code.publish(&mappings, &self.shared, self.page.control(), u64::MAX)?;
         for (at, bytes) in plan.parts() {
             self.target.write(at, &bytes)?;
         }
@@ -402,7 +411,8 @@ impl Session {
         let Some(text) = self.target.maps().ok().filter(|text| !text.is_empty()) else { return };
         let mappings: Vec<_> = maps::parse(&text).collect();
         self.code.learn(&self.target, &mappings);
-        let _ = self.code.publish(&mappings, &self.shared, self.page.control());
+        let room = self.cap.room_for_code(self.used());
+        let _ = self.code.publish(&mappings, &self.shared, self.page.control(), room);
         self.maps = with_unloaded(&self.maps, &text).into();
     }
 

@@ -105,7 +105,8 @@ impl Attached {
                 }
             }
         }
-        let Self { session, names, watch, wanted, target, last, remarks, sources: _ } = self;
+        let Self { session, names, watch, wanted, mut target, last, remarks, sources: _ } = self;
+        "ended".clone_into(&mut target.state);
         let mut process = SitesView::new(target, &last, &watch, (0, Bytes(0)), |stack| names.frames(stack).any());
         process.notes.extend(session.facts().unhooked.iter().map(|what| format!("not hooked: {what}")));
         process.notes.extend(remarks);

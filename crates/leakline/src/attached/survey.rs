@@ -4,10 +4,10 @@
 
 use std::time::Instant;
 
-use analysis::Survey;
+use analysis::{Holding, Survey};
 use capture::Heap;
 use model::{AgedBlock, Bytes, Kind};
-use report::Span;
+use report::{Span, Text};
 
 use super::ending::Memory;
 use super::{Attached, End};
@@ -26,6 +26,20 @@ struct Look<T> {
     stopped: std::time::Duration,
 }
 
+/// What became of the expired blocks of all sites.
+fn fates<'a>(holdings: impl Iterator<Item = &'a Holding>) -> String {
+    let none = Holding::default();
+    let all = holdings.fold(none, |sum, one| Holding {
+        lost: sum.lost.plus(one.lost),
+        held: sum.held.plus(one.held),
+        unclear: sum.unclear.plus(one.unclear),
+    });
+    let parts = [(all.lost, "lost"), (all.held, "held"), (all.unclear, "reached inside")];
+    let shown = parts.iter().filter(|(tally, fate)| tally.count > 0 || *fate == "lost");
+    let parts: Vec<String> = shown.map(|(tally, fate)| format!("{} {fate}", Text::tally(*tally))).collect();
+    parts.join(", ")
+}
+
 impl Attached {
     /// Surveys before the detach, where that is wanted, can be done, and could tell anything.
     pub(crate) fn survey_at_end(
@@ -35,16 +49,23 @@ impl Attached {
         progress: impl FnMut(String),
     ) -> Result<(), Failure> {
         let is_there = !matches!(end, End::Gone(_) | End::Unreadable(_));
-        let expired = self.last.sites.iter().any(|site| site.kind() == Kind::Heap && site.expired.count > 0);
-        if is_there && expired && self.wanted.sites.survey == SurveyAt::End {
+        if is_there && self.has_expired() && self.wanted.sites.survey == SurveyAt::End {
             let said = self.survey(events, progress)?;
             self.remarks.push(said);
         }
         Ok(())
     }
 
-    /// Looks twice at the memory of the program, which runs on, and says what that took; a signal ends it.
+    /// Whether any block of the heap is old enough to be asked after.
+    fn has_expired(&self) -> bool {
+        self.last.sites.iter().any(|site| site.kind() == Kind::Heap && site.expired.count > 0)
+    }
+
+    /// Looks twice at the memory of the program, which runs on, and says what was found and what that took; a signal ends it.
     pub(crate) fn survey(&mut self, events: &mut Events, mut progress: impl FnMut(String)) -> Result<String, Failure> {
+        if !self.has_expired() {
+            return Ok(format!("no block is older than {} yet: nothing to look for", Span(self.wanted.expire)));
+        }
         let began = Instant::now();
         let first = self.look_once(events, &mut progress, |blocks, memory| Survey::first(blocks, memory))?;
         let Ok(first) = first else { return Ok(first.err().unwrap_or_default()) };
@@ -60,9 +81,10 @@ impl Attached {
         let age = self.wanted.expire.max(began.elapsed());
         let second = self.look_once(events, &mut progress, |blocks, memory| survey.second(blocks, age, memory))?;
         let Ok(second) = second else { return Ok(second.err().unwrap_or_default()) };
+        let fates = fates(second.found.values());
         self.watch.survey(second.found);
         Ok(format!(
-            "looked for pointers to expired blocks in {} of memory, twice; its threads stood still for {} at most",
+            "looked for pointers to expired blocks in {} of memory, twice: {fates}; its threads stood still for {} at most",
             Bytes(first.read.0.max(second.read.0)),
             Span(first.stopped.max(second.stopped)),
         ))
@@ -105,5 +127,26 @@ impl Attached {
                 Err(format!("{NOT_KNOWN}: {read} of its memory were read in {}, and there is more", Span(SURVEY_MAX)))
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Tally;
+
+    use super::*;
+
+    #[test]
+    fn fates_are_summed_over_all_sites() {
+        let holding = |lost, held| Holding {
+            lost: Tally::exact(lost, Bytes(lost * 10)),
+            held: Tally::exact(held, Bytes(held * 10)),
+            unclear: Tally::default(),
+        };
+        assert_eq!(
+            fates([holding(1200, 1), holding(34, 0)].iter()),
+            "1,234 blocks (12.1 KiB) lost, 1 block (10 B) held"
+        );
+        assert_eq!(fates([].iter()), "0 blocks (0 B) lost");
     }
 }

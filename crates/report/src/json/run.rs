@@ -21,7 +21,7 @@ pub(super) fn run(object: Object, view: &RunView) -> Object {
         .part("target", target(&process.target))
         .figure(&metrics::ELAPSED, process.elapsed)
         .part("coverage", coverage(process))
-        .part("losses", losses(process))
+        .part("losses", losses(&process.losses))
         .figure(&metrics::MEMORY_IN_TARGET, process.memory_in_target)
         .figure(&metrics::LOOK_STOP, view.look_stop)
         .figure(&metrics::NOT_FREED, view.not_freed)

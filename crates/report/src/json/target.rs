@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use analysis::Holding;
-use model::{Content, Frame, FrameTrust, Kind, Kinds, Mode, Reading, SourceLine, StackId};
+use model::{Content, Frame, FrameTrust, Kind, Kinds, Losses, Mode, Reading, SourceLine, StackId};
 use serde_json::Value;
 
 use super::object::{Object, growth, lifetimes, missing};
-use crate::{EventView, Excerpt, KindTotals, ModeChange, SiteTotals, SiteView, SitesView, TargetView, metrics};
+use crate::{
+    ChildEvent, EventView, Excerpt, KindTotals, ModeChange, SiteTotals, SiteView, SitesView, TargetView, metrics,
+};
 
 /// The summary of an attach, or one of the processes that `hunt` attached to.
 pub(super) fn sites(object: Object, view: &SitesView) -> Object {
@@ -19,9 +21,10 @@ pub(super) fn sites(object: Object, view: &SitesView) -> Object {
         .part("target", target(&view.target))
         .figure(&metrics::ELAPSED, view.elapsed)
         .part("coverage", coverage(view))
-        .part("losses", losses(view))
+        .part("losses", losses(&view.losses))
         .figure(&metrics::OVERHEAD, view.overhead.now)
         .figure(&metrics::OVERHEAD_EXACT, view.overhead.exact)
+        .figure(&metrics::OVERHEAD_OF_PROCESSOR, view.overhead.of_processor)
         .list("mode_changes", &view.mode_changes, |change| mode_change(Object::new(), change).value())
         .figure(&metrics::MODE_CHANGES_FORGOTTEN, view.mode_changes_forgotten)
         .figure(&metrics::MEMORY_IN_TARGET, view.memory_in_target)
@@ -52,6 +55,16 @@ pub(super) fn event(object: Object, event: &EventView) -> Object {
         EventView::ModeChanged(change) => mode_change(object.text("event", "mode_changed"), change),
         EventView::StopReached { at, stack, expired } => {
             of_stack(object, "stop_reached", *at, *stack).figure(&metrics::MAY_LEAK, *expired)
+        }
+        EventView::Child { at, pid, command, what } => {
+            let object = object.text("event", "child").figure(&metrics::AT, *at);
+            let object = object.figure(&metrics::PID, pid.0).text(metrics::COMMAND.key, command);
+            match what {
+                ChildEvent::ModeChanged(change) => mode_in(object.text("what", "mode_changed"), change.mode)
+                    .figure(&metrics::OVERHEAD_EXACT, change.exact),
+                ChildEvent::Lost(found) => object.text("what", "lost").part("losses", losses(found)),
+                ChildEvent::Ended { why } => object.text("what", "ended").text("why", why),
+            }
         }
         EventView::Ended { at, why } => object.text("event", "ended").figure(&metrics::AT, *at).text("why", why),
     }
@@ -123,16 +136,16 @@ fn kinds_of(kinds: Kinds) -> Vec<String> {
 }
 
 /// Losses stand here even when they are zero: a reader must not have to guess whether they were counted.
-pub(super) fn losses(view: &SitesView) -> Value {
+pub(super) fn losses(losses: &Losses) -> Value {
     Object::new()
-        .figure(&metrics::BLOCKS_UNRECORDED, view.losses.blocks_unrecorded)
-        .truth("memory_cap_reached", view.losses.memory_cap.is_some())
-        .figure(&metrics::STACKS_CUT, view.losses.stacks_cut)
-        .figure(&metrics::STACKS_BROKEN, view.losses.stacks_broken)
-        .figure(&metrics::ENTRIES_CORRUPT, view.losses.entries_corrupt)
-        .figure(&metrics::EVENTS_MISSED, view.losses.events_missed)
-        .figure(&metrics::REGIONS_UNRECORDED, view.losses.regions_unrecorded)
-        .figure(&metrics::DESCRIPTORS_UNSEEN, view.losses.descriptors_unseen)
+        .figure(&metrics::BLOCKS_UNRECORDED, losses.blocks_unrecorded)
+        .truth("memory_cap_reached", losses.memory_cap.is_some())
+        .figure(&metrics::STACKS_CUT, losses.stacks_cut)
+        .figure(&metrics::STACKS_BROKEN, losses.stacks_broken)
+        .figure(&metrics::ENTRIES_CORRUPT, losses.entries_corrupt)
+        .figure(&metrics::EVENTS_MISSED, losses.events_missed)
+        .figure(&metrics::REGIONS_UNRECORDED, losses.regions_unrecorded)
+        .figure(&metrics::DESCRIPTORS_UNSEEN, losses.descriptors_unseen)
         .value()
 }
 

@@ -50,12 +50,20 @@ pub(super) fn scene(plot: Plot, view: &RecordingView) -> Option<Scene> {
     sheet.rectangle(Area { x: 0.0, y: 0.0, width, height }, sheet.palette.ground);
     let top = sheet.head(view, width);
     let charts = charts::of(view);
-    let shown = &charts[..charts.len().min(CHARTS_MAX).min(((height - top) / CHART_HEIGHT_MIN).max(1.0) as usize)];
+    let fitting = ((height - top) / CHART_HEIGHT_MIN).max(1.0) as usize;
+    let (shown, left_out) = charts.split_at(charts.len().min(CHARTS_MAX).min(fitting));
     debug_assert!(shown.len() <= CHARTS_MAX, "a picture stays readable");
     let each = (height - top - MARGIN) / shown.len().max(1) as f64;
     for (index, chart) in shown.iter().enumerate() {
         let y = top + index as f64 * each;
         sheet.chart(view, chart, Area { x: MARGIN, y, width: width - 2.0 * MARGIN, height: each }, plot.log);
+    }
+    if !left_out.is_empty() {
+        let titles: Vec<&str> = left_out.iter().map(|chart| chart.title.as_str()).collect();
+        let line = format!("Not drawn: {} (a page, FILE.html, has all)", titles.join("; "));
+        // In the margin, so that it takes no space from those that are drawn.
+        let at = (MARGIN, height - MARGIN / 3.0);
+        sheet.text(at, LABEL, Anchor::Start, sheet.palette.faint, &line, width - 2.0 * MARGIN);
     }
     if shown.is_empty() {
         let colour = sheet.palette.faint;
@@ -358,6 +366,28 @@ mod tests {
         assert!(texts(Plot::default(), &view).iter().any(|text| text.starts_with("and ")));
         view.processes.truncate(3);
         assert!(!texts(Plot::default(), &view).iter().any(|text| text.starts_with("and ")));
+    }
+
+    #[test]
+    fn charts_that_are_left_out_are_named() {
+        let view = crate::samples::recording();
+        let named = |height| {
+            let texts = texts(Plot { height, ..Plot::default() }, &view);
+            let titles = charts::of(&view).into_iter().filter(|chart| texts.contains(&chart.title)).count();
+            (titles, texts.into_iter().find(|text| text.starts_with("Not drawn: ")))
+        };
+        assert_eq!(charts::of(&view).len(), 5, "one more than a picture has");
+        let (drawn, rest) = named(1000);
+        assert_eq!(
+            (drawn, rest.as_deref().map(|rest| rest.contains("Open descriptors of processes"))),
+            (4, Some(true))
+        );
+        let (drawn, rest) = named(320);
+        assert!(drawn >= 1 && rest.is_some_and(|rest| rest.contains("; ")), "{drawn} are drawn");
+        let mut few = view.clone();
+        few.system.clear();
+        let texts = texts(Plot { height: 4000, ..Plot::default() }, &few);
+        assert!(!texts.iter().any(|text| text.starts_with("Not drawn")), "{texts:?}");
     }
 
     #[test]

@@ -50,14 +50,10 @@ fn facts(view: &RunView) -> Vec<String> {
     };
     let mut facts = vec![
         format!("Program    {} ({}): {}", target.pid, target.command, view.end),
-        format!(
-            "Allocator  {}; {} hooked",
-            target.allocator,
-            phrase::counted(target.functions.len() as u64, "function")
-        ),
+        format!("Allocator  {}", sites::allocator(target)),
         format!("Seen       {}", sites::seen(process)),
         format!("Cost       {}{look}", sites::cost(process)),
-        format!("Missed     {}", sites::lost(process)),
+        format!("Missed     {}", sites::lost_of(process)),
         format!("Not freed  {}", phrase::tally(view.not_freed)),
     ];
     match &view.kinds {

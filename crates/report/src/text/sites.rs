@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use analysis::Holding;
 use analysis::origin;
-use model::{Frame, FrameTrust, Kind, Lifetimes, Mode, Reading, StackId, Tally};
+use model::{Frame, FrameTrust, Kind, Lifetimes, Losses, Mode, Reading, StackId, Tally};
 
 use super::table::{Column, safe};
 use super::{Paint, Text, phrase};
-use crate::{EventView, ModeChange, Outcome, Severity, SiteView, SitesView, Span, TargetView, metrics};
+use crate::{ChildEvent, EventView, ModeChange, Outcome, Severity, SiteView, SitesView, Span, TargetView, metrics};
 
 /// The state is a word for people that the caller chose; this is the one word that means "not over yet".
 const ATTACHED: &str = "attached";
@@ -75,9 +75,21 @@ pub(super) fn summary(text: Text, view: &SitesView, out: &mut dyn Write) -> io::
     for fact in facts(view) {
         writeln!(out, "{fact}")?;
     }
-    for site in &view.sites {
+    let is_quiet = |site: &&SiteView| site.is_quiet();
+    for site in view.sites.iter().filter(|site| !site.is_quiet()) {
         writeln!(out)?;
         write_site(text, site, out)?;
+    }
+    // Whoever looks for a leak must not page through the stacks of what is fine to find the one that is not.
+    let mut quiet = view.sites.iter().filter(is_quiet).peekable();
+    if quiet.peek().is_some() {
+        writeln!(out)?;
+        writeln!(out, "Nothing has expired at (their stacks are in --json and on the screen):")?;
+    }
+    for site in quiet {
+        let (live, all) = (phrase::tally(site.counts.live), phrase::tally(site.counts.allocated));
+        let quiet = format!("#{} {}: {}; {live} live of {all}", site.rank, site.judgement(), site_title(site));
+        writeln!(out, "{}", safe(&quiet))?;
     }
     if view.sites_left_out > 0 {
         writeln!(out)?;
@@ -98,20 +110,36 @@ pub(super) fn event(text: Text, event: &EventView, out: &mut dyn Write) -> io::R
     Ok(())
 }
 
+/// An event as a line of its own, for where there is no list of them.
+pub(super) fn event_in_short(event: &EventView) -> Option<String> {
+    if let EventView::Attached(target) = event {
+        return Some(safe(&format!("attached to {} ({})", target.pid, target.command)));
+    }
+    sentence(event).map(|(_, _, line)| safe(&line))
+}
+
+/// One of several sessions in a line.
+pub(super) fn in_short(view: &SitesView) -> String {
+    let target = &view.target;
+    let cost = match view.overhead.now {
+        Reading::Known(now) => format!(", costs {}", phrase::share(now)),
+        Reading::Missing(_) => String::new(),
+    };
+    let mode = mode_words(target.mode);
+    let (lost, result) = (lost_of(view), result(view));
+    safe(&format!("{} ({}): {}, {mode}{cost}; lost {lost}; {result}", target.pid, target.command, target.state))
+}
+
 /// The header of the live view and of the summary. The result stands last, next to the sites that it is about.
 pub(super) fn facts(view: &SitesView) -> Vec<String> {
     let target = &view.target;
     let mut facts = vec![
         format!("Target     {} ({}): {}", target.pid, target.command, target.state),
-        format!(
-            "Allocator  {}; {} hooked",
-            target.allocator,
-            phrase::counted(target.functions.len() as u64, "function")
-        ),
+        format!("Allocator  {}", allocator(target)),
         format!("Mode       {}; a block expires after {}", mode(view), Span(target.expire)),
         format!("Seen       {}", seen(view)),
         format!("Cost       {}", cost(view)),
-        format!("Lost       {}", lost(view)),
+        format!("Lost       {}", lost_of(view)),
     ];
     if view.mode_changes_forgotten > 0 {
         facts
@@ -207,11 +235,24 @@ fn sentence(event: &EventView) -> Option<(Duration, Paint, String)> {
             ),
         ),
         EventView::ModeChanged(change) => (change.at, Paint::Doubtful, mode_changed(change)),
+        EventView::Child { at, pid, command, what } => {
+            let (paint, happened) = in_child(what);
+            (*at, paint, format!("child {pid} ({command}): {happened}"))
+        }
         EventView::StopReached { at, stack, expired } => {
             (*at, Paint::Bad, format!("stopping: {} has {} expired", stacked(stack), phrase::tally(*expired)))
         }
         EventView::Ended { at, why } => (*at, Paint::Plain, format!("ended: {why}")),
     })
+}
+
+/// What happened in a child, without its name.
+fn in_child(what: &ChildEvent) -> (Paint, String) {
+    match what {
+        ChildEvent::ModeChanged(change) => (Paint::Doubtful, mode_changed(change)),
+        ChildEvent::Lost(losses) => (Paint::Doubtful, format!("lost until now: {}", lost(losses, 0))),
+        ChildEvent::Ended { why } => (Paint::Plain, why.clone()),
+    }
 }
 
 /// One late free reads as a sentence of its own; many are one line, or they would flood the view.
@@ -237,15 +278,19 @@ fn attached(event: &EventView, out: &mut dyn Write) -> io::Result<()> {
 /// What is hooked, how, and what it cost the target.
 fn attached_line(target: &TargetView) -> String {
     format!(
-        "attached to {} ({}): {}, {} hooked, {}; blocks expire after {}; stopped for {} at most",
+        "attached to {} ({}): {}; {}; blocks expire after {}; stopped for {} at most",
         target.pid,
         target.command,
-        target.allocator,
-        phrase::counted(target.functions.len() as u64, "function"),
+        allocator(target),
         mode_wanted(target),
         Span(target.expire),
         Span(target.attach_stop),
     )
+}
+
+/// Which allocator was found, and how much of it is hooked.
+pub(super) fn allocator(target: &TargetView) -> String {
+    format!("{}; {} hooked", target.allocator, phrase::counted(target.functions.len() as u64, "function"))
 }
 
 /// Which blocks are recorded: `auto, now sampled: one block in 512 KiB on average (1,234 samples)`.
@@ -376,13 +421,20 @@ pub(super) fn origin_name(frames: &[Frame]) -> Option<String> {
     Some(match &frame.line {
         Reading::Known(line) => {
             // Without its folder: the whole path stands in the stack below, and a table has twenty columns for it.
-            let file = line.file.rsplit('/').next().unwrap_or_default();
+            let file = file_name(&line.file);
             // The line says it better than an offset.
             let function = frame.function.as_known().map_or(phrase::MISSING, |function| &*function.name);
             format!("{file}:{} {function}", line.line)
         }
-        Reading::Missing(_) => format!("{} {}", function(frame), source(frame)),
+        Reading::Missing(_) => match &frame.module {
+            Reading::Known(module) => format!("{} in {}", function(frame), file_name(&module.path)),
+            Reading::Missing(_) => format!("{} {}", function(frame), source(frame)),
+        },
     })
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 /// An offset into an inlined function would be meaningless, since it has no address of its own.
@@ -450,13 +502,18 @@ pub(super) fn cost(view: &SitesView) -> String {
         Reading::Missing(_) => String::new(),
     };
     let when = now_or_last(&view.target);
+    // A target that hardly runs may pay a large share of very little.
+    let whole = match view.overhead.of_processor {
+        Reading::Known(share) => format!(", {} of a processor", phrase::share(share)),
+        Reading::Missing(_) => String::new(),
+    };
     let now = match (view.overhead.now, view.overhead.exact) {
         (Reading::Missing(_), _) => "in CPU time not measured; ".to_owned(),
         (Reading::Known(now), Reading::Known(exact)) if view.target.mode != Mode::Exact => {
             let [now, exact] = [now, exact].map(phrase::share);
-            format!("{when} {now} of the target's CPU time (recording every block: about {exact}); ")
+            format!("{when} {now} of the target's CPU time{whole} (recording every block: about {exact}); ")
         }
-        (Reading::Known(now), _) => format!("{when} {} of the target's CPU time; ", phrase::share(now)),
+        (Reading::Known(now), _) => format!("{when} {} of the target's CPU time{whole}; ", phrase::share(now)),
     };
     format!(
         "{now}{} of memory in the target (at most {}); longest stop {} at the attach{detach}; active after {}",
@@ -467,9 +524,13 @@ pub(super) fn cost(view: &SitesView) -> String {
     )
 }
 
+/// Everything of a session that was not recorded.
+pub(super) fn lost_of(view: &SitesView) -> String {
+    lost(&view.losses, view.totals.histories_dropped)
+}
+
 /// Everything that was not recorded, by cause; "nothing" is said aloud, since it is a promise.
-pub(super) fn lost(view: &SitesView) -> String {
-    let losses = &view.losses;
+fn lost(losses: &Losses, histories_dropped: u64) -> String {
     // The causes in the order of what they cost: a block that is not recorded may be the leak itself.
     let unrecorded = losses.memory_cap.map_or_else(
         || " not recorded (a table was full)".to_owned(),
@@ -482,7 +543,7 @@ pub(super) fn lost(view: &SitesView) -> String {
         (losses.descriptors_unseen, "descriptor", " opened by calls that were not seen"),
         (losses.stacks_cut, "stack", " cut at the greatest depth"),
         (losses.stacks_broken, "stack", " ended early (no unwind information)"),
-        (view.totals.histories_dropped, "history", " of sites dropped (too many sites)"),
+        (histories_dropped, "history", " of sites dropped (too many sites)"),
         (losses.entries_corrupt, "entry", " of the shared memory left out (corrupt)"),
     ];
     let lost = causes.iter().filter(|(number, ..)| *number > 0);

@@ -24,7 +24,7 @@ pub use removal::RemovalView;
 pub use run::{LeakView, RunView, SuppressionView};
 pub(crate) use series::{of as metric_of, used};
 pub use sheet::{Cell, SheetView, TableView};
-pub use sites::{EventView, Excerpt, SiteView, SitesView, TargetView};
+pub use sites::{ChildEvent, EventView, Excerpt, SiteView, SitesView, TargetView};
 
 /// What a run came to, and with it the exit code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

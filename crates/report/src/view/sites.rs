@@ -108,9 +108,12 @@ impl SiteView {
     pub fn origin(&self) -> Option<usize> {
         analysis::origin(&self.frames)
     }
-}
 
-impl SiteView {
+    /// Whether nothing about it could be of interest to who looks for a leak: nothing of it is, or was, older than the threshold.
+    pub fn is_quiet(&self) -> bool {
+        self.severity == Severity::Fine && self.ever_expired.count == 0
+    }
+
     /// The judgement in a word, for a column: of what leaks, whether it is lost or held where all of it is one or the other.
     pub fn verdict_in_short(&self) -> String {
         match self.holding.as_known() {
@@ -215,10 +218,35 @@ pub enum EventView {
         /// What has expired of it.
         expired: Tally,
     },
+    /// Something happened in a child that is followed.
+    Child {
+        /// Time since the hooks of the target, not of the child, became active.
+        at: Duration,
+        /// Which child.
+        pid: Pid,
+        /// The name that the kernel keeps of it.
+        command: String,
+        /// What happened.
+        what: ChildEvent,
+    },
     /// The target is gone or the session ended.
     Ended {
         /// Time since the hooks became active.
         at: Duration,
+        /// Why, in a few words.
+        why: String,
+    },
+}
+
+/// What is told of a child while its parent is watched; its sites are in its own summary.
+#[derive(Clone, Debug)]
+pub enum ChildEvent {
+    /// From now on other blocks of it are recorded than before.
+    ModeChanged(ModeChange),
+    /// This much of it was not recorded until now.
+    Lost(Losses),
+    /// It ended, executed another program, or cannot be read any more.
+    Ended {
         /// Why, in a few words.
         why: String,
     },

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use model::{Bytes, Reading, Tally, Why};
+use model::{Bytes, Pid, Reading, Tally, Why};
 use report::{
-    AlertView, Cell, Document, EventView, Html, HuntView, Plot, ProcessView, Rate, RecordingView, SheetView, SiteView,
-    SitesView, Text,
+    AlertView, Cell, ChildEvent, Document, EventView, Html, HuntView, Plot, ProcessView, Rate, RecordingView,
+    SheetView, SiteView, SitesView, Text,
 };
 use serde_json::Value;
 
@@ -99,9 +99,15 @@ impl Numbers {
         let frames = self.site().frames;
         let expired = Tally::exact(self.figure(), Bytes(self.figure()));
         let (at, stack) = (samples::seconds(1.0), model::StackId(u32::MAX));
-        match self.below(3) {
+        match self.below(4) {
             0 => EventView::FirstExpiry { at, stack, expired, frames },
             1 => EventView::Again { at, stack, more: self.figure(), expired },
+            2 => EventView::Child {
+                at,
+                pid: Pid(u32::MAX),
+                command: self.name(),
+                what: ChildEvent::Ended { why: self.name() },
+            },
             _ => EventView::Ended { at, why: self.name() },
         }
     }

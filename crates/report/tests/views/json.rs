@@ -73,7 +73,7 @@ fn attach_has_every_fact_of_the_summary() {
 fn each_event_is_a_document() {
     let events = samples::events();
     let names: Vec<Value> = events.iter().map(|event| written(Document::Event(event))["event"].take()).collect();
-    let expected = "attached first_expiry first_expiry again freed_after_expiry freed_after_expiry demoted mode_changed mode_changed stop_reached \
+    let expected = "attached first_expiry first_expiry again freed_after_expiry freed_after_expiry demoted mode_changed mode_changed child child child stop_reached \
          ended";
     assert_eq!(names, expected.split(' ').map(Value::from).collect::<Vec<_>>());
     for event in &events {

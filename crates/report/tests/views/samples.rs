@@ -13,8 +13,8 @@ use model::{
     ProcessReading, Reading, SiteCounts, Source, SourceLine, SourceSample, StackId, SystemSample, Tally, Variance, Why,
 };
 use report::{
-    AlertView, BalanceView, Check, CheckState, DoctorView, EventView, Excerpt, Exhaustion, FindingView, GapView,
-    Holding, HuntView, KindTotals, LastRun, MachineView, ModeChange, NoteView, Outcome, Point, ProcessSeries,
+    AlertView, BalanceView, Check, CheckState, ChildEvent, DoctorView, EventView, Excerpt, Exhaustion, FindingView,
+    GapView, Holding, HuntView, KindTotals, LastRun, MachineView, ModeChange, NoteView, Outcome, Point, ProcessSeries,
     ProcessView, Rate, RecorderView, RecordingView, RunView, Series, Severity, SiteTotals, SiteView, SitesView,
     SuppressionView, TargetView, WallTime, metrics,
 };
@@ -374,7 +374,11 @@ pub(crate) fn sites() -> SitesView {
             ..Coverage::default()
         },
         losses: Losses { blocks_unrecorded: 41, stacks_cut: 3, entries_corrupt: 1, ..Losses::default() },
-        overhead: Overhead { now: Reading::Known(0.018), exact: Reading::Known(0.018) },
+        overhead: Overhead {
+            now: Reading::Known(0.018),
+            exact: Reading::Known(0.018),
+            of_processor: Reading::Known(0.009),
+        },
         mode_changes: Vec::new(),
         mode_changes_forgotten: 0,
         memory_in_target: Bytes(8 * MIB),
@@ -462,7 +466,11 @@ fn to_sampled() -> ModeChange {
 pub(crate) fn sampled_sites() -> SitesView {
     let mut view = sites();
     view.target.mode = to_sampled().mode;
-    view.overhead = Overhead { now: Reading::Known(0.004), exact: Reading::Known(0.29) };
+    view.overhead = Overhead {
+        now: Reading::Known(0.004),
+        exact: Reading::Known(0.29),
+        of_processor: Reading::Missing(Why::NotRecorded),
+    };
     view.mode_changes = vec![to_sampled()];
     view.mode_changes_forgotten = 3;
     view.coverage.samples = 1234;
@@ -575,6 +583,7 @@ pub(crate) fn events() -> Vec<EventView> {
         count,
         longest,
     };
+    let child = |what| EventView::Child { at: seconds(60.9), pid: Pid(1240), command: "worker".to_owned(), what };
     vec![
         EventView::Attached(target()),
         EventView::FirstExpiry { at: seconds(5.01), stack, expired, frames: frames() },
@@ -590,6 +599,9 @@ pub(crate) fn events() -> Vec<EventView> {
         },
         EventView::ModeChanged(to_sampled()),
         EventView::ModeChanged(ModeChange { at: seconds(60.8), mode: Mode::Exact, exact: Reading::Known(0.012) }),
+        child(ChildEvent::ModeChanged(to_sampled())),
+        child(ChildEvent::Lost(Losses { blocks_unrecorded: 12, ..Losses::default() })),
+        child(ChildEvent::Ended { why: "the process executed another program".to_owned() }),
         EventView::StopReached { at: seconds(61.0), stack, expired: tally(1000, 64) },
         EventView::Ended { at: seconds(61.0), why: "1,000 blocks expired at one site".to_owned() },
     ]

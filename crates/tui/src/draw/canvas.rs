@@ -59,6 +59,14 @@ impl<'a> Canvas<'a> {
         }
     }
 
+    /// Writes a text above what is at the bottom, in as many lines as it needs, if they leave the better half to what is above.
+    pub(crate) fn bottom_wrapped(&mut self, tone: Tone, text: &str) {
+        let lines: Vec<String> = self.broken(text, 0).take(self.height().div_ceil(2)).collect();
+        for line in lines.iter().rev() {
+            self.bottom(tone, line);
+        }
+    }
+
     /// Writes a text from the top in as many lines as it needs; later ones are indented.
     pub(crate) fn wrapped(&mut self, tone: Tone, text: &str, indent: usize) {
         for line in self.broken(text, indent) {

@@ -29,15 +29,17 @@ pub(crate) fn screen(screen: &Screen, area: Rect, buffer: &mut Buffer) {
     let keys = match screen.place {
         Place::Ranking => "↑↓ select  Enter open  a attach  / filter  s sort  ? help  q quit",
         Place::Process => "a attach  Esc back  ? help  q quit",
-        Place::Sites if screen.from_ranking => "↑↓ select  Enter stack  Esc back  ? help  q quit and detach",
+        Place::Sites if screen.from_ranking => {
+            "↑↓ select  Enter stack  l lost or held  Esc back  ? help  q quit and detach"
+        }
         // Nothing is behind it: Escape must not end a session by accident, so that it is not offered.
-        Place::Sites => "↑↓ select  Enter stack  ? help  q quit and detach",
+        Place::Sites => "↑↓ select  Enter stack  l lost or held  ? help  q quit and detach",
         Place::Follow => "? help  q quit",
         Place::Stack(_) => "↑↓ scroll  Esc back  ? help  q quit and detach",
     };
     canvas.bottom(Tone::Faint, keys);
     if let Some(message) = &screen.message {
-        canvas.bottom(Tone::Doubtful, message);
+        canvas.bottom_wrapped(Tone::Doubtful, message);
     }
     if screen.place != Place::Ranking && !screen.alerts.is_empty() {
         canvas.bottom(Tone::Bad, &ranking::alerts_elsewhere(&screen.alerts));

@@ -67,7 +67,7 @@ fn a_step_and_an_allocator_lead_to_the_doctor() {
     check(
         &AttachError::NoAllocator { pid: TARGET, found: "libc.so: no malloc".into() },
         "no allocator to hook in process 42: libc.so: no malloc",
-        "`leakline doctor 42` shows what was looked at",
+        "install its debug symbols, or put an unstripped copy of it where its debug file belongs; `leakline doctor 42` shows what was looked at",
     );
 }
 

@@ -71,8 +71,8 @@ fn check_name(frames: &[&str], expected: &str) {
 fn a_site_is_named_by_its_origin() {
     check_name(&["inner 1 5 inlined", "outer 1 9 table"], "a.c:5 inner");
     check_name(&["inner 1 ? table", "outer 2 9 table"], "a.c:9 outer");
-    check_name(&["? 1 ? table", "outer 2 ? table"], "outer+0x2 in /lib/a.so (no debug information)");
-    check_name(&["? 1 ? table"], "? in /lib/a.so (no debug information)");
+    check_name(&["? 1 ? table", "outer 2 ? table"], "outer+0x2 in a.so");
+    check_name(&["? 1 ? table"], "? in a.so");
     check_name(&[], "stack 17");
 }
 
@@ -81,7 +81,7 @@ fn check_lost(change: impl FnOnce(&mut SitesView), expected: &str) {
     let mut view = samples::sites();
     view.losses = Losses::default();
     change(&mut view);
-    assert_eq!(lost(&view), expected);
+    assert_eq!(lost_of(&view), expected);
 }
 
 #[test]
@@ -192,4 +192,58 @@ fn the_line_of_the_call_is_marked() {
     check_source(1, &["\tx\x1b[2J"], 1, false, &[(true, "      >     1 │     x\\u{1b}[2J")]);
     let newer = "              (the source is newer than the program: its lines may have moved)";
     check_source(1, &[], 1, true, &[(false, newer)]);
+}
+
+#[test]
+fn what_never_expired_is_a_line_and_no_stack() {
+    let counts = model::SiteCounts { expired: Tally::default(), ..samples::leaking_site().counts };
+    let quiet = SiteView {
+        rank: 2,
+        verdict: "healthy".to_owned(),
+        severity: Severity::Fine,
+        ever_expired: Tally::default(),
+        holding: Reading::Missing(Why::NotRecorded),
+        counts,
+        ..samples::leaking_site()
+    };
+    let mut view = samples::sites();
+    let stacks = |view: &SitesView| {
+        let mut out = Vec::new();
+        summary(Text { width: 80, colour: false }, view, &mut out).expect("a vector has room");
+        let written = String::from_utf8(out).expect("it is text");
+        (written.matches("#0 ").count(), written.lines().last().unwrap_or_default().to_owned())
+    };
+    view.sites = vec![samples::leaking_site()];
+    view.sites_left_out = 0;
+    assert_eq!(stacks(&view).0, 1);
+    view.sites.push(quiet);
+    let (count, last) = stacks(&view);
+    assert_eq!(count, 1, "a further stack");
+    assert!(last.starts_with("#2 healthy: ") && last.contains(" live of "), "{last}");
+    // Once something of it was too old, a reader wants to know why it is fine.
+    view.sites[1].ever_expired = Tally::exact(1, Bytes(8));
+    assert_eq!(stacks(&view).0, 2);
+}
+
+#[test]
+fn an_event_without_a_list_is_a_line() {
+    let child = EventView::Child {
+        at: Duration::ZERO,
+        pid: model::Pid(7),
+        command: "w\x1b".to_owned(),
+        what: ChildEvent::Ended { why: "the process ended".to_owned() },
+    };
+    assert_eq!(event_in_short(&child).as_deref(), Some(r"child 7 (w\u{1b}): the process ended"));
+    let attached = EventView::Attached(samples::target());
+    assert_eq!(event_in_short(&attached).as_deref(), Some("attached to 1234 (billing-server)"));
+}
+
+#[test]
+fn a_session_in_a_line_has_its_mode_its_cost_its_losses_and_its_result() {
+    let mut view = samples::sites();
+    view.losses = Losses::default();
+    let line = in_short(&view);
+    assert!(line.starts_with("1234 (billing-server): attached, exact, costs 1.8 %; lost nothing; "), "{line}");
+    view.losses.blocks_unrecorded = 3;
+    assert!(in_short(&view).contains("; lost 3 blocks not recorded"), "{}", in_short(&view));
 }
