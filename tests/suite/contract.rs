@@ -200,6 +200,31 @@ fn threads_that_come_and_go_survive_attach_and_detach() {
     target.stop().assert_unharmed();
 }
 
+/// A cancelled thread is unwound from wherever it stands, by the program's own unwinder, which knows nothing of the agent.
+#[test]
+fn threads_that_are_cancelled_run_all_their_destructors() {
+    let mut target = Target::start("cpp/cancelled.cpp", "");
+    let before = appearance(target.pid());
+    let mut session = Running::start(&format!("attach {} --kinds fd --expire 0.1 --for 60 --json", target.pid()));
+    session.wait_attached();
+    target.ask("mark", "marked");
+    sleep(Duration::from_millis(1500));
+    target.ask("rest", "resting");
+    signal(session.pid(), Signal::INT);
+    let summary = session.wait().summary();
+    let said = [&summary["target"]["functions"], &summary["notes"]].map(ToString::to_string);
+    assert!(said[0].contains("open") && !said[1].contains("stays in the target"), "{said:?}");
+    // With its first thread the C library installs signal handlers of its own.
+    assert_unchanged(&before.only_code(), &appearance(target.pid()).only_code());
+    let ended = target.stop();
+    ended.assert_unharmed();
+    let [cancelled, unwound, lost] = ended.numbers("cancelled ")[..] else { panic!("{:?}", ended.lines) };
+    assert!(cancelled > 0 && cancelled == unwound, "{:?}", ended.lines);
+    // What the C library itself lost is not of any site: no call returned it.
+    let unseen = summary["losses"]["descriptors_unseen"].as_u64();
+    assert!(unseen <= Some(lost), "{unseen:?}: {:?}", ended.lines);
+}
+
 #[test]
 fn two_sessions_at_once_do_not_mix() {
     let mut target = Target::start("c/churn.c", "--threads 2 --quiet");

@@ -24,7 +24,7 @@ const SYSTEM_CALL: &[u8] = &[0x0f, 0x05];
 pub(crate) enum Place {
     /// At its entry.
     Entry(Hook),
-    /// Behind its system call, since it may sleep there and be cancelled there: no frame of ours may be below it.
+    /// Where it returns, since it may sleep and be cancelled before: no frame of ours may be below it then.
     Behind(Hook),
 }
 
@@ -200,9 +200,13 @@ impl Calls {
         }
     }
 
-    /// Adds every place inside a function at which its result is known.
+    /// Adds every place inside a function at which its result is known. Just behind the system call a thread of glibc before 2.41
+    /// may still be cancelled at any instruction, and its stack unwound from the middle of ours; so that comes second.
     fn add_inside(&mut self, function: &Site, hook: Hook, offset: u64, rows: &UnwindRows) {
-        let places = arch::behind_system_calls(&function.code, function.at);
+        let mut places = arch::before_returns(&function.code, function.at);
+        if places.is_empty() {
+            places = arch::behind_system_calls(&function.code, function.at);
+        }
         let found = places.iter().map(|behind| Some((*behind, caller_at(rows, offset + *behind as u64)?)));
         match found.collect::<Option<Vec<_>>>() {
             Some(found) if !found.is_empty() => {
@@ -229,7 +233,8 @@ fn caller_at(rows: &UnwindRows, offset: u64) -> Option<Caller> {
     let Rule::FromStackPointer { cfa, saved_rbp } = rows.rules.get(row)? else { return None };
     let saved_rbp = match saved_rbp {
         SavedRbp::Same => None,
-        SavedRbp::AtCfaMinus(below) => Some(cfa.checked_sub(*below)?),
+        // Below the stack pointer it was: at the end of a function it is back in its register.
+        SavedRbp::AtCfaMinus(below) => cfa.checked_sub(*below),
     };
     Some(Caller { return_at: cfa.checked_sub(8)?, saved_rbp })
 }
@@ -264,8 +269,9 @@ mod tests {
     #[track_caller]
     fn check_caller(offset: u64, expected: Option<(u32, Option<u32>)>) {
         let plain = |cfa, saved_rbp| Rule::FromStackPointer { cfa, saved_rbp };
-        let rules = vec![plain(8, SavedRbp::Same), plain(48, SavedRbp::AtCfaMinus(16)), Rule::Unknown];
-        let rows = UnwindRows { starts: vec![0x100, 0x140, 0x180], rules, skipped: 0 };
+        let popped = plain(8, SavedRbp::AtCfaMinus(16));
+        let rules = vec![plain(8, SavedRbp::Same), plain(48, SavedRbp::AtCfaMinus(16)), Rule::Unknown, popped];
+        let rows = UnwindRows { starts: vec![0x100, 0x140, 0x180, 0x1c0], rules, skipped: 0 };
         let found = caller_at(&rows, offset).map(|caller| (caller.return_at, caller.saved_rbp));
         assert_eq!(found, expected, "{offset:#x}");
     }
@@ -277,6 +283,7 @@ mod tests {
         check_caller(0x13f, Some((0, None)));
         check_caller(0x140, Some((40, Some(32))));
         check_caller(0x180, None);
+        check_caller(0x1c0, Some((0, None)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod frame;
 mod patch;
 mod registers;
+mod returns;
 mod wide;
 
 pub(crate) use frame::{FRAME_BYTES_FIXED, signal_frame};
@@ -13,4 +14,5 @@ pub(crate) use registers::{
     Call, POP_NUMBER, RESTORERS, SIGNAL_RETURN_NUMBER, SYSCALL_RETURN, frame_place, general, instruction, result,
     set_call, set_instruction, stack_pointer, thread_pointer, undisturbed,
 };
+pub(crate) use returns::before_returns;
 pub(crate) use wide::{Caller, behind_system_calls};
