@@ -12,6 +12,7 @@
 mod big;
 mod cost;
 mod machine;
+mod memory;
 mod recorder;
 mod server;
 mod start;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask bench [--smoke] [--write] [PART…]
 
   --smoke   one short round of each measurement: that they work, not what they say
-  PART      cost, server, start, machine, recorder: only these
+  PART      cost, server, start, machine, memory, recorder: only these
   --write   also append the tables to bench/results/latest.txt
 
 Two cores and other work on the machine make single figures noisy: all are medians of alternated rounds.";
@@ -47,12 +48,13 @@ const SMOKE: Effort = Effort { rounds: 1, window_ms: 200, processes: 30, big: fa
 type Part = fn(Effort) -> String;
 
 /// What there is to measure, by name.
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("cost", cost::measure),
     ("server", server::measure),
     ("start", start::measure),
     ("machine", machine::measure),
     ("recorder", recorder::measure),
+    ("memory", memory::measure),
 ];
 
 fn is_part(word: &str) -> bool {

@@ -20,6 +20,9 @@ pub(crate) const ENDIAN: Endianness = Endianness::Little;
 
 const PAGE: u64 = 4096;
 
+/// Bits that tell the beginnings of names: many more than names that anybody asks for.
+const NAME_HEADS: usize = 4096;
+
 /// What the program headers of a module say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleLayout {
@@ -249,12 +252,21 @@ impl<'data> Strings<'data> {
 
     /// The name of a symbol, cut at the bound; none where it does not lie in the strings or has no end.
     pub(crate) fn name(self, symbol: &elf::Sym64<Endianness>) -> Option<&'data [u8]> {
-        let rest = self.0.get(symbol.st_name(ENDIAN) as usize..)?;
-        let looked_at = rest.get(..NAME_BYTES_MAX).unwrap_or(rest);
-        match looked_at.iter().position(|&byte| byte == 0) {
-            Some(end) => looked_at.get(..end),
-            None => (looked_at.len() == NAME_BYTES_MAX).then_some(looked_at),
-        }
+        self.rest(symbol).and_then(ended)
+    }
+
+    /// The strings from the beginning of a symbol's name on.
+    fn rest(self, symbol: &elf::Sym64<Endianness>) -> Option<&'data [u8]> {
+        self.0.get(symbol.st_name(ENDIAN) as usize..)
+    }
+}
+
+/// The name that begins here, cut at the bound; none where it has no end.
+fn ended(rest: &[u8]) -> Option<&[u8]> {
+    let looked_at = rest.get(..NAME_BYTES_MAX).unwrap_or(rest);
+    match looked_at.iter().position(|&byte| byte == 0) {
+        Some(end) => looked_at.get(..end),
+        None => (looked_at.len() == NAME_BYTES_MAX).then_some(looked_at),
     }
 }
 
@@ -338,7 +350,7 @@ fn collect_symbols(
         if !code || symbol.is_undefined(ENDIAN) || symbol.st_value(ENDIAN) == 0 {
             continue;
         }
-        let Some(raw) = strings.name(symbol) else { continue };
+        let Some(raw) = strings.rest(symbol).filter(|rest| names.may_start(rest)).and_then(ended) else { continue };
         let Some((name, suffix)) = wanted(raw, names) else { continue };
         let version = match &versions {
             Some(versions) => dynamic_version(versions, index),
@@ -363,29 +375,39 @@ fn collect_symbols(
     Ok(())
 }
 
-/// The names asked for. A program like `node` has a quarter of a million symbols, so each must be told at once from those that
-/// nobody asked for: nearly always its length does.
+/// The names asked for. A program like `node` has a quarter of a million symbols with names of a hundred bytes, so each must be told
+/// at once from those that nobody asked for: nearly always its first bytes do.
 struct Names<'names> {
     set: HashSet<&'names str>,
-    /// Bit n is set where a name has n bytes.
-    lengths: u128,
+    /// The bit of a hash of the first bytes is set where a name begins with them.
+    heads: [u64; NAME_HEADS / 64],
 }
 
 impl<'names> Names<'names> {
     fn new(names: &[&'names str]) -> Self {
-        let lengths = names.iter().fold(0, |lengths, name| lengths | Self::length_bit(name.len()));
-        Self { set: names.iter().copied().collect(), lengths }
+        let mut heads = [0; NAME_HEADS / 64];
+        for name in names {
+            let head = Self::head(name.as_bytes());
+            heads[head / 64] |= 1 << (head % 64);
+        }
+        Self { set: names.iter().copied().collect(), heads }
     }
 
-    /// Long names share the last bit.
-    fn length_bit(length: usize) -> u128 {
-        1 << length.min(127)
+    /// A hash of the first four bytes of a name, which may end earlier.
+    fn head(rest: &[u8]) -> usize {
+        const BITS: u32 = NAME_HEADS.trailing_zeros();
+        let bytes = rest.iter().take(4).take_while(|byte| !matches!(**byte, 0 | b'@'));
+        let word = bytes.fold(0_u32, |word, byte| word << 8 | u32::from(*byte));
+        (word.wrapping_mul(0x9e37_79b1) >> (u32::BITS - BITS)) as usize
+    }
+
+    /// Whether a name that was asked for may begin here.
+    fn may_start(&self, rest: &[u8]) -> bool {
+        let head = Self::head(rest);
+        self.heads[head / 64] & 1 << (head % 64) != 0
     }
 
     fn find(&self, plain: &[u8]) -> Option<&'names str> {
-        if self.lengths & Self::length_bit(plain.len()) == 0 {
-            return None;
-        }
         self.set.get(std::str::from_utf8(plain).ok()?).copied()
     }
 }

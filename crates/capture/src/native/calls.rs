@@ -5,9 +5,11 @@
 //! Nothing here is needed for the figures of the heap: a function that cannot be hooked is named in the report, and what it
 //! makes is found by comparing with `/proc/PID/maps` and `/proc/PID/fd`.
 
+use std::sync::Arc;
+
 use memchr::memmem;
 use model::Kinds;
-use stacks::unwind::{Rule, SavedRbp, UnwindRows, compile};
+use stacks::unwind::{Rule, SavedRbp, UnwindRows};
 
 use super::arch::{self, Caller};
 use super::families::{Form, MUSL};
@@ -172,8 +174,14 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Adds the functions of one C library, whose file is `elf`.
-    pub(crate) fn add(&mut self, target: &Target, named: &Named, elf: &[u8], library: &str, kinds: Kinds) {
+    /// Adds the functions of one C library; `unwind_rows` gives its rules, which takes time and is done only if they are needed.
+    pub(crate) fn add(
+        &mut self,
+        target: &Target,
+        named: &Named,
+        unwind_rows: impl Fn() -> Arc<UnwindRows>,
+        (library, kinds): (&str, Kinds),
+    ) {
         self.is_musl |= library == MUSL;
         let mut rows = None;
         for symbol in named.symbols.iter().filter(|symbol| symbol.exported || named.static_program) {
@@ -192,7 +200,7 @@ impl Calls {
             match place {
                 Place::Entry(_) => self.sites.push(site),
                 Place::Behind(_) => {
-                    let rows = rows.get_or_insert_with(|| compile(elf).unwrap_or_default());
+                    let rows = rows.get_or_insert_with(&unwind_rows);
                     let offset = symbol.vaddr.wrapping_sub(named.layout.base());
                     self.add_inside(&site, hook, offset, rows);
                 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use formats::maps::Mapping;
 use stacks::module::{ModuleLayout, load_bias, module_layout};
@@ -21,6 +22,21 @@ const VDSO_BYTES_MAX: u64 = 1 << 20;
 
 /// What identifies the content of a mapped file.
 type FileKey = ((u32, u32), u64);
+
+/// The rules of the files that are mapped. Each file is compiled once, by whoever asks first: it takes most of the time of an attach.
+#[derive(Debug, Default)]
+pub(crate) struct Compiled {
+    files: Mutex<HashMap<FileKey, Arc<OnceLock<Arc<UnwindRows>>>>>,
+}
+
+impl Compiled {
+    /// The rules of the file that is mapped here; empty where it has none. Waits for another thread that compiles it already.
+    pub(crate) fn of(&self, mapping: &Mapping<'_>, elf: &[u8]) -> Arc<UnwindRows> {
+        let key = (mapping.device, mapping.inode);
+        let place = self.files.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        place.get_or_init(|| Arc::new(compile(elf).unwrap_or_default())).clone()
+    }
+}
 
 /// Rows of one module, not yet or already in the shared file.
 #[derive(Debug, Default)]
@@ -47,10 +63,15 @@ pub(crate) struct CodeTables {
 impl CodeTables {
     /// Compiles what is mapped and was not seen before.
     pub(crate) fn learn(&mut self, target: &Target, mappings: &[Mapping<'_>]) {
+        self.learn_from(target, mappings, &Compiled::default());
+    }
+
+    /// The same, where somebody else may have compiled some of it.
+    pub(crate) fn learn_from(&mut self, target: &Target, mappings: &[Mapping<'_>], compiled: &Compiled) {
         for mapping in mappings.iter().filter(|mapping| mapping.permissions.execute) {
             let key = key_of(mapping);
             if key.is_some_and(|key| !self.files.contains_key(&key)) {
-                let rows = rows_of(target, mapping);
+                let rows = rows_of(target, mapping, compiled);
                 self.files.extend(key.map(|key| (key, rows)));
             }
         }
@@ -132,24 +153,22 @@ fn key_of(mapping: &Mapping<'_>) -> Option<FileKey> {
     (mapping.inode != 0 || is_vdso).then_some((mapping.device, mapping.inode))
 }
 
-fn rows_of(target: &Target, mapping: &Mapping<'_>) -> Rows {
-    let compiled = if mapping.name == b"[vdso]" {
+fn rows_of(target: &Target, mapping: &Mapping<'_>, compiled: &Compiled) -> Rows {
+    let rows = |elf: &[u8]| packed_rows(elf, &compiled.of(mapping, elf));
+    let packed = if mapping.name == b"[vdso]" {
         let len = mapping.size().min(VDSO_BYTES_MAX) as usize;
-        target.read_exactly(mapping.addresses.start, len).ok().map(|bytes| packed_rows(&bytes))
+        target.read_exactly(mapping.addresses.start, len).ok().map(|bytes| rows(&bytes))
     } else {
-        open_file(target, mapping).ok().map(|bytes| packed_rows(&bytes))
+        open_file(target, mapping).ok().map(|bytes| rows(&bytes))
     };
-    compiled.unwrap_or_default()
+    packed.unwrap_or_default()
 }
 
-fn packed_rows(elf: &[u8]) -> Rows {
-    let layout = module_layout(elf).ok();
-    let UnwindRows { starts, rules, .. } = compile(elf).unwrap_or_default();
-    assert!(starts.len() == rules.len(), "each row has one rule");
-    let count = starts.len() as u32;
-    let mut words = starts;
-    words.extend(rules.into_iter().map(|rule| packed(rule).0));
-    Rows { layout, words, count, at: 0 }
+fn packed_rows(elf: &[u8], rows: &UnwindRows) -> Rows {
+    assert!(rows.starts.len() == rows.rules.len(), "each row has one rule");
+    let rules = rows.rules.iter().map(|rule| packed(*rule).0);
+    let words = rows.starts.iter().copied().chain(rules).collect();
+    Rows { layout: module_layout(elf).ok(), words, count: rows.starts.len() as u32, at: 0 }
 }
 
 /// Address that the rows of a module count from.

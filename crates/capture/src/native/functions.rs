@@ -15,7 +15,7 @@ use stacks::module::{FunctionSymbol, LoadSegment, ModuleLayout, load_bias, modul
 use stacks::symbols::{DebugReferences, Nearest};
 
 use super::calls::{self, Calls};
-use super::code::open_file;
+use super::code::{Compiled, open_file};
 use super::custom::Custom;
 use super::families::{self, Family, Form, GLIBC, MUSL, allocator_of, c_library_of, known};
 use super::image::Hook;
@@ -96,7 +96,12 @@ struct Module {
 }
 
 /// Finds the allocator functions in everything that is mapped.
-pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>], custom: &[Custom], kinds: Kinds) -> Allocator {
+pub(crate) fn find(
+    target: &Target,
+    mappings: &[Mapping<'_>],
+    custom: &[Custom],
+    (kinds, compiled): (Kinds, &Compiled),
+) -> Allocator {
     let mut found = Allocator::default();
     let mut modules: Vec<Module> = Vec::new();
     let mut seen = Vec::new();
@@ -114,7 +119,7 @@ pub(crate) fn find(target: &Target, mappings: &[Mapping<'_>], custom: &[Custom],
         };
         let Some(named) = Named::of(target, mapping, &file, custom) else { continue };
         if let Some(library) = named.c_library(&path) {
-            found.calls.add(target, &named, &file, library, kinds);
+            found.calls.add(target, &named, || compiled.of(mapping, &file), (library, kinds));
         }
         if named.program {
             found.looked_at.extend(named.lacks_names(&path));

@@ -3,6 +3,7 @@
 //! Owns: the plan. Must not know: how it is carried out.
 
 use std::borrow::Cow;
+use std::io;
 
 use formats::maps::{self, Mapping};
 use model::Kinds;
@@ -11,7 +12,7 @@ use wire::{CODE_AREAS_MORE, PATCHES_MAX};
 
 use super::arch::{self, PatchError, Relocation, SITE_BYTES, Stub};
 use super::arm::{Changed, lies_on_two_pages};
-use super::code::CodeTables;
+use super::code::{CodeTables, Compiled};
 use super::custom::Custom;
 use super::error::AttachError;
 use super::families::Form;
@@ -22,6 +23,10 @@ use super::note::{self, Note};
 use super::place::{self, Area, Areas};
 use super::remote::Gadgets;
 use super::target::Target;
+use crate::sys::process::Ahead;
+
+/// Code from which on two threads look at it.
+const LARGE_BYTES: u64 = 16 << 20;
 
 /// A plan for one target.
 #[derive(Debug)]
@@ -47,8 +52,9 @@ impl Plan {
         let mappings: Vec<Mapping<'_>> = maps::parse(text).collect();
         let step = |step: &'static str| move |found: String| AttachError::Step { pid, step, found };
         let image = Image::load().map_err(|error| step("load the agent")(error.to_string()))?;
-        let Allocator { mut sites, described, granule_shift, looked_at, mut nameless, calls } =
-            functions::find(target, &mappings, custom, kinds);
+        let (allocator, code) =
+            look(target, &mappings, custom, kinds).map_err(|error| step("start a thread")(error.to_string()))?;
+        let Allocator { mut sites, described, granule_shift, looked_at, mut nameless, calls } = allocator;
         let missing = |found: String| AttachError::NoAllocator { pid, found };
         if let Some(custom) =
             custom.iter().find(|custom| !sites.iter().any(|site| site.names.iter().any(|name| name == custom.name())))
@@ -88,8 +94,6 @@ impl Plan {
         if let Some(reason) = lacking(&hooked) {
             return Err(missing(reason));
         }
-        let mut code = CodeTables::default();
-        code.learn(target, &mappings);
         Ok(Self {
             wanted,
             image,
@@ -112,6 +116,38 @@ impl Plan {
         let note = (self.wanted.code_at + self.image.len(), Cow::from(self.note.bytes()));
         [(self.wanted.code_at, Cow::from(&self.image.code)), note].into_iter().chain(sites)
     }
+}
+
+/// Finds the functions and compiles the unwind tables. Of a large program either takes tens of milliseconds, so that it is done by two
+/// threads; a new thread would be of no use for less, since it waits for its first turn on a busy machine.
+fn look(
+    target: &Target,
+    mappings: &[Mapping<'_>],
+    custom: &[Custom],
+    kinds: Kinds,
+) -> io::Result<(Allocator, CodeTables)> {
+    let compiled = Compiled::default();
+    let find = || functions::find(target, mappings, custom, (kinds, &compiled));
+    let learn = || {
+        let _ahead = Ahead::start();
+        let mut code = CodeTables::default();
+        code.learn_from(target, mappings, &compiled);
+        code
+    };
+    let code_bytes: u64 = mappings.iter().filter(|mapping| mapping.permissions.execute).map(Mapping::size).sum();
+    if code_bytes < LARGE_BYTES {
+        let _ahead = Ahead::start();
+        return Ok((find(), learn()));
+    }
+    std::thread::scope(|scope| {
+        let learning = std::thread::Builder::new().name("unwind-tables".into()).spawn_scoped(scope, learn)?;
+        // Only now: threads that were ahead when they began were seen to stay on one processor while another one was idle.
+        let _ahead = Ahead::start();
+        let allocator = find();
+        let code =
+            learning.join().map_err(|_| io::Error::other("the thread that compiles unwind tables ended early"))?;
+        Ok((allocator, code))
+    })
 }
 
 fn wanted(areas: &[Area], link_page: u64, shared_at: u64, shared_len: u64) -> Wanted {

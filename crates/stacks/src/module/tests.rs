@@ -31,7 +31,11 @@ fn listing(elf: &[u8], names: &[&str]) -> Vec<String> {
 #[track_caller]
 fn check_wanted(names: &str, symbol: &[u8], found: Option<&str>) {
     let names: Vec<&str> = names.split(' ').collect();
-    assert_eq!(wanted(symbol, &Names::new(&names)).map(|(name, _)| name), found);
+    let names = Names::new(&names);
+    assert_eq!(wanted(symbol, &names).map(|(name, _)| name), found);
+    // What stands behind a name in a table of strings belongs to the next one.
+    let rest = [symbol, b"\0another"].concat();
+    assert!(found.is_none() || names.may_start(&rest), "the first bytes of what is asked for pass");
 }
 
 #[test]
@@ -45,6 +49,17 @@ fn a_name_is_found_whole_and_without_its_version() {
     let (long, longer) = ("a".repeat(127), "a".repeat(300));
     check_wanted(&format!("{long} {longer}"), longer.as_bytes(), Some(&longer));
     check_wanted(&long, longer.as_bytes(), None);
+    check_wanted("dup f", b"dup", Some("dup"));
+    check_wanted("dup f", b"f@V1", Some("f"));
+}
+
+#[test]
+fn the_first_bytes_tell_nearly_all_names_from_those_asked_for() {
+    let names = Names::new(&["malloc", "free", "_ZnwmSt11align_val_t", "mi_malloc"]);
+    let others: Vec<String> = (0..10_000_u32).map(|number| format!("{}_of_others", number.pow(2))).collect();
+    let passed = others.iter().filter(|other| names.may_start(other.as_bytes())).count();
+    assert!(passed < others.len() / 100, "{passed} passed");
+    assert!(!names.may_start(b"_ZN2v88internal7FactoryE\0") && !names.may_start(b""));
 }
 
 #[test]

@@ -144,6 +144,7 @@ fn read_rows<'data, S>(
     S: UnwindSection<Bytes<'data>>,
 {
     let signal = entry.is_signal_trampoline();
+    ranges.begin_function();
     let Ok(mut table) = entry.rows(section, bases, context) else {
         ranges.skip();
         return;

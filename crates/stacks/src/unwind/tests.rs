@@ -208,31 +208,29 @@ fn debug_frame_serves_where_there_is_no_eh_frame() {
     }
 }
 
+/// The rows of ranges given as start, end and distance; each is a function of its own, or all are one.
+fn rows_of_ranges(ranges: &[(u32, u32, u32)], is_one_function: bool) -> String {
+    let mut all = Ranges::default();
+    for (number, &(start, end, cfa)) in ranges.iter().enumerate() {
+        if number == 0 || !is_one_function {
+            all.begin_function();
+        }
+        all.push(Range { start, end, rule: Rule::FromStackPointer { cfa, saved_rbp: SavedRbp::Same } });
+    }
+    let rows = all.into_rows();
+    let distance = |rule: &Rule| {
+        if let Rule::FromStackPointer { cfa, .. } = rule { cfa.to_string() } else { "-".to_owned() }
+    };
+    let text = rows.starts.iter().zip(&rows.rules).map(|(start, rule)| format!("{start}:{}", distance(rule)));
+    text.collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn overlapping_ranges_give_the_first_one() {
     #[track_caller]
     fn check(ranges: &[(u32, u32, u32)], expected: &str) {
-        let list = ranges.iter().map(|&(start, end, cfa)| Range {
-            start,
-            end,
-            rule: Rule::FromStackPointer { cfa, saved_rbp: SavedRbp::Same },
-        });
-        let mut all = Ranges { list: Vec::new(), skipped: 0 };
-        list.for_each(|range| all.push(range));
-        let rows = all.into_rows();
-        let text: Vec<String> = rows
-            .starts
-            .iter()
-            .zip(&rows.rules)
-            .map(|(start, rule)| {
-                if let Rule::FromStackPointer { cfa, .. } = rule {
-                    format!("{start}:{cfa}")
-                } else {
-                    format!("{start}:-")
-                }
-            })
-            .collect();
-        assert_eq!(text.join(" "), expected);
+        assert_eq!(rows_of_ranges(ranges, false), expected);
+        assert_eq!(rows_of_ranges(ranges, true), expected, "it does not matter how they are put together");
     }
     check(&[], "0:-");
     check(&[(0, 10, 8)], "0:8 10:-");
@@ -241,6 +239,8 @@ fn overlapping_ranges_give_the_first_one() {
     check(&[(7, 20, 16), (5, 10, 8)], "0:- 5:8 10:16 20:-");
     check(&[(5, 30, 8), (7, 20, 16), (40, 41, 8)], "0:- 5:8 30:- 40:8 41:-");
     check(&[(5, 10, 8), (5, 12, 16)], "0:- 5:8 10:16 12:-");
+    check(&[(30, 40, 8), (20, 30, 16), (0, 10, 24)], "0:24 10:- 20:16 30:8 40:-");
+    check(&[(50, 60, 8), (20, 30, 16), (40, 50, 8)], "0:- 20:16 30:- 40:8 60:-");
 }
 
 /// A function whose common entry says so many times where the return address is; padding would be dropped by the linker.
