@@ -65,7 +65,7 @@ processor time for each request; median (and width of the middle half)\n",
             return table;
         }
         for mode in ["sampled", "auto", "exact"] {
-            let (bare_ns, ratios) = alternate(&server, &load, mode, effort.rounds * 3);
+            let (bare_ns, ratios) = alternate(&server, &load, mode, if effort.big { 4 * effort.rounds } else { 1 });
             let rate = spread(ratios.requests_a_second);
             let _ = writeln!(table, "{name:>14} {mode:>9} {bare_ns:>10.0} {rate:>20} {:>20}", spread(ratios.processor));
         }
