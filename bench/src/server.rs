@@ -21,7 +21,7 @@ const LOAD_PROCESSOR: &str = "1";
 /// Without and with pipelining: in batches the server hardly waits for its client, and all of its time is its own work.
 const LOADS: [(&str, u64, &str); 2] = [("single", 1, "1"), ("batches of 16", 5, "16")];
 /// Each of the two kinds of requests is sent so often for each millisecond of the window.
-const REQUESTS_PER_MS: u64 = 40;
+const REQUESTS_PER_MS: u64 = 25;
 
 /// A server that ends with the measurement.
 struct Server(Child);
@@ -65,7 +65,7 @@ processor time for each request; median (and width of the middle half)\n",
             return table;
         }
         for mode in ["sampled", "auto", "exact"] {
-            let (bare_ns, ratios) = alternate(&server, &load, mode, if effort.big { 4 * effort.rounds } else { 1 });
+            let (bare_ns, ratios) = alternate(&server, &load, mode, if effort.big { 3 * effort.rounds } else { 1 });
             let rate = spread(ratios.requests_a_second);
             let _ = writeln!(table, "{name:>14} {mode:>9} {bare_ns:>10.0} {rate:>20} {:>20}", spread(ratios.processor));
         }

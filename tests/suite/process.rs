@@ -72,9 +72,22 @@ pub(crate) fn status_line(pid: u32, name: &str) -> String {
 /// The appearance of a target now.
 #[track_caller]
 pub(crate) fn appearance(pid: u32) -> Appearance {
-    let names = ["SigBlk:", "SigIgn:", "SigCgt:", "TracerPid:", "Seccomp:", "NoNewPrivs:"];
-    let status = names.iter().map(|name| format!("{name} {}", status_line(pid, name))).collect();
+    let names = ["SigIgn:", "SigCgt:", "TracerPid:", "Seccomp:", "NoNewPrivs:"];
+    let others = names.iter().map(|name| format!("{name} {}", status_line(pid, name)));
+    let status = std::iter::once(format!("SigBlk: {}", blocked_signals(pid))).chain(others).collect();
     Appearance { code: code(pid), files: files(pid), status }
+}
+
+/// The signals that the first thread blocks. For the instant in which it starts another thread the C library blocks all of them;
+/// under load such an instant is long enough to be met, and then it is looked at again.
+fn blocked_signals(pid: u32) -> String {
+    const TRIES: u32 = 1000;
+    let tries = (0..TRIES).map(|_| {
+        std::thread::sleep(Duration::from_millis(2));
+        status_line(pid, "SigBlk:")
+    });
+    let mut masks = tries.skip_while(|mask| mask.starts_with("fffffff"));
+    masks.next().unwrap_or_else(|| status_line(pid, "SigBlk:"))
 }
 
 /// Fails unless all that was there before is there now and the same. Mappings may be more: the report lists them.
