@@ -11,6 +11,7 @@
 
 mod big;
 mod cost;
+mod kinds;
 mod machine;
 mod memory;
 mod recorder;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask bench [--smoke] [--write] [PART…]
 
   --smoke   one short round of each measurement: that they work, not what they say
-  PART      cost, server, start, machine, memory, recorder: only these
+  PART      cost, kinds, server, start, machine, recorder, memory: only these
   --write   also append the tables to bench/results/latest.txt
 
 Two cores and other work on the machine make single figures noisy: all are medians of alternated rounds.";
@@ -48,8 +49,9 @@ const SMOKE: Effort = Effort { rounds: 1, window_ms: 200, processes: 30, big: fa
 type Part = fn(Effort) -> String;
 
 /// What there is to measure, by name.
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("cost", cost::measure),
+    ("kinds", kinds::measure),
     ("server", server::measure),
     ("start", start::measure),
     ("machine", machine::measure),

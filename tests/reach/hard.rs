@@ -14,6 +14,8 @@ use crate::targets::Target;
 
 /// A user without any rights.
 const NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+/// A user without rights; not the one that stands for all who have no number in a namespace.
+const OTHER: &str = "setpriv --reuid 61234 --regid 61234 --clear-groups";
 
 fn hard() -> PathBuf {
     build_as("hard", "reach/hard.c", "gcc -O2 -g -fomit-frame-pointer -pthread SOURCE")
@@ -106,6 +108,42 @@ fn a_filter_that_cannot_be_lifted_is_respected() {
         run.assert_refused(&["seccomp", "root"]);
     }
     assert_unchanged(&before, &appearance(target.pid()));
+    target.stop().assert_unharmed();
+}
+
+/// Root of a user namespace of its own is nobody outside of it, whatever its capabilities say.
+#[test]
+fn a_leakline_in_a_user_namespace_says_why_it_may_not_leave_it() {
+    let target = Target::start_program(&hard(), "plain");
+    let before = appearance(target.pid());
+    let unshare = |command: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user"]).args(command);
+        unshare
+    };
+    if !unshare(&["true"]).output().is_ok_and(|probe| probe.status.success()) {
+        return cannot_run("a leakline in a user namespace", "`unshare` may not make one here");
+    }
+    let (program, pid) = (program().display().to_string(), target.pid().to_string());
+    let run = Running::start_command(unshare(&[&program, "attach", &pid, "--for", "1"]), "attach from inside").wait();
+    run.assert_refused(&["outside of our user namespace", "on the host"]);
+    assert_unchanged(&before, &appearance(target.pid()));
+    target.stop().assert_unharmed();
+}
+
+/// The user's own process, and yet the kernel refuses: the message must not leave the user guessing.
+#[test]
+fn a_program_that_forbids_dumps_is_named_as_that_to_its_own_user() {
+    if !rustix::process::geteuid().is_root() {
+        return cannot_run("a program that forbids dumps, seen by its user", "root is needed to become another user");
+    }
+    let words = format!("{OTHER} {} private", visible(&hard()).display());
+    let target = Target::start_program(Path::new("/usr/bin/env"), &words);
+    let mut command = Command::new("/usr/bin/env");
+    command.args(OTHER.split(' ')).arg(visible(&program())).args(["doctor", &target.pid().to_string(), "--json"]);
+    let run = Running::start_command(command, "doctor as its user").wait();
+    let found = run.lines.join("\n");
+    assert!(found.contains("PR_SET_DUMPABLE"), "{}", run.describe());
     target.stop().assert_unharmed();
 }
 

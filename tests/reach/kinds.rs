@@ -57,6 +57,15 @@ fn musl_static() {
     }
 }
 
+/// Its allocator is half an allocator: what nobody calls was not linked.
+#[test]
+fn a_static_program_that_never_frees() {
+    if is_there("musl", "/usr/bin/musl-gcc", "musl-tools") {
+        let program = build_as("hoarder-musl-static", "reach/hoarder.c", "musl-gcc -static -O2 -g SOURCE");
+        assert_exact(Target::start_program(&program, ""), "musl").1.stop().assert_unharmed();
+    }
+}
+
 /// Runs a binary utility on a program.
 #[track_caller]
 fn tool(words: &str, program: &Path) {

@@ -76,7 +76,7 @@ fn assert_exact(mut target: Target, allocator: &str) -> (Value, Target) {
 /// Starts leakline and waits until it is attached.
 #[track_caller]
 fn attached(pid: u32) -> Running {
-    let mut leakline = Running::start(&format!("attach {pid} --json --expire 0.2 --for 60 --top 1000"));
+    let mut leakline = Running::start(&format!("attach {pid} --json --expire 0.2 --for 60 --top 1000 --survey never"));
     leakline.wait_attached();
     leakline
 }

@@ -12,7 +12,8 @@
     X(by_recalloc_aligned_at) X(by_heap_malloc) X(by_heap_calloc) X(by_heap_mallocn) X(by_heap_malloc_aligned) X(by_heap_malloc_aligned_at) \
     X(by_heap_zalloc_aligned_at) X(by_heap_calloc_aligned) X(by_heap_calloc_aligned_at) X(by_heap_realloc) X(by_heap_rezalloc) \
     X(by_heap_reallocf) X(by_heap_realloc_aligned) X(by_heap_realloc_aligned_at) X(by_heap_rezalloc_aligned) \
-    X(by_heap_rezalloc_aligned_at) X(by_heap_reallocn) X(by_heap_recalloc) X(by_heap_recalloc_aligned) X(by_heap_recalloc_aligned_at)
+    X(by_heap_rezalloc_aligned_at) X(by_heap_reallocn) X(by_heap_recalloc) X(by_heap_recalloc_aligned) X(by_heap_recalloc_aligned_at) \
+    X(by_heap_alloc_new) X(by_heap_alloc_new_n) X(by_new_realloc) X(by_new_reallocn)
 #else
 #include <jemalloc/jemalloc.h>
 #define SITES(X) X(by_mallocx) X(by_mallocx_aligned) X(before_resize) X(by_rallocx) X(by_xallocx)
@@ -67,6 +68,10 @@ MAKES(by_heap_malloc_aligned_at, mi_heap_malloc_aligned_at(heap, n, ALIGNMENT, O
 MAKES(by_heap_zalloc_aligned_at, mi_heap_zalloc_aligned_at(heap, n, ALIGNMENT, OFFSET))
 MAKES(by_heap_calloc_aligned, mi_heap_calloc_aligned(heap, n / 8, 8, ALIGNMENT))
 MAKES(by_heap_calloc_aligned_at, mi_heap_calloc_aligned_at(heap, n / 8, 8, ALIGNMENT, OFFSET))
+MAKES(by_heap_alloc_new, mi_heap_alloc_new(heap, n))
+MAKES(by_heap_alloc_new_n, mi_heap_alloc_new_n(heap, n / 8, 8))
+RESIZES(by_new_realloc, mi_new_realloc(old, n))
+RESIZES(by_new_reallocn, mi_new_reallocn(old, n / 8, 8))
 RESIZES(by_realloc_aligned_at, mi_realloc_aligned_at(old, n, ALIGNMENT, OFFSET))
 RESIZES(by_rezalloc_aligned_at, mi_rezalloc_aligned_at(old, n, ALIGNMENT, OFFSET))
 RESIZES(by_recalloc_aligned, mi_recalloc_aligned(old, n / 8, 8, ALIGNMENT))
@@ -99,6 +104,7 @@ static void go(int round)
     size_t n = 64 + 8 * (size_t)round;
     MADE(by_calloc_aligned_at); MADE(by_heap_malloc); MADE(by_heap_calloc); MADE(by_heap_mallocn); MADE(by_heap_malloc_aligned);
     MADE(by_heap_malloc_aligned_at); MADE(by_heap_zalloc_aligned_at); MADE(by_heap_calloc_aligned); MADE(by_heap_calloc_aligned_at);
+    MADE(by_heap_alloc_new); MADE(by_heap_alloc_new_n); RESIZED(by_new_realloc); RESIZED(by_new_reallocn);
     RESIZED(by_realloc_aligned_at); RESIZED(by_rezalloc_aligned_at); RESIZED(by_recalloc_aligned); RESIZED(by_recalloc_aligned_at);
     RESIZED(by_heap_realloc); RESIZED(by_heap_rezalloc); RESIZED(by_heap_reallocf); RESIZED(by_heap_realloc_aligned);
     RESIZED(by_heap_realloc_aligned_at); RESIZED(by_heap_rezalloc_aligned); RESIZED(by_heap_rezalloc_aligned_at);

@@ -155,10 +155,14 @@ enum Throws {
     NewAligned,
     NewArrayAligned,
     NewCount,
+    HeapNew,
+    HeapNewCount,
+    Renew,
+    RenewCount,
 }
 
 /// Functions that throw, by full name.
-const THROWING: [(&str, Throws); 11] = [
+const THROWING: [(&str, Throws); 15] = [
     ("_Znwm", Throws::New),
     ("_Znam", Throws::NewArray),
     ("_ZnwmSt11align_val_t", Throws::NewAligned),
@@ -170,6 +174,10 @@ const THROWING: [(&str, Throws); 11] = [
     ("mi_new", Throws::New),
     ("mi_new_aligned", Throws::NewAligned),
     ("mi_new_n", Throws::NewCount),
+    ("mi_heap_alloc_new", Throws::HeapNew),
+    ("mi_heap_alloc_new_n", Throws::HeapNewCount),
+    ("mi_new_realloc", Throws::Renew),
+    ("mi_new_reallocn", Throws::RenewCount),
 ];
 
 /// What does not throw, for each kind. `malloc` and its like do not run the program's `new_handler` either.
@@ -185,7 +193,7 @@ const NEW_ARRAY_ALIGNED_QUIET: &[&str] = &["_ZnamSt11align_val_tRKSt9nothrow_t",
 
 impl Throws {
     fn form(self, allocator: Option<&str>) -> Form {
-        let (hook, quiet) = match (self, allocator) {
+        let (hook, quiet): (Hook, &'static [&'static str]) = match (self, allocator) {
             (Self::New, Some(TCMALLOC_NAME)) => (Hook::Malloc, NEW_QUIET),
             (Self::NewArray, Some(TCMALLOC_NAME)) => (Hook::Malloc, NEW_ARRAY_QUIET),
             (Self::NewAligned, Some(TCMALLOC_NAME)) => (Hook::Malloc, NEW_ALIGNED_QUIET),
@@ -193,6 +201,10 @@ impl Throws {
             (Self::New | Self::NewArray, _) => (Hook::Malloc, MALLOC),
             (Self::NewAligned | Self::NewArrayAligned, _) => (Hook::NewAligned, MEMALIGN),
             (Self::NewCount, _) => (Hook::Calloc, CALLOC),
+            (Self::HeapNew, _) => (Hook::Memalign, &["mi_heap_malloc"]),
+            (Self::HeapNewCount, _) => (Hook::ProductOfLast, &["mi_heap_mallocn"]),
+            (Self::Renew, _) => (Hook::Realloc, &["mi_realloc"]),
+            (Self::RenewCount, _) => (Hook::Reallocarray, &["mi_reallocn"]),
         };
         Form::Throwing { hook, quiet }
     }
@@ -345,6 +357,8 @@ mod tests {
         check("tc_delete_sized", "Prefixed(\"tc_\") Delete");
         check("_Znwm", "Operator Malloc by malloc");
         check("mi_new_aligned", "Prefixed(\"mi_\") NewAligned by aligned_alloc");
+        check("mi_heap_alloc_new_n", "Prefixed(\"mi_\") ProductOfLast by mi_heap_mallocn");
+        check("mi_new_reallocn", "Prefixed(\"mi_\") Reallocarray by mi_reallocn");
         check("_ZdaPvm", "Operator Delete");
         check("_exit", "Ending Exit");
         check("execve", "Ending Execute");

@@ -310,10 +310,12 @@ impl Named {
             return None;
         }
         let debug_file = match &self.layout.build_id {
-            Some(id) => match id.split_at_checked(2) {
-                Some((head, tail)) => format!("there is no debug file /usr/lib/debug/.build-id/{head}/{tail}.debug"),
-                None => format!("no debug file of build id {id} was found"),
-            },
+            Some(id) => {
+                let place = id
+                    .split_at_checked(2)
+                    .map(|(head, tail)| format!(" (/usr/lib/debug/.build-id/{head}/{tail}.debug)"));
+                format!("no debug file of build id {id} was found{}", place.unwrap_or_default())
+            }
             None => "without a build id no debug file can belong to it".into(),
         };
         Some(format!("{path} is static and stripped: its functions have no names, and {debug_file}"))
