@@ -47,17 +47,24 @@ fn a_stopped_program_is_attached_to_and_stays_stopped() {
     let mut target = Target::start("c/steady.c", "");
     let before = appearance(target.pid());
     halt(&target);
-    let mut session = Running::start(&format!("attach {} --expire 0.2 --for 60 --json", target.pid()));
+    let mut session = Running::start(&format!("attach {} --expire 1.2 --for 60 --json", target.pid()));
     session.wait_attached();
     assert_halted(&target, "the attach");
     go_on(&target);
     assert_undisturbed(&mut target);
     sleep(Duration::from_millis(300));
     halt(&target);
+    sleep(Duration::from_millis(1500));
     signal(session.pid(), Signal::INT);
     let run = session.wait();
     assert_halted(&target, "the detach");
     let summary = run.summary();
+    // What a stopped program could not free has not grown old. (A thread may have waited for a processor before: half is plenty.)
+    let blocks = |key: &str| -> u64 {
+        let sites = summary["sites"].as_array().map(Vec::as_slice).unwrap_or_default();
+        sites.iter().filter_map(|site| site[key]["blocks"].as_u64()).sum()
+    };
+    assert!(blocks("live") > 0 && blocks("may_leak") <= blocks("live") / 2, "{summary:#}");
     assert!(summary["coverage"]["allocations"].as_u64() > Some(0), "it was not recorded when it went on: {summary:#}");
     assert!(summary["notes"].to_string().contains("had stopped the process"), "nothing says so: {summary:#}");
     assert_unchanged(&before, &appearance(target.pid()));

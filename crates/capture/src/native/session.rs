@@ -71,6 +71,9 @@ pub struct Session {
     /// When the hooks fell silent, in ticks. Taking them out can last seconds, in which no free is seen: what is alive then would all
     /// look old at the end of it. (A program that was stopped inside a hook was so called leaking.)
     ended: Option<u64>,
+    /// When the target was first seen stopped, by a signal or a debugger, in ticks. No time passes for it: what it would have freed must not
+    /// look old.
+    halted: Option<u64>,
     /// Which blocks are recorded now.
     mode: Mode,
     /// The rate at which it samples, when it does.
@@ -199,6 +202,7 @@ impl Session {
             gadgets: plan.gadgets,
             attached: false,
             ended: None,
+            halted: None,
             mode: options.modes.first(),
             rate: options.modes.rate_shift(),
             meter: Meter::new(&ticks),
@@ -230,7 +234,7 @@ impl Session {
         let expire = self.ticks.ticks(self.expire);
         self.control().expire_ticks.store(expire, Relaxed);
         let unreadable = |error: io::Error| SessionError::Unreadable(error.to_string());
-        let how = read::How { expire, rate: self.rate, ended: self.ended };
+        let how = read::How { expire, rate: self.rate, ended: self.ended.or(self.halted) };
         let (mut snapshot, work) =
             read::snapshot(&self.shared, self.page.control(), &self.ticks, how).map_err(unreadable)?;
         if self.attached {
@@ -323,6 +327,7 @@ impl Session {
 
     /// Whether the target still runs.
     pub fn target(&mut self) -> TargetState {
+        self.notice_halt();
         let mut word = [0; 8];
         let link = self.wanted.code_at + self.wanted.link_page;
         // The memory of a program that ended or called `exec` is empty.
@@ -331,6 +336,11 @@ impl Session {
             _ if self.target.is_alive() => TargetState::Executed,
             _ => TargetState::Exited,
         }
+    }
+
+    fn notice_halt(&mut self) {
+        let is_halted = matches!(self.target.thread_state(self.target.pid().0), Some('T' | 't'));
+        self.halted = is_halted.then(|| self.halted.unwrap_or_else(Ticks::now));
     }
 
     /// What is known of the attach.
@@ -433,7 +443,8 @@ impl Session {
     /// Puts the code back and waits until no thread can return into the agent.
     fn take_hooks_out(&mut self) -> Out {
         self.keeper.silence();
-        self.ended = self.ended.or_else(|| Some(Ticks::now()));
+        self.notice_halt();
+        self.ended = self.ended.or(self.halted).or_else(|| Some(Ticks::now()));
         self.attached = false;
         if self.target() != TargetState::Running {
             return Out::Gone;
