@@ -94,6 +94,7 @@ fn the_key_of_the_survey_tells_lost_from_held_on_the_screen() {
     shell.wait_for_screen("of memory, twice: ");
     shell.press("q");
     let summary = shell.wait_for("PROMPT> ");
-    assert!(summary.contains("leaking, lost: fates.c") && summary.contains("leaking, held: fates.c"), "{summary}");
+    // A stale word may keep one of the lost ones, which makes them "partly lost".
+    assert!(summary.contains("lost: fates.c") && summary.contains("leaking, held: fates.c"), "{summary}");
     target.stop().assert_unharmed();
 }
