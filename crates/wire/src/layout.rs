@@ -5,7 +5,7 @@
 use crate::block::SPAN_SHIFT;
 use crate::bucket::{Bucket, FurtherBucket, LINE_SLOTS, LINES_MAX};
 use crate::event::{EVENTS, Event};
-use crate::tables::{Module, Patch, Robust, SampledCounters, SiteCounters, StackRecord};
+use crate::tables::{Module, Robust, SampledCounters, SiteCounters, StackRecord};
 
 /// Threads that can have a record; further ones pass through and are counted.
 pub const THREADS_MAX: usize = 2048;
@@ -56,18 +56,16 @@ impl Layout {
 pub mod regions {
     use super::{
         ADDRESS_BITS, Bucket, COUNTERS_BYTES, EVENTS, Event, FRAMES_MAX, FURTHER_BUCKETS_MAX, FurtherBucket,
-        LINE_BYTES, LINES_MAX, Layout, MODULES_MAX, Module, PAGE, PATCHES_MAX, Patch, Robust, SAMPLED_BYTES,
-        SPAN_SHIFT, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX,
+        LINE_BYTES, LINES_MAX, Layout, MODULES_MAX, Module, PAGE, Robust, SAMPLED_BYTES, SPAN_SHIFT, STACK_INDEX_SLOTS,
+        STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX,
     };
 
     /// [`crate::Control`].
     pub const CONTROL: Layout = Layout { at: 0, len: PAGE };
     /// [`Robust`].
     pub const ROBUST: Layout = Layout::after(CONTROL, size_of::<Robust>() as u64);
-    /// [`Patch`]es, the first with `len == 0` ends them.
-    pub const PATCHES: Layout = Layout::after(ROBUST, (PATCHES_MAX * size_of::<Patch>()) as u64);
     /// Four buffers of [`Module`]s.
-    pub const MODULES: Layout = Layout::after(PATCHES, (4 * MODULES_MAX * size_of::<Module>()) as u64);
+    pub const MODULES: Layout = Layout::after(ROBUST, (4 * MODULES_MAX * size_of::<Module>()) as u64);
     /// Unwind rows: `u32` words.
     pub const ROWS: Layout = Layout::after(MODULES, 1 << 30);
     /// `u32` places of records by the number of the thread: which of them are used.
@@ -124,7 +122,6 @@ mod tests {
         let all = [
             regions::CONTROL,
             regions::ROBUST,
-            regions::PATCHES,
             regions::MODULES,
             regions::ROWS,
             regions::THREADS,

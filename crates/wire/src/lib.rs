@@ -54,6 +54,6 @@ pub use layout::{
 pub use rule::{PackedRule, RuleKind};
 pub use sample::{BLOCK_PARTS, RATE_MAX, RATE_MIN, Weight, blocks_variance_parts, bytes_squared, distance, weigh};
 pub use tables::{
-    FRAME_ADDRESS_MASK, Link, Module, Patch, Robust, SampledCounters, SampledSum, SiteCounters, StackRecord,
-    ThreadFigures, TimedCalls,
+    FRAME_ADDRESS_MASK, Link, Module, Robust, SampledCounters, SampledSum, SiteCounters, StackRecord, ThreadFigures,
+    TimedCalls,
 };

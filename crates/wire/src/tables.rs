@@ -29,20 +29,6 @@ pub struct Robust {
     pub entry: AtomicU64,
 }
 
-/// A place where the target's code was changed, so that a later leakline can put it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[repr(C)]
-pub struct Patch {
-    /// Address in the target.
-    pub at: u64,
-    /// What stood there.
-    pub before: [u8; 16],
-    /// What was written.
-    pub after: [u8; 16],
-    /// How many bytes.
-    pub len: u64,
-}
-
 /// A range of code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]

@@ -13,8 +13,6 @@ use super::wide::{self, Caller};
 
 /// Room for one site's stub and displaced instructions.
 pub(crate) const SITE_BYTES: usize = 128;
-/// Bytes that can be replaced at most: what the list of patches holds.
-const REPLACED_MAX: usize = 16;
 const HOOK_POINTER_AT: usize = 24;
 const DISPLACED_AT: usize = 32;
 const JUMP_BYTES: usize = 5;
@@ -60,6 +58,8 @@ pub(super) const BITS: u32 = 64;
 pub(crate) enum PatchError {
     /// Its first instructions are not decodable, or too few before it ends.
     TooShort,
+    /// A debugger or a probe has put a breakpoint there: what the instruction was is not to be seen.
+    Breakpoint,
     /// It jumps back into the bytes that would be replaced, from this address.
     BranchIntoPrologue(u64),
     /// It calls another function in its first bytes.
@@ -74,6 +74,7 @@ impl fmt::Display for PatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooShort => write!(f, "its code is shorter than a jump"),
+            Self::Breakpoint => write!(f, "a breakpoint of a debugger or a probe stands in its first bytes"),
             Self::BranchIntoPrologue(from) => write!(f, "it jumps back into its first bytes (from {from:#x})"),
             Self::CallInPrologue => write!(f, "it calls a function in its first bytes"),
             Self::NotRelocatable(why) => write!(f, "its first instructions cannot be moved: {why}"),
@@ -89,7 +90,7 @@ pub(crate) struct Relocation {
     pub(crate) at: u64,
     /// Bytes that stood there.
     pub(crate) before: Vec<u8>,
-    /// Bytes to write there: the jump, and no-operations up to an instruction boundary.
+    /// The jump. What is left of the last displaced instruction stays behind it, and is never run.
     pub(crate) after: Vec<u8>,
     /// Stub, pointer to the hook, displaced instructions and the jump back, for the site's place.
     pub(crate) site: Vec<u8>,
@@ -125,9 +126,6 @@ pub(crate) fn relocate(code: &[u8], entry: u64, site_at: u64, hook: u64, stub: S
     let displaced = displaced(code, at, stub)?;
     let len = displaced.iter().map(Instruction::len).sum::<usize>();
     refuse_branches(code, at, len)?;
-    if len > REPLACED_MAX {
-        return Err(PatchError::NotRelocatable("they are too long".into()));
-    }
     let copy_at = site_at + stub.displaced_at() as u64;
     let (copy, offsets) = copy_of(&displaced, at + len as u64, copy_at)?;
     let site = match stub {
@@ -142,11 +140,10 @@ pub(crate) fn relocate(code: &[u8], entry: u64, site_at: u64, hook: u64, stub: S
     let mut after = vec![0xe9];
     let distance = i32::try_from(site_at.wrapping_sub(at + JUMP_BYTES as u64).cast_signed());
     after.extend_from_slice(&distance.map_err(|_| PatchError::OutOfReach)?.to_le_bytes());
-    after.resize(len, 0x90);
     let copies = offsets.iter().map(|offset| copy_at + u64::from(*offset));
     let moved = displaced.iter().map(Instruction::ip).zip(copies).collect();
     let before = code.get(..len).map(<[u8]>::to_vec).ok_or(PatchError::TooShort)?;
-    assert!(before.len() == after.len() && len >= JUMP_BYTES, "a jump replaces whole instructions");
+    assert!(after.len() == JUMP_BYTES && len >= JUMP_BYTES, "a jump displaces whole instructions");
     Ok(Relocation { at, before, after, site, site_at, moved })
 }
 
@@ -172,6 +169,7 @@ fn displaced(code: &[u8], at: u64, stub: Stub) -> Result<Vec<Instruction>, Patch
             FlowControl::Return | FlowControl::UnconditionalBranch | FlowControl::IndirectBranch => {
                 take_padding(&mut decoder, &mut displaced, &mut len)?;
             }
+            FlowControl::Interrupt if instruction.mnemonic() == Mnemonic::Int3 => return Err(PatchError::Breakpoint),
             FlowControl::Interrupt | FlowControl::XbeginXabortXend | FlowControl::Exception => {
                 return Err(PatchError::TooShort);
             }
@@ -312,6 +310,8 @@ mod tests {
         check("c3 90 90 90", "its code is shorter than a jump");
         check("c3 48 85 ff 55 53", "its code is shorter than a jump");
         check("90 90 c3", "its code is shorter than a jump");
+        check("cc 54 55 53 48 83 ec 10 c3", "a breakpoint of a debugger or a probe stands in its first bytes");
+        check("41 54 cc 53 48 83 ec 10 c3", "a breakpoint of a debugger or a probe stands in its first bytes");
         check("ff d0 90 90 90 90 c3", "it calls a function in its first bytes");
         check("90 90 90 90 90 eb fa", "it jumps back into its first bytes (from 0x7f0000100005)");
         check("", "its code is shorter than a jump");
@@ -366,9 +366,9 @@ mod tests {
     }
 
     #[test]
-    fn more_bytes_than_a_patch_holds_are_refused() {
+    fn the_longest_instructions_are_moved_whole() {
         // Four bytes and then one instruction of 15.
         let long = "48 85 ff 90 2e 2e 2e 48 81 84 80 00 00 00 00 00 00 00 00 c3 c3";
-        check(long, "its first instructions cannot be moved: they are too long");
+        check(long, "0+19: Test_rm64_r64 Nopd Add_rm64_imm32 Jmp_rel32_64");
     }
 }
