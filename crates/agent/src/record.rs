@@ -21,9 +21,9 @@ pub(crate) const MEMORY_SLOTS: usize = 1 << MEMORY_BITS;
 /// Slots of the cache of unwind rules.
 pub(crate) const RULE_SLOTS: usize = 512;
 /// Slots of the cache that tells where a caller's return address lies.
-pub(crate) const LEAF_SLOTS: usize = 256;
+pub(crate) const LEAF_SLOTS: usize = 1024;
 /// Cells for remembered stacks: what is left of the record.
-pub(crate) const ARENA_CELLS: usize = 5_800;
+pub(crate) const ARENA_CELLS: usize = 5_700;
 /// Cells that one remembered stack takes at most.
 pub(crate) const STACK_CELLS_MAX: usize = 128;
 /// Words of one cell.
@@ -63,8 +63,8 @@ pub(crate) struct Record {
     /// Addresses and values of the words it read.
     pub(crate) word_at: [AtomicU64; WORDS_MAX],
     pub(crate) word: [AtomicU64; WORDS_MAX],
-    /// Return address and, in the second word, how far above the stack pointer its caller's return address lies.
-    pub(crate) leaves: [[AtomicU64; 2]; LEAF_SLOTS],
+    /// Return addresses (highest bits) and how many words above the stack pointer the caller's return address lies then.
+    pub(crate) leaves: [AtomicU64; LEAF_SLOTS],
     /// Code address and packed rule.
     pub(crate) rules: [[AtomicU64; 2]; RULE_SLOTS],
     /// First cells of remembered stacks; zero where there is none.

@@ -33,6 +33,8 @@ const CELLS_WITH_RBP: usize = 1;
 const FIRST_CELLS: usize = ARENA_CELLS - STACK_CELLS_MAX;
 /// Words that lie further above the stack pointer are not remembered: their distance, in words, has 16 bits.
 const DISTANCE_MAX: u64 = 8 * u16::MAX as u64;
+/// Bits of a distance beside a return address, which has the others.
+const LEAF_BITS: u32 = 16;
 /// Words of the frames region.
 const FRAME_WORDS: usize = STACKS_MAX * FRAMES_MAX;
 
@@ -117,21 +119,47 @@ fn recall(record: &Record, place: usize, entry: Entry) -> Option<u32> {
 /// caller's return address (wrappers such as `operator new` make the first two the same for many stacks).
 #[inline(always)]
 fn place_of(record: &Record, entry: Entry, high: u64) -> usize {
-    // One that fits an instruction.
-    const MIX: u64 = 0x61c8_8647;
+    // Bits of a return address have to get to the very top: a shorter factor would not bring them there.
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut hash = entry.pc ^ entry.sp.rotate_left(24);
-    if let Some([pc, above]) = record.leaves.get(leaf_of(entry.pc)) {
-        let at = entry.sp + above.load(Relaxed);
-        if pc.load(Relaxed) == entry.pc && at < high {
+    if let Some(above) = above_of(record, entry.pc) {
+        let at = entry.sp + above;
+        if at < high {
             hash ^= unwind::word_on_own_stack(at).rotate_left(40);
         }
     }
     (hash.wrapping_mul(MIX) >> (64 - MEMORY_BITS)) as usize
 }
 
+/// How far above the stack pointer the caller's return address lies, in bytes; none where that is not known.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn above_of(record: &Record, pc: u64) -> Option<u64> {
+    let [first, second] = leaves_of(pc);
+    let above = |place: usize| {
+        let differs = record.leaves[place].load(Relaxed) ^ (pc << LEAF_BITS);
+        (differs >> LEAF_BITS == 0).then_some(8 * differs)
+    };
+    above(first).or_else(|| above(second))
+}
+
+/// Learns how far above the stack pointer the caller's return address lies. What is known stays: two that drove each other out
+/// would each time make the other's stacks be looked for elsewhere.
+fn learn_above(record: &Record, pc: u64, above: u64) {
+    let free = leaves_of(pc).into_iter().map(|place| &record.leaves[place]).find(|leaf| leaf.load(Relaxed) == 0);
+    if let Some(leaf) = free
+        && above <= DISTANCE_MAX
+        && above_of(record, pc).is_none()
+    {
+        leaf.store((pc << LEAF_BITS) | (above / 8), Relaxed);
+    }
+}
+
+/// The two places for what is known of a return address.
 #[inline]
-fn leaf_of(pc: u64) -> usize {
-    pc as usize % LEAF_SLOTS
+fn leaves_of(pc: u64) -> [usize; 2] {
+    let first = (pc ^ pc >> 8) as usize % LEAF_SLOTS;
+    [first, first ^ 1]
 }
 
 #[cold]
@@ -143,11 +171,8 @@ fn unwind_and_intern(thread: Thread, entry: Entry, high: Option<u64>) -> u32 {
     add(&record.figures.stacks_cut, u64::from(walk.cut));
     add(&record.figures.stacks_broken, u64::from(walk.broken));
     let id = intern(thread.shared, record.frames.get(..walk.frames).unwrap_or(&[]));
-    if let Some(above) = walk.leaf
-        && let Some([pc, to]) = record.leaves.get(leaf_of(entry.pc))
-    {
-        to.store(above, Relaxed);
-        pc.store(entry.pc, Relaxed);
+    if let Some(above) = walk.leaf {
+        learn_above(record, entry.pc, above);
     }
     if let Some(high) = high
         && walk.on_own_stack
@@ -215,8 +240,8 @@ fn word(record: &Record, index: usize, sp: u64) -> (u64, u64) {
 fn forget(thread: Thread) {
     let record = thread.record;
     record.generation.store(thread.shared.control().generation.load(Relaxed), Relaxed);
-    for [pc, _] in record.leaves.iter().chain(&record.rules) {
-        pc.store(0, Relaxed);
+    for word in record.leaves.iter().chain(record.rules.iter().map(|[pc, _]| pc)) {
+        word.store(0, Relaxed);
     }
     forget_stacks(record);
 }

@@ -244,6 +244,29 @@ fn every_word_that_matters_is_proven() {
     assert_eq!(unwound(&frames), before + 1, "new modules void what is remembered");
 }
 
+/// Calls from many places of one function, and from one place (a wrapper's) that is itself called from many: none drives others out.
+#[test]
+fn hundreds_of_stacks_are_remembered_side_by_side() {
+    const PLACES: u64 = 200;
+    const ROUNDS: u64 = 20;
+    let mut frames = Frames::new(&[0, 7, 0, 7, in_function(2)]);
+    let unwound = |frames: &Frames| thread(frames).record.figures.stacks_unwound.load(Relaxed);
+    let mut round = |frames: &mut Frames| {
+        for place in 1..=PLACES {
+            (frames.words[0], frames.words[2]) = (CODE + place, in_function(2));
+            assert_eq!(names(frames, 0), "0 2");
+            (frames.words[0], frames.words[2]) = (in_function(0), CODE + place);
+            assert_eq!(names(frames, 0), "0 0 2");
+        }
+    };
+    round(&mut frames);
+    let before = unwound(&frames);
+    (1..ROUNDS).for_each(|_| round(&mut frames));
+    let again = unwound(&frames) - before;
+    // Another test voids what is remembered, once.
+    assert!(again * 10 < 2 * PLACES * ROUNDS, "{again} unwound again");
+}
+
 fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
     heap::insert(thread, address, size, stack);
 }
