@@ -18,8 +18,10 @@ pub(crate) fn measure(effort: Effort) -> String {
         let _ = writeln!(table, "{threads:>8}{}", stops(threads, effort));
     }
     table.push_str("\nFrom the command until the hooks are active (median, s), leakline's own memory (MiB), and the longest stop (ms)\n");
-    let _ =
-        writeln!(table, "{:>16} {}", "churn", activation(Target::start("c/churn.c", "--threads 2 --quiet"), effort));
+    for threads in [2, 200].into_iter().take(if effort.big { 2 } else { 1 }) {
+        let target = Target::start("c/churn.c", &format!("--threads {threads} --quiet"));
+        let _ = writeln!(table, "{:>16} {}", format!("{threads} busy threads"), activation(target, effort));
+    }
     if effort.big {
         let _ = writeln!(table, "{:>16} {}", "300 MB program", activation(big::start(), effort));
         let node = big::start_node().map_or("      not installed".to_owned(), |node| activation(node, effort));

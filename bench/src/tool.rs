@@ -44,7 +44,8 @@ impl Attached {
     /// Attaches in this mode and returns when the hooks are in.
     pub(crate) fn in_mode(pid: u32, mode: &str) -> Self {
         let mut command = Command::new(leakline());
-        command.args(["attach", &pid.to_string(), "--json", "--expire", "1", "--mode", mode]);
+        // A search for pointers at the end would be no part of what is measured.
+        command.args(["attach", &pid.to_string(), "--json", "--expire", "1", "--mode", mode, "--survey", "never"]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("leakline starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let attached = lines.by_ref().map_while(Result::ok).any(|line| line.contains(r#""event":"attached""#));

@@ -101,7 +101,9 @@ fn a_program_that_is_stopped_during_an_attach_stays_stopped() {
         sleep(Duration::from_millis(step * 3));
         halt(&target);
         let run = session.wait();
-        assert!(run.errors.is_empty() && matches!(run.code, Some(0..=2)), "{}", run.describe());
+        // Stopped inside a hook that the attach before left, a thread cannot be waited for: that is refused, and nothing is changed.
+        let is_refused = run.errors.contains("a thread stays inside the allocator");
+        assert!((run.errors.is_empty() || is_refused) && matches!(run.code, Some(0..=2)), "{}", run.describe());
         assert_halted(&target, "an attach");
         go_on(&target);
         assert_undisturbed(&mut target);
