@@ -251,7 +251,7 @@ fn hundreds_of_stacks_are_remembered_side_by_side() {
     const ROUNDS: u64 = 20;
     let mut frames = Frames::new(&[0, 7, 0, 7, in_function(2)]);
     let unwound = |frames: &Frames| thread(frames).record.figures.stacks_unwound.load(Relaxed);
-    let mut round = |frames: &mut Frames| {
+    let round = |frames: &mut Frames| {
         for place in 1..=PLACES {
             (frames.words[0], frames.words[2]) = (CODE + place, in_function(2));
             assert_eq!(names(frames, 0), "0 2");
