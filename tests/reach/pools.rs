@@ -17,13 +17,18 @@ fn pools() -> Target {
 /// Attaches with these options, lets it work once, and compares the accounts of all sites.
 #[track_caller]
 fn check(options: &str) -> Run {
-    let mut target = pools();
+    check_of(pools(), options, 3)
+}
+
+/// The same of another program with so many sites.
+#[track_caller]
+fn check_of(mut target: Target, options: &str, sites: usize) -> Run {
     let before = appearance(target.pid());
     let mut leakline = Running::start(&format!("attach {} --json --expire 0.2 --for 60 {options}", target.pid()));
     leakline.wait_attached();
     let claims: Vec<Claim> = work(&mut target);
     let run = stopped(leakline);
-    assert_eq!(claims.len(), 3);
+    assert_eq!(claims.len(), sites);
     for (name, claim) in claims {
         assert_eq!(account(&run.summary(), &name), claim, "{name}: {}", run.describe());
     }
@@ -59,4 +64,15 @@ fn a_wrong_name_is_answered_with_the_right_one() {
     refused("--free fn=zzzzzz").assert_refused(&["`zzzzzz`", "`nm`"]);
     assert_unchanged(&before, &appearance(target.pid()));
     target.stop().assert_unharmed();
+}
+
+/// Neither ends in `malloc`, and exceptions pass their hooks. What is called has more parameters than the stub of `malloc` hands on.
+#[test]
+fn operators_of_the_programs_own_and_pools_that_throw() {
+    for (name, words) in [("owner", "g++ -O2 -g SOURCE"), ("owner-static", "g++ -O2 -g -static SOURCE")] {
+        let target = Target::start_program(&build_as(name, "reach/owner.cpp", words), "");
+        let run = check_of(target, "--alloc fn=pool_alloc,size=arg1 --free fn=pool_free,ptr=arg1", 2);
+        let functions = run.summary()["target"]["functions"].to_string();
+        assert!(functions.contains("_Znwm") && functions.contains("pool_alloc"), "{functions}");
+    }
 }

@@ -53,7 +53,6 @@ macro_rules! shapes {
 shapes! {
     First: [a, _, _] => a;
     Second: [_, b, _] => b;
-    Third: [_, _, c] => c;
     FirstTwo: [a, b, _] => a.wrapping_mul(b);
     LastTwo: [_, b, c] => b.wrapping_mul(c);
 }
@@ -317,7 +316,7 @@ pub(crate) fn note_free(thread: Thread, taken: Slot) {
 
 /// The same as [`count_release`], once, for all that is not `free` itself.
 #[inline(never)]
-fn note_release(thread: Thread, address: usize) {
+pub(crate) fn note_release(thread: Thread, address: usize) {
     count_release(thread, address, cost::is_free_due(thread));
 }
 
@@ -356,28 +355,10 @@ pub extern "C" fn leakline_delete(a: usize, b: usize, c: usize, sp: usize, _bp: 
     release([a, b, c], a, sp, real)
 }
 
-/// `pool_free(pool, pointer)`.
-#[cfg_attr(leakline_image, unsafe(no_mangle))]
-pub extern "C" fn leakline_delete_second(a: usize, b: usize, c: usize, sp: usize, _bp: usize, real: usize) -> usize {
-    release([a, b, c], b, sp, real)
-}
-
-/// A function that frees its third argument.
-#[cfg_attr(leakline_image, unsafe(no_mangle))]
-pub extern "C" fn leakline_delete_third(a: usize, b: usize, c: usize, sp: usize, _bp: usize, real: usize) -> usize {
-    release([a, b, c], c, sp, real)
-}
-
 /// `operator new(size, alignment)`: `real` is `memalign(alignment, size)`, which does not throw.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_new_aligned(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
     allocate::<Second>([b, a, c], sp, bp, real)
-}
-
-/// A function whose third argument is the size.
-#[cfg_attr(leakline_image, unsafe(no_mangle))]
-pub extern "C" fn leakline_size_third(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
-    allocate::<Third>([a, b, c], sp, bp, real)
 }
 
 /// `mi_heap_calloc(heap, count, size)`.

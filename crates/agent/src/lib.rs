@@ -14,9 +14,11 @@ mod arch;
 mod calls;
 mod cost;
 mod descriptors;
+mod exceptions;
 mod gate;
 mod heap;
 mod hooks;
+mod named;
 mod record;
 mod regions;
 mod sampling;
@@ -35,11 +37,17 @@ pub use descriptors::{
     leakline_controls, leakline_duplicates, leakline_opened, leakline_opens, leakline_opens_file,
     leakline_opens_signals, leakline_opens_two, leakline_opens_two_fourth, leakline_spawns, leakline_vforks,
 };
+pub use exceptions::leakline_finds_table;
 pub use gate::{leakline_execute, leakline_exit};
 pub use hooks::{
-    leakline_calloc, leakline_delete, leakline_delete_second, leakline_delete_third, leakline_free, leakline_malloc,
-    leakline_memalign, leakline_new_aligned, leakline_posix_memalign, leakline_product_of_last, leakline_realloc,
-    leakline_realloc_second, leakline_reallocarray, leakline_size_third, leakline_valloc,
+    leakline_calloc, leakline_delete, leakline_free, leakline_malloc, leakline_memalign, leakline_new_aligned,
+    leakline_posix_memalign, leakline_product_of_last, leakline_realloc, leakline_realloc_second,
+    leakline_reallocarray, leakline_valloc,
+};
+pub use named::{
+    leakline_named_first, leakline_named_frees, leakline_named_frees_second, leakline_named_frees_third,
+    leakline_named_product, leakline_named_product_second, leakline_named_resizes, leakline_named_resizes_product,
+    leakline_named_resizes_second, leakline_named_second, leakline_named_third,
 };
 pub use regions::{
     leakline_attaches, leakline_breaks, leakline_creates_thread, leakline_detaches, leakline_detaches_thread,

@@ -3,6 +3,7 @@
 //! Owns: the made-up code and its rules. Must not know: how leakline fills the tables for real targets.
 
 mod calls;
+mod named;
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};

@@ -57,6 +57,18 @@ pub(crate) fn word_on_own_stack(at: u64) -> u64 {
     unsafe { pointer.read_volatile() }
 }
 
+/// The words behind one of the running thread's own stack: so many, or as many as certainly are there.
+pub(crate) fn words_behind(thread: Thread, at: u64, count: usize) -> &'static [u64] {
+    const PAGE: u64 = 4096;
+    let (from, page_end) = (at + 8, (at | (PAGE - 1)) + 1);
+    let end = from + 8 * count as u64;
+    let is_whole = end <= page_end || thread.record.covers(at, end);
+    let count = if is_whole { count } else { (page_end - from) as usize / 8 };
+    let pointer = core::ptr::with_exposed_provenance::<u64>(from as usize);
+    // SAFETY: they lie in the page of a word that is there, or in a stack that was proven to be mapped.
+    unsafe { core::slice::from_raw_parts(pointer, count) }
+}
+
 /// Unwinds from a hook's entry.
 pub(crate) fn walk(thread: Thread, entry: Entry) -> Walk {
     let depth = (thread.shared.control().depth.load(Relaxed) as usize).clamp(1, FRAMES_MAX);

@@ -26,14 +26,14 @@ impl Custom {
     pub(crate) fn allocating(text: &str) -> Result<Self, String> {
         let fields = Fields::read(text, &["fn", "size", "ptr"])?;
         let hook = match (fields.ptr, fields.size) {
-            (None, Some("arg1")) => Hook::Malloc,
-            (None, Some("arg2")) => Hook::Memalign,
-            (None, Some("arg3")) => Hook::SizeThird,
-            (None, Some("arg1*arg2")) => Hook::Calloc,
-            (None, Some("arg2*arg3")) => Hook::ProductOfLast,
-            (Some("arg1"), Some("arg2")) => Hook::Realloc,
-            (Some("arg1"), Some("arg2*arg3")) => Hook::Reallocarray,
-            (Some("arg2"), Some("arg3")) => Hook::ReallocSecond,
+            (None, Some("arg1")) => Hook::NamedFirst,
+            (None, Some("arg2")) => Hook::NamedSecond,
+            (None, Some("arg3")) => Hook::NamedThird,
+            (None, Some("arg1*arg2")) => Hook::NamedProduct,
+            (None, Some("arg2*arg3")) => Hook::NamedProductSecond,
+            (Some("arg1"), Some("arg2")) => Hook::NamedResizes,
+            (Some("arg1"), Some("arg2*arg3")) => Hook::NamedResizesProduct,
+            (Some("arg2"), Some("arg3")) => Hook::NamedResizesSecond,
             _ => {
                 return Err(format!(
                     "`{text}`: expected size=arg1, arg2, arg3, arg1*arg2 or arg2*arg3, and with it ptr=arg1 or ptr=arg2 where the \
@@ -48,9 +48,9 @@ impl Custom {
     pub(crate) fn freeing(text: &str) -> Result<Self, String> {
         let fields = Fields::read(text, &["fn", "ptr"])?;
         let hook = match fields.ptr {
-            None | Some("arg1") => Hook::Delete,
-            Some("arg2") => Hook::DeleteSecond,
-            Some("arg3") => Hook::DeleteThird,
+            None | Some("arg1") => Hook::NamedFrees,
+            Some("arg2") => Hook::NamedFreesSecond,
+            Some("arg3") => Hook::NamedFreesThird,
             Some(_) => {
                 return Err(format!("`{text}`: expected ptr=arg1, arg2 or arg3, for example `fn=pool_free,ptr=arg2`"));
             }
@@ -102,11 +102,11 @@ mod tests {
 
     #[test]
     fn functions_that_allocate() {
-        check(Custom::allocating("fn=my_alloc,size=arg1"), "my_alloc Malloc");
-        check(Custom::allocating("fn=pool_alloc, size=arg2"), "pool_alloc Memalign");
-        check(Custom::allocating("my_calloc,size=arg1*arg2"), "my_calloc Calloc");
-        check(Custom::allocating("fn=grow,ptr=arg1,size=arg2"), "grow Realloc");
-        check(Custom::allocating("fn=pool_grow,ptr=arg2,size=arg3"), "pool_grow ReallocSecond");
+        check(Custom::allocating("fn=my_alloc,size=arg1"), "my_alloc NamedFirst");
+        check(Custom::allocating("fn=pool_alloc, size=arg2"), "pool_alloc NamedSecond");
+        check(Custom::allocating("my_calloc,size=arg1*arg2"), "my_calloc NamedProduct");
+        check(Custom::allocating("fn=grow,ptr=arg1,size=arg2"), "grow NamedResizes");
+        check(Custom::allocating("fn=pool_grow,ptr=arg2,size=arg3"), "pool_grow NamedResizesSecond");
         check(Custom::allocating("fn=my_alloc"), "expected size=arg1");
         check(Custom::allocating("fn=my_alloc,size=arg4"), "expected size=arg1");
         check(Custom::allocating("size=arg1"), "`size=arg1` names no function");
@@ -115,10 +115,10 @@ mod tests {
 
     #[test]
     fn functions_that_free() {
-        check(Custom::freeing("fn=my_free"), "my_free Delete");
-        check(Custom::freeing("my_free,ptr=arg1"), "my_free Delete");
-        check(Custom::freeing("fn=pool_free,ptr=arg2"), "pool_free DeleteSecond");
-        check(Custom::freeing("fn=pool_free,ptr=arg3"), "pool_free DeleteThird");
+        check(Custom::freeing("fn=my_free"), "my_free NamedFrees");
+        check(Custom::freeing("my_free,ptr=arg1"), "my_free NamedFrees");
+        check(Custom::freeing("fn=pool_free,ptr=arg2"), "pool_free NamedFreesSecond");
+        check(Custom::freeing("fn=pool_free,ptr=arg3"), "pool_free NamedFreesThird");
         check(Custom::freeing("fn=pool_free,ptr=arg9"), "expected ptr=arg1");
         check(Custom::freeing("fn=pool_free,size=arg1"), "`size` is not one of fn, ptr");
         check(Custom::freeing(""), "`` names no function");

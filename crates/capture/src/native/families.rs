@@ -21,6 +21,8 @@ pub(crate) enum Form {
         /// Names of what it may call instead.
         quiet: &'static [&'static str],
     },
+    /// The user named the function: nothing is known of its parameters and results, and it may throw.
+    Named(Hook),
     /// The hook gets all arguments and decides who makes the call.
     Whole(Hook),
     /// A place inside a function, behind its system call.
@@ -45,6 +47,8 @@ pub(crate) enum Family {
     Operator,
     /// What takes all memory with it; only the C library defines these.
     Ending,
+    /// What the unwinder of exceptions asks for tables; libgcc defines it.
+    Unwinder,
 }
 
 const PREFIXES: [&str; 7] = ["_rjem_", "je_", "tc_", "mi_", "scalable_", "rp", "dl"];
@@ -233,6 +237,19 @@ const OPERATORS: [(&str, Hook); 16] = [
 /// By which a process ends or becomes another program.
 const ENDING: [(&str, Hook); 3] = [("_exit", Hook::Exit), ("_Exit", Hook::Exit), ("execve", Hook::Execute)];
 
+/// By which an exception finds its way past the frames of hooks.
+const UNWINDER: [(&str, Hook); 1] = [(FINDS_TABLE, Hook::FindsTable)];
+pub(crate) const FINDS_TABLE: &str = "_Unwind_Find_FDE";
+/// What every unwinder has.
+pub(crate) const RAISES: &str = "_Unwind_RaiseException";
+/// What only LLVM's has, which does not ask for tables by that function.
+pub(crate) const OTHER_UNWINDER: &str = "__unw_step";
+/// The operators that a program replaces at least, if it replaces any.
+pub(crate) const NEW: &str = "_Znwm";
+pub(crate) const DELETE: &str = "_ZdlPv";
+/// What a C++ library has beside them.
+pub(crate) const CPP_LIBRARY: &str = "_ZSt15get_new_handlerv";
+
 /// Names that tell allocators apart, the surest first.
 const MARKS: [(&str, &str); 15] = [
     ("mallctl", "jemalloc"),
@@ -260,13 +277,19 @@ pub(crate) const MUSL: &str = "musl";
 
 /// Every name that is looked for.
 pub(crate) fn names() -> Vec<String> {
-    let plain = STANDARD.iter().chain(&JEMALLOC).chain(&OPERATORS).chain(&ENDING).map(|(name, _)| (*name).to_owned());
+    let plain = STANDARD
+        .iter()
+        .chain(&JEMALLOC)
+        .chain(&OPERATORS)
+        .chain(&ENDING)
+        .chain(&UNWINDER)
+        .map(|(name, _)| (*name).to_owned());
     let prefixed = PREFIXES.iter().flat_map(|prefix| {
         let of = family_of(prefix).iter().flat_map(|list| list.iter());
         of.map(move |(name, _)| format!("{prefix}{name}"))
     });
     let throwing = THROWING.iter().map(|(name, _)| (*name).to_owned());
-    let marks = MARKS.iter().map(|(name, _)| (*name).to_owned());
+    let marks = MARKS.iter().map(|(name, _)| *name).chain([RAISES, OTHER_UNWINDER, CPP_LIBRARY]).map(str::to_owned);
     let mut all: Vec<String> = plain.chain(prefixed).chain(throwing).chain(marks).collect();
     all.sort_unstable();
     all.dedup();
@@ -286,6 +309,9 @@ pub(crate) fn known(name: &str, allocator: Option<&str>) -> Option<Known> {
     }
     if let Some(hook) = look_up(&ENDING, name) {
         return Some(Known { family: Family::Ending, form: Form::Plain(hook) });
+    }
+    if let Some(hook) = look_up(&UNWINDER, name) {
+        return Some(Known { family: Family::Unwinder, form: Form::Plain(hook) });
     }
     if let Some(hook) = look_up(&STANDARD, name).or_else(|| look_up(&JEMALLOC, name)) {
         return Some(Known { family: Family::Standard, form: form_of(hook) });
@@ -338,9 +364,15 @@ mod tests {
             Form::Plain(hook) => format!("{:?} {hook:?}", known.family),
             Form::Throwing { hook, quiet } => format!("{:?} {hook:?} by {}", known.family, quiet[0]),
             Form::Whole(hook) => format!("{:?} whole {hook:?}", known.family),
-            Form::Behind(hook, _) => panic!("{hook:?} is no allocator function"),
+            Form::Named(hook) | Form::Behind(hook, _) => panic!("{hook:?} is no allocator function"),
         });
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_unwinder_is_known_by_what_finds_tables() {
+        check("_Unwind_Find_FDE", "Unwinder FindsTable");
+        check("_Unwind_RaiseException", "none");
     }
 
     #[test]
@@ -388,6 +420,7 @@ mod tests {
         let names = names();
         for name in &names {
             let marks = MARKS.iter().filter(|(mark, _)| mark == name).count();
+            let marks = marks + [RAISES, OTHER_UNWINDER, CPP_LIBRARY].iter().filter(|mark| *mark == name).count();
             assert!(known(name, None).is_some() || marks == 1, "{name}");
         }
         assert!(names.windows(2).all(|pair| pair[0] < pair[1]));

@@ -14,6 +14,7 @@ use model::Kinds;
 use stacks::module::{FunctionSymbol, LoadSegment, ModuleLayout, load_bias, module_layout, symbols};
 use stacks::symbols::{DebugReferences, Nearest};
 
+use super::arch;
 use super::calls::{self, Calls};
 use super::code::{Compiled, open_file};
 use super::custom::Custom;
@@ -63,7 +64,11 @@ impl Site {
 
     pub(crate) fn hook(&self) -> Hook {
         match self.form {
-            Form::Plain(hook) | Form::Throwing { hook, .. } | Form::Whole(hook) | Form::Behind(hook, _) => hook,
+            Form::Plain(hook)
+            | Form::Throwing { hook, .. }
+            | Form::Named(hook)
+            | Form::Whole(hook)
+            | Form::Behind(hook, _) => hook,
         }
     }
 }
@@ -81,6 +86,18 @@ pub(crate) struct Allocator {
     pub(crate) nameless: Vec<String>,
     /// Functions of C libraries that map memory or open descriptors.
     pub(crate) calls: Calls,
+    /// Whether an exception may pass a hook.
+    pub(crate) throws: bool,
+    pub(crate) unwinders: Unwinders,
+}
+
+/// What finds the way of an exception.
+#[derive(Debug, Default)]
+pub(crate) struct Unwinders {
+    /// Functions that can be told of the frames of hooks.
+    pub(crate) sites: Vec<Site>,
+    /// A module with an unwinder that cannot.
+    pub(crate) other: Option<String>,
 }
 
 /// One module with an allocator.
@@ -93,6 +110,8 @@ struct Module {
     standard: bool,
     program: bool,
     custom: bool,
+    /// Whether it has operators of its own that do not end in `malloc`.
+    operators: bool,
 }
 
 /// Finds the allocator functions in everything that is mapped.
@@ -125,6 +144,7 @@ pub(crate) fn find(
             found.looked_at.extend(named.lacks_names(&path));
             found.nameless.extend(named.nameless_allocator(&file, &path));
         }
+        found.unwinders.add(target, &named, &path);
         modules.extend(named.module(target, path, modules.len(), custom));
     }
     if found.looked_at.is_empty() && modules.is_empty() {
@@ -154,20 +174,58 @@ fn summarize(mut found: Allocator, mut modules: Vec<Module>) -> Allocator {
         let is_c_library = matches!(module.allocator, Some(GLIBC | MUSL));
         (!module.standard, !module.program, is_c_library)
     });
+    if let Some(other) = found.unwinders.other.clone().filter(|_| found.unwinders.sites.is_empty()) {
+        for module in modules.iter_mut().filter(|module| module.operators) {
+            module.lose_operators(&other, &mut found.nameless);
+        }
+        modules.retain(|module| !module.sites.is_empty());
+    }
+    let has_own = |module: &Module| module.custom || module.operators;
+    found.throws = modules.iter().any(has_own);
     let granule = |module: &Module| match module.allocator {
-        Some(GLIBC) if !module.custom => GLIBC_GRANULE_SHIFT,
-        Some(MUSL) if !module.custom => MUSL_GRANULE_SHIFT,
+        Some(GLIBC) if !has_own(module) => GLIBC_GRANULE_SHIFT,
+        Some(MUSL) if !has_own(module) => MUSL_GRANULE_SHIFT,
         _ => SMALLEST_GRANULE_SHIFT,
     };
     found.granule_shift = modules.iter().map(granule).min().unwrap_or(GLIBC_GRANULE_SHIFT);
     let described = modules.iter().map(|module| match module.allocator {
         Some(allocator) => format!("{allocator} ({})", module.path),
         None if module.custom => format!("functions named by the user ({})", module.path),
+        None if module.operators => format!("operator new ({})", module.path),
         None => format!("malloc ({})", module.path),
     });
     found.described = described.collect::<Vec<_>>().join(", ");
     found.sites = modules.into_iter().flat_map(|module| module.sites).collect();
     found
+}
+
+impl Unwinders {
+    fn add(&mut self, target: &Target, named: &Named, path: &str) {
+        let symbol = |name: &str| named.symbols.iter().find(|symbol| symbol.name == name && named.is_called(symbol));
+        if symbol(families::RAISES).is_none() {
+            return;
+        }
+        let finds = symbol(families::FINDS_TABLE).filter(|_| symbol(families::OTHER_UNWINDER).is_none());
+        let site = finds.and_then(|finds| named.site(target, finds, Form::Plain(Hook::FindsTable), usize::MAX));
+        match site {
+            Some(site) => self.sites.push(site),
+            None => self.other = Some(path.to_owned()),
+        }
+    }
+}
+
+impl Module {
+    /// Leaves its own operators alone: an exception that passes their hooks would end the program.
+    fn lose_operators(&mut self, unwinder: &str, unhooked: &mut Vec<String>) {
+        let is_operator =
+            |site: &Site| site.names.iter().any(|name| known(name, None).is_some_and(|k| k.family == Family::Operator));
+        self.sites.retain(|site| !is_operator(site));
+        self.operators = false;
+        unhooked.push(format!("operator new of {}: {unwinder} unwinds exceptions in a way of its own", self.path));
+        if self.sites.iter().all(|site| site.hook().ends()) {
+            self.sites.clear();
+        }
+    }
 }
 
 /// The dynamic linker has a small allocator of its own that it no longer uses once the program runs.
@@ -210,7 +268,27 @@ impl Named {
 
     /// Whether it is a function of an allocator that calls reach.
     fn allocates(&self, symbol: &FunctionSymbol) -> bool {
-        known(&symbol.name, None).is_some_and(|known| known.family != Family::Ending) && self.is_reached(symbol)
+        let is_allocator = |known: families::Known| !matches!(known.family, Family::Ending | Family::Unwinder);
+        known(&symbol.name, None).is_some_and(is_allocator) && self.is_reached(symbol)
+    }
+
+    /// Whether calls from this module reach a definition in it: those of the program itself come first wherever one is looked for.
+    fn is_called(&self, symbol: &FunctionSymbol) -> bool {
+        symbol.exported || self.program
+    }
+
+    /// Whether it has its own `operator new` and `operator delete` that take memory from elsewhere than `malloc`. Those of a C++
+    /// library end there.
+    fn has_own_operators(&self, target: &Target) -> bool {
+        let called = |name: &str| self.symbols.iter().find(|symbol| symbol.name == name && self.is_called(symbol));
+        let (Some(new), Some(_)) = (called(families::NEW), called(families::DELETE)) else { return false };
+        if !self.program && called(families::CPP_LIBRARY).is_some() {
+            return false;
+        }
+        let Some(malloc) = called("malloc") else { return true };
+        let Some(site) = self.site(target, new, Form::Plain(Hook::Malloc), 0) else { return false };
+        let end = site.code.len().min(new.size as usize);
+        !arch::calls(site.code.get(..end).unwrap_or(&[]), site.at, self.bias.wrapping_add(malloc.vaddr))
     }
 
     /// Whether calls from elsewhere reach a definition: exported, or in a static program, which has nothing else. Names with an
@@ -228,6 +306,7 @@ impl Named {
         for symbol in self.symbols.iter().filter(|symbol| self.is_reached(symbol)) {
             if let Some(known) = known(&symbol.name, None)
                 && let Form::Plain(hook) = known.form
+                && known.family != Family::Unwinder
             {
                 families.push((known.family, hook.releases()));
             }
@@ -255,16 +334,26 @@ impl Named {
         if !families.is_empty() && !matches!(allocator, Some(GLIBC | MUSL)) {
             families.push(Family::Operator);
         }
+        let operators = !families.contains(&Family::Operator) && self.has_own_operators(target);
+        if operators {
+            families.push(Family::Operator);
+        }
         // Wherever an allocator is in use, the C library ends the process.
         families.push(Family::Ending);
         let mut sites: Vec<Site> = Vec::new();
         let mut is_custom = false;
         for symbol in &self.symbols {
             let asked = custom.iter().find(|custom| custom.name() == symbol.name);
-            let known = known(&symbol.name, allocator)
-                .filter(|known| families.contains(&known.family) && self.is_reached(symbol));
-            let Some(form) = asked.map(|custom| Form::Plain(custom.hook())).or(known.map(|known| known.form)) else {
-                continue;
+            let known =
+                known(&symbol.name, allocator).filter(|known| families.contains(&known.family)).filter(|known| {
+                    self.is_reached(symbol) || (known.family == Family::Operator && self.is_called(symbol))
+                });
+            // Of what is known without the user's help more is known than what the user said.
+            let form = match (known.map(|known| known.form), asked) {
+                (Some(Form::Throwing { .. }), _) if operators => Form::Plain(Hook::Malloc),
+                (Some(form), _) => form,
+                (None, Some(custom)) => Form::Named(custom.hook()),
+                (None, None) => continue,
             };
             is_custom |= asked.is_some();
             let at = self.bias.wrapping_add(symbol.vaddr);
@@ -273,7 +362,7 @@ impl Named {
                 continue;
             };
             // `operator delete` of tcmalloc is its `free`. What is right for the more general of two names is right for both.
-            if asked.is_some() || is_more_general(form, site.form) {
+            if matches!(form, Form::Named(_)) || is_more_general(form, site.form) {
                 site.form = form;
             }
             site.names.push(symbol.name.clone());
@@ -282,7 +371,7 @@ impl Named {
             return None;
         }
         let standard = families.contains(&Family::Standard);
-        Some(Module { sites, allocator, path, standard, program: self.program, custom: is_custom })
+        Some(Module { sites, allocator, path, standard, program: self.program, custom: is_custom, operators })
     }
 
     pub(crate) fn site(&self, target: &Target, symbol: &FunctionSymbol, form: Form, module: usize) -> Option<Site> {

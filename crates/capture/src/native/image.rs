@@ -24,14 +24,8 @@ pub(crate) enum Hook {
     Valloc,
     /// Frees, perhaps by way of another hooked function.
     Delete,
-    /// Frees its second argument.
-    DeleteSecond,
-    /// Frees its third argument.
-    DeleteThird,
     /// `operator new(size, alignment)`, made by a function with the arguments the other way round.
     NewAligned,
-    /// The size is the third argument.
-    SizeThird,
     /// The size is the product of the second and third argument.
     ProductOfLast,
     /// Resizes its second argument to the third.
@@ -106,6 +100,30 @@ pub(crate) enum Hook {
     Exit,
     /// Executes another program.
     Execute,
+    /// Finds the unwind table of a code address.
+    FindsTable,
+    /// A function that the user named: the size is its first parameter.
+    NamedFirst,
+    /// The same with the second.
+    NamedSecond,
+    /// The same with the third.
+    NamedThird,
+    /// The size is the product of the first two.
+    NamedProduct,
+    /// The size is the product of the second and third.
+    NamedProductSecond,
+    /// Resizes its first parameter to the second.
+    NamedResizes,
+    /// Resizes its first parameter to the product of the next two.
+    NamedResizesProduct,
+    /// Resizes its second parameter to the third.
+    NamedResizesSecond,
+    /// Frees its first parameter.
+    NamedFrees,
+    /// Frees its second parameter.
+    NamedFreesSecond,
+    /// Frees its third parameter.
+    NamedFreesThird,
 }
 
 impl Hook {
@@ -120,8 +138,12 @@ impl Hook {
             self,
             Self::Free
                 | Self::Delete
-                | Self::DeleteSecond
-                | Self::DeleteThird
+                | Self::NamedFrees
+                | Self::NamedFreesSecond
+                | Self::NamedFreesThird
+                | Self::NamedResizes
+                | Self::NamedResizesProduct
+                | Self::NamedResizesSecond
                 | Self::Realloc
                 | Self::Reallocarray
                 | Self::ReallocSecond
@@ -163,7 +185,7 @@ impl Hook {
     }
 }
 
-const HOOKS: [(Hook, &str); 50] = [
+const HOOKS: [(Hook, &str); 59] = [
     (Hook::Malloc, "leakline_malloc"),
     (Hook::Free, "leakline_free"),
     (Hook::Calloc, "leakline_calloc"),
@@ -173,10 +195,7 @@ const HOOKS: [(Hook, &str); 50] = [
     (Hook::PosixMemalign, "leakline_posix_memalign"),
     (Hook::Valloc, "leakline_valloc"),
     (Hook::Delete, "leakline_delete"),
-    (Hook::DeleteSecond, "leakline_delete_second"),
-    (Hook::DeleteThird, "leakline_delete_third"),
     (Hook::NewAligned, "leakline_new_aligned"),
-    (Hook::SizeThird, "leakline_size_third"),
     (Hook::ProductOfLast, "leakline_product_of_last"),
     (Hook::ReallocSecond, "leakline_realloc_second"),
     (Hook::Maps, "leakline_maps"),
@@ -214,6 +233,18 @@ const HOOKS: [(Hook, &str); 50] = [
     (Hook::WideInPlace, "leakline_wide_in_place"),
     (Hook::Exit, "leakline_exit"),
     (Hook::Execute, "leakline_execute"),
+    (Hook::FindsTable, "leakline_finds_table"),
+    (Hook::NamedFirst, "leakline_named_first"),
+    (Hook::NamedSecond, "leakline_named_second"),
+    (Hook::NamedThird, "leakline_named_third"),
+    (Hook::NamedProduct, "leakline_named_product"),
+    (Hook::NamedProductSecond, "leakline_named_product_second"),
+    (Hook::NamedResizes, "leakline_named_resizes"),
+    (Hook::NamedResizesProduct, "leakline_named_resizes_product"),
+    (Hook::NamedResizesSecond, "leakline_named_resizes_second"),
+    (Hook::NamedFrees, "leakline_named_frees"),
+    (Hook::NamedFreesSecond, "leakline_named_frees_second"),
+    (Hook::NamedFreesThird, "leakline_named_frees_third"),
 ];
 
 /// The agent, ready to be written anywhere.
@@ -273,7 +304,7 @@ mod tests {
     #[test]
     fn the_agent_is_small_and_complete() {
         let image = Image::load().unwrap();
-        assert!(image.len() <= 64 * 1024, "{} bytes", image.len());
+        assert!(image.len() <= 72 * 1024, "{} bytes", image.len());
         assert!(image.link >= image.link_page && image.link.is_multiple_of(8));
         for (hook, name) in HOOKS {
             assert!(image.hook(hook) != 0 && image.hook(hook) < image.link_page, "{name}");

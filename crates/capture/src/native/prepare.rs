@@ -54,7 +54,8 @@ impl Plan {
         let image = Image::load().map_err(|error| step("load the agent")(error.to_string()))?;
         let (allocator, code) =
             look(target, &mappings, custom, kinds).map_err(|error| step("start a thread")(error.to_string()))?;
-        let Allocator { mut sites, described, granule_shift, looked_at, mut nameless, calls } = allocator;
+        let Allocator { mut sites, described, granule_shift, looked_at, mut nameless, calls, throws, unwinders } =
+            allocator;
         let missing = |found: String| AttachError::NoAllocator { pid, found };
         if let Some(custom) =
             custom.iter().find(|custom| !sites.iter().any(|site| site.names.iter().any(|name| name == custom.name())))
@@ -71,6 +72,14 @@ impl Plan {
         }
         let gadgets = gadgets(target, &mappings)
             .ok_or_else(|| step("find instructions for system calls")("its code has no `syscall; ret`".into()))?;
+        if kinds.heap && throws {
+            if let Some(other) = unwinders.other.filter(|_| unwinders.sites.is_empty()) {
+                return Err(missing(format!(
+                    "{other} unwinds exceptions in a way of its own: one that passes a function that you named would end the program"
+                )));
+            }
+            sites.extend(unwinders.sites);
+        }
         // The allocator's come first, should there be too many.
         sites.extend(calls.sites);
         nameless.extend(calls.unhooked);
@@ -198,6 +207,7 @@ fn hook_all(sites: &[Site], places: &[(usize, u64)], code_at: u64, image: &Image
 fn stub_of(site: &Site, callable: &[Callable]) -> Option<Stub> {
     let quiet = match site.form {
         Form::Plain(_) => return Some(Stub::Plain),
+        Form::Named(_) => return Some(Stub::Named),
         Form::Whole(_) => return Some(Stub::Whole),
         Form::Behind(_, caller) => return Some(Stub::Behind(caller)),
         Form::Throwing { quiet, .. } => quiet,
@@ -232,9 +242,10 @@ impl Hooked {
     }
 }
 
-/// Without these the figures would be wrong: a block that is freed unseen would look like a leak.
+/// Without these the figures would be wrong, since a block that is freed unseen would look like a leak, or the target would end at an
+/// exception.
 fn lacking(hooked: &Hooked) -> Option<String> {
-    if let Some((_, reason)) = hooked.unhooked.iter().find(|(hook, _)| hook.releases()) {
+    if let Some((_, reason)) = hooked.unhooked.iter().find(|(hook, _)| hook.releases() || *hook == Hook::FindsTable) {
         return Some(format!("cannot hook {reason}"));
     }
     let reasons = hooked.unhooked.iter().map(|(_, reason)| reason.as_str()).collect::<Vec<_>>().join("; ");

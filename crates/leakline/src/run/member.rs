@@ -63,10 +63,15 @@ impl Member {
             }
             None => {}
         }
-        match self.attached.target() {
-            TargetState::Exited => return Some((Turn::Ended, Reading::Missing(Why::ProcessGone))),
-            TargetState::Executed => return Some((Turn::Another, Reading::Missing(Why::ProcessGone))),
-            TargetState::Running => {}
+        let gone = match self.attached.target() {
+            TargetState::Exited => Some(Turn::Ended),
+            TargetState::Executed => Some(Turn::Another),
+            TargetState::Running => None,
+        };
+        if let Some(turn) = gone {
+            // Its memory is gone, but what was counted since the last beat is still there to be read.
+            let _ = self.attached.beat();
+            return Some((turn, Reading::Missing(Why::ProcessGone)));
         }
         if Instant::now() >= self.beat {
             self.beat += ATTACH_BEAT;

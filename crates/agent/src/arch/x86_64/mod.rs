@@ -5,6 +5,10 @@
 use core::arch::asm;
 use core::sync::atomic::AtomicU32;
 
+mod named;
+
+pub(crate) use named::{Registers, entries};
+
 /// Offset of the saved rbp, rsp and rip in the `ucontext` that rsp points to in a signal trampoline.
 pub(crate) const SIGNAL_RBP: u64 = 120;
 pub(crate) const SIGNAL_RSP: u64 = 160;
@@ -93,6 +97,18 @@ unsafe fn call(number: u64, arguments: [u64; 4]) -> i64 {
             lateout("rcx") _, lateout("r11") _, options(nostack));
     }
     result
+}
+
+/// Where the image was put.
+#[cfg(leakline_image)]
+#[cold]
+pub(crate) fn image_start() -> usize {
+    let start: usize;
+    // SAFETY: it computes an address. Of a `static` the compiler would read it from a table that only a linker fills in.
+    unsafe {
+        asm!(".hidden __ehdr_start", "lea {}, [rip + __ehdr_start]", out(reg) start, options(nomem, nostack, preserves_flags));
+    }
+    start
 }
 
 /// Ends the process: reached only if an impossible state was reached.

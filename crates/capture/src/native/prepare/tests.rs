@@ -53,10 +53,15 @@ fn a_function_that_only_allocates_may_stay_unhooked() {
 
 #[test]
 fn a_function_that_releases_must_be_hooked() {
-    let releasing = [Hook::Free, Hook::Delete, Hook::DeleteSecond, Hook::DeleteThird];
+    let releasing = [Hook::Free, Hook::Delete, Hook::NamedFreesSecond, Hook::NamedResizes];
     for hook in releasing.into_iter().chain([Hook::Realloc, Hook::Reallocarray, Hook::ReallocSecond]) {
         check_lacking(true, &[(Hook::Malloc, "malloc: no"), (hook, "f: too short")], Some("cannot hook f: too short"));
     }
+}
+
+#[test]
+fn an_exception_must_find_its_way() {
+    check_lacking(true, &[(Hook::FindsTable, "_Unwind_Find_FDE: no")], Some("cannot hook _Unwind_Find_FDE: no"));
 }
 
 #[test]

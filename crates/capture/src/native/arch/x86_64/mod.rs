@@ -9,7 +9,7 @@ mod returns;
 mod wide;
 
 pub(crate) use frame::{FRAME_BYTES_FIXED, signal_frame};
-pub(crate) use patch::{PatchError, Relocation, SITE_BYTES, Stub, relocate};
+pub(crate) use patch::{PatchError, Relocation, SITE_BYTES, Stub, calls, relocate};
 pub(crate) use registers::{
     Call, POP_NUMBER, RESTORERS, SIGNAL_RETURN_NUMBER, SYSCALL_RETURN, frame_place, general, instruction, result,
     set_call, set_instruction, stack_pointer, thread_pointer, undisturbed,

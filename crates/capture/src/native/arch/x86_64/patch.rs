@@ -6,7 +6,7 @@ use std::fmt;
 
 use iced_x86::{
     BlockEncoder, BlockEncoderOptions, Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionBlock,
-    Mnemonic, OpKind,
+    MemoryOperand, Mnemonic, OpKind, Register,
 };
 
 use super::wide::{self, Caller};
@@ -36,6 +36,9 @@ pub(crate) enum Stub {
     /// The hook gets all six arguments as an array, and either calls the displaced function itself or lets it run with no frame of
     /// ours below it.
     Whole,
+    /// The hook keeps all registers itself, calls the displaced function with every parameter that it may have, or lets it run with no
+    /// frame of ours below it.
+    Named,
     /// The place is inside a function, behind a system call: the hook is told the result, and everything else stays as it is.
     Behind(Caller),
 }
@@ -44,7 +47,7 @@ impl Stub {
     /// Where in a site the displaced instructions stand.
     fn displaced_at(self) -> usize {
         match self {
-            Self::Plain => DISPLACED_AT,
+            Self::Plain | Self::Named => DISPLACED_AT,
             Self::Throwing(_) => throwing::DISPLACED_AT,
             Self::Whole => wide::WHOLE_DISPLACED_AT,
             Self::Behind(_) => wide::BEHIND_DISPLACED_AT,
@@ -130,6 +133,7 @@ pub(crate) fn relocate(code: &[u8], entry: u64, site_at: u64, hook: u64, stub: S
     let (copy, offsets) = copy_of(&displaced, at + len as u64, copy_at)?;
     let site = match stub {
         Stub::Plain => site_of(&copy, site_at, hook),
+        Stub::Named => named_site_of(&copy, hook),
         Stub::Throwing(quiet) => throwing_site_of(&copy, hook, quiet),
         Stub::Whole => wide::whole_site_of(&copy, hook),
         Stub::Behind(caller) => wide::behind_site_of(caller, &copy, hook),
@@ -162,9 +166,10 @@ fn displaced(code: &[u8], at: u64, stub: Stub) -> Result<Vec<Instruction>, Patch
         match instruction.flow_control() {
             FlowControl::Next | FlowControl::ConditionalBranch => {}
             FlowControl::UnconditionalBranch if len >= JUMP_BYTES => {}
-            // It returns behind the replaced bytes, into the copy: safe where no exception passes, and for whoever is inside now.
-            FlowControl::Call | FlowControl::IndirectCall
-                if len >= JUMP_BYTES && matches!(stub, Stub::Plain | Stub::Whole) => {}
+            // It returns behind the replaced bytes: see `returning_behind`.
+            FlowControl::Call if len >= JUMP_BYTES && matches!(stub, Stub::Plain | Stub::Whole | Stub::Named) => {}
+            // It returns into the copy: safe where no exception passes, and for whoever is inside now.
+            FlowControl::IndirectCall if len >= JUMP_BYTES && matches!(stub, Stub::Plain | Stub::Whole) => {}
             FlowControl::Call | FlowControl::IndirectCall => return Err(PatchError::CallInPrologue),
             FlowControl::Return | FlowControl::UnconditionalBranch | FlowControl::IndirectBranch => {
                 take_padding(&mut decoder, &mut displaced, &mut len)?;
@@ -195,6 +200,12 @@ fn take_padding(
     Ok(())
 }
 
+/// Whether this code calls or jumps to that function.
+pub(crate) fn calls(code: &[u8], at: u64, function: u64) -> bool {
+    let mut decoder = Decoder::with_ip(BITS, code, at, DecoderOptions::NONE);
+    decoder.iter().any(|i| i.op0_kind() == OpKind::NearBranch64 && i.near_branch_target() == function)
+}
+
 /// Refuses a function that branches into its own first bytes, apart from its very first: there the jump stands.
 fn refuse_branches(code: &[u8], at: u64, len: usize) -> Result<(), PatchError> {
     for instruction in &mut Decoder::with_ip(BITS, code, at, DecoderOptions::NONE) {
@@ -210,15 +221,14 @@ fn refuse_branches(code: &[u8], at: u64, len: usize) -> Result<(), PatchError> {
 /// The displaced instructions for their new place, followed by a jump back, and where each of them starts.
 fn copy_of(displaced: &[Instruction], back: u64, to: u64) -> Result<(Vec<u8>, Vec<u32>), PatchError> {
     let not_relocatable = |error: iced_x86::IcedError| PatchError::NotRelocatable(error.to_string());
-    let mut instructions = displaced.to_vec();
+    let mut instructions = returning_behind(displaced, back).map_err(not_relocatable)?;
     instructions.push(Instruction::with_branch(Code::Jmp_rel32_64, back).map_err(not_relocatable)?);
     // Branches keep their form: a longer one would move what follows, and the jump back has to be the last five bytes.
     let options = BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS;
     let block = InstructionBlock::new(&instructions, to);
     let encoded = BlockEncoder::encode(BITS, block, options).map_err(not_relocatable)?;
-    let count = displaced.len();
-    let offsets = encoded.new_instruction_offsets.get(..count).map(<[u32]>::to_vec);
-    match (offsets, encoded.new_instruction_offsets.get(count)) {
+    let offsets = encoded.new_instruction_offsets.get(..displaced.len()).map(<[u32]>::to_vec);
+    match (offsets, encoded.new_instruction_offsets.get(instructions.len() - 1)) {
         (Some(offsets), Some(last))
             if !offsets.contains(&u32::MAX) && *last as usize + JUMP_BYTES == encoded.code_buffer.len() =>
         {
@@ -226,6 +236,32 @@ fn copy_of(displaced: &[Instruction], back: u64, to: u64) -> Result<(Vec<u8>, Ve
         }
         _ => Err(PatchError::NotRelocatable("their branches reach too far".into())),
     }
+}
+
+/// The same instructions; but where the last one is a call, it returns to the function itself rather than into its copy, for which
+/// the target's unwinder has no table.
+fn returning_behind(displaced: &[Instruction], back: u64) -> Result<Vec<Instruction>, iced_x86::IcedError> {
+    let mut instructions = displaced.to_vec();
+    let Some(call) = instructions.pop_if(|last| last.flow_control() == FlowControl::Call) else {
+        return Ok(instructions);
+    };
+    let upper_half = MemoryOperand::with_base_displ(Register::RSP, 4);
+    instructions.push(Instruction::with1(Code::Pushq_imm32, back as i32)?);
+    instructions.push(Instruction::with2(Code::Mov_rm32_imm32, upper_half, (back >> 32) as u32)?);
+    instructions.push(Instruction::with_branch(Code::Jmp_rel32_64, call.near_branch_target())?);
+    Ok(instructions)
+}
+
+/// The site of a function that the user named: passes the displaced function in r11 and changes no other register.
+fn named_site_of(copy: &[u8], hook: u64) -> Vec<u8> {
+    let mut site = vec![0x4c, 0x8d, 0x1d]; // lea displaced(%rip), %r11
+    site.extend_from_slice(&((DISPLACED_AT - 7) as u32).to_le_bytes());
+    site.extend_from_slice(&[0xff, 0x25]); // jmp *hook(%rip)
+    site.extend_from_slice(&((HOOK_POINTER_AT - 13) as u32).to_le_bytes());
+    site.resize(HOOK_POINTER_AT, 0xcc);
+    site.extend_from_slice(&hook.to_le_bytes());
+    site.extend_from_slice(copy);
+    site
 }
 
 fn site_of(copy: &[u8], site_at: u64, hook: u64) -> Vec<u8> {
@@ -302,7 +338,45 @@ mod tests {
         check("e9 00 10 00 00", "0+5: Jmp_rel32_64 Jmp_rel32_64");
         check("c3 66 0f 1f 44 00 00 55", "0+7: Retnq Nop_rm16 Jmp_rel32_64");
         check("eb 10 cc cc cc 55", "0+5: Jmp_rel32_64 Int3 Int3 Int3 Jmp_rel32_64");
-        check("48 83 ec 08 e8 00 00 00 00 c3", "0+9: Sub_rm64_imm8 Call_rel32_64 Jmp_rel32_64");
+        let call = "0+9: Sub_rm64_imm8 Pushq_imm32 Mov_rm32_imm32 Jmp_rel32_64 Jmp_rel32_64";
+        check("48 83 ec 08 e8 00 00 00 00 c3", call);
+    }
+
+    /// No return address leads into the copy, for which the target has no unwind table.
+    #[test]
+    fn a_call_that_is_moved_returns_to_where_it_was() {
+        let relocation = relocate(&bytes("48 83 ec 08 e8 00 10 00 00 c3"), ENTRY, SITE, 0x1234, Stub::Named).unwrap();
+        let copy = &relocation.site[DISPLACED_AT..];
+        let mut decoder = Decoder::with_ip(BITS, copy, SITE + DISPLACED_AT as u64, DecoderOptions::NONE);
+        let [_, push, upper, jump, _] = [(); 5].map(|()| decoder.decode());
+        let (low, high) = (push.immediate32to64() as u32, upper.immediate32());
+        assert_eq!(u64::from(high) << 32 | u64::from(low), ENTRY + 9, "behind the call");
+        assert_eq!((upper.memory_base(), upper.memory_displacement64()), (Register::RSP, 4));
+        assert_eq!(jump.near_branch_target(), ENTRY + 9 + 0x1000);
+        assert_eq!(relocation.to_copy(ENTRY + 4), Some(push.ip()));
+        // Nobody is lost who waits in what a register names.
+        let indirect = relocate(&bytes("90 90 90 ff d0 c3"), ENTRY, SITE, 0x1234, Stub::Named);
+        assert_eq!(indirect, Err(PatchError::CallInPrologue));
+    }
+
+    /// Every register but r11 may be a parameter.
+    #[test]
+    fn the_stub_of_a_named_function_changes_one_register() {
+        let relocation = relocate(&bytes("48 85 ff 74 20 c3"), ENTRY, SITE, 0x1234, Stub::Named).unwrap();
+        let mut decoder = Decoder::with_ip(BITS, &relocation.site, SITE, DecoderOptions::NONE);
+        let (load, jump) = (decoder.decode(), decoder.decode());
+        assert_eq!((load.mnemonic(), load.op0_register()), (Mnemonic::Lea, Register::R11));
+        assert_eq!(load.memory_displacement64(), relocation.unhooked());
+        assert_eq!((jump.mnemonic(), jump.memory_displacement64()), (Mnemonic::Jmp, SITE + HOOK_POINTER_AT as u64));
+    }
+
+    #[test]
+    fn what_code_calls_is_seen() {
+        let to = ENTRY + 9 + 0x1000;
+        assert!(calls(&bytes("48 83 ec 08 e8 00 10 00 00 c3"), ENTRY, to), "a call");
+        assert!(calls(&bytes("90 90 90 90 e9 00 10 00 00"), ENTRY, to), "a jump at the end");
+        assert!(!calls(&bytes("48 83 ec 08 e8 04 10 00 00 c3"), ENTRY, to), "another function");
+        assert!(!calls(&[], ENTRY, to));
     }
 
     #[test]

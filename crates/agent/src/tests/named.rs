@@ -1,0 +1,108 @@
+//! Hooks of functions that the user named: every parameter arrives, every result comes back; and the tables of exceptions.
+//!
+//! Owns: made-up functions with many parameters, and a stub like the real one. Must not know: how sites are written.
+
+use std::arch::naked_asm;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Frames, in_function, thread};
+use crate::exceptions::{Found, find};
+use crate::named::{leakline_named_first, leakline_named_frees_second};
+use crate::record::Thread;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Wide([u64; 3]);
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Two(usize, usize);
+
+type Many = extern "C" fn(usize, u64, u64, u64, u64, u64, u64, Wide, f64, f64) -> Two;
+
+extern "C" fn many(
+    size: usize,
+    two: u64,
+    three: u64,
+    four: u64,
+    five: u64,
+    six: u64,
+    seven: u64,
+    wide: Wide,
+    real: f64,
+    other: f64,
+) -> Two {
+    assert_eq!((two, three, four, five, six, seven), (2, 3, 4, 5, 6, 7));
+    assert_eq!((wide, real, other), (Wide([8, 9, 10]), 0.5, -2.0));
+    Two(0x7000_0000 + size * 64, size)
+}
+
+extern "C" fn gives_back(_: u64, _: usize, real: f64) -> f64 {
+    2.0 * real
+}
+
+/// As a site does it: the function in r11, and everything else as it was.
+#[unsafe(naked)]
+extern "C" fn hooked_many(_: usize, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: Wide, _: f64, _: f64) -> Two {
+    naked_asm!("lea r11, [rip + {real}]", "jmp {hook}", real = sym many, hook = sym leakline_named_first)
+}
+
+#[unsafe(naked)]
+extern "C" fn hooked_gives_back(_: u64, _: usize, _: f64) -> f64 {
+    naked_asm!("lea r11, [rip + {real}]", "jmp {hook}", real = sym gives_back, hook = sym leakline_named_frees_second)
+}
+
+/// Calls the function with its hook, on a stack of this thread's own.
+fn call(function: Many, size: usize) -> Two {
+    function(size, 2, 3, 4, 5, 6, 7, Wide([8, 9, 10]), 0.5, -2.0)
+}
+
+fn this_thread() -> Thread {
+    thread(&Frames::new(&[in_function(2)]))
+}
+
+#[test]
+fn every_parameter_arrives_and_every_result_comes_back() {
+    let thread = this_thread();
+    let figures = &thread.record.figures;
+    let before = (figures.allocations.load(Relaxed), figures.frees.load(Relaxed));
+    let Two(block, size) = call(hooked_many, 48);
+    assert_eq!((block, size), (0x7000_0000 + 48 * 64, 48));
+    assert_eq!(hooked_gives_back(1, block, 1.5), 3.0);
+    assert_eq!(hooked_gives_back(1, 0, 1.5), 3.0, "nothing is freed");
+    let after = (figures.allocations.load(Relaxed), figures.frees.load(Relaxed));
+    assert_eq!(after, (before.0 + 1, before.1 + 1));
+    assert_eq!(figures.guard.load(Relaxed), 0, "the hook is left");
+}
+
+#[test]
+fn a_call_inside_of_a_hook_is_the_functions_alone() {
+    let frames = Frames::new(&[in_function(2)]);
+    let thread = thread(&frames);
+    let before = thread.record.figures.allocations.load(Relaxed);
+    // As if a hook further out had been entered.
+    thread.enter(frames.sp());
+    assert_eq!(call(hooked_many, 16), Two(0x7000_0000 + 16 * 64, 16));
+    thread.leave();
+    assert_eq!(thread.record.figures.allocations.load(Relaxed), before);
+}
+
+/// An index of two functions as the linker writes it, at the start of the words; tables and code are behind it.
+#[test]
+fn a_table_is_found_by_any_address_of_its_function() {
+    let mut words = [0_u32; 32];
+    let at = words.as_ptr().expose_provenance();
+    // The index, 2 entries; tables at words 8 and 14; functions at bytes 256 (16 long) and 512 (32 long).
+    words[..3].copy_from_slice(&[u32::from_ne_bytes([1, 0x1b, 0x03, 0x3b]), 0, 2]);
+    words[3..7].copy_from_slice(&[256, 32, 512, 56]);
+    words[10..12].copy_from_slice(&[256 - 40, 16]);
+    words[16..18].copy_from_slice(&[512 - 64, 32]);
+    let first = Some(Found { table: at + 32, function: at + 256 });
+    let second = Some(Found { table: at + 56, function: at + 512 });
+    let cases = [(255, None), (256, first), (271, first), (272, None), (511, None), (512, second), (543, second)];
+    for (address, expected) in cases.into_iter().chain([(544, None), (1 << 40, None)]) {
+        assert_eq!(find(at, at + address), expected, "{address}");
+    }
+    words[0] = 0;
+    assert_eq!(find(at, at + 256), None, "no index of ours");
+}
