@@ -46,6 +46,8 @@ fn the_exit_status_is_the_programs() {
     let ran = run("killed", "--fail-on-leak", &["sh", "-c", "kill -KILL $$"]);
     assert_eq!((ran.code, ran.last()["end"].as_str()), (Some(137), Some("ended by signal 9")));
     assert!(ran.last()["kinds"]["missing"].is_string(), "its memory was gone: {:#}", ran.last());
+    // It lived for milliseconds; what it did until its last one was counted.
+    assert!(ran.last()["not_freed"]["blocks"].as_u64() > Some(0), "a shell has some: {:#}", ran.last());
 }
 
 /// Starts a shell under leakline that says `ready`, then sends leakline a signal.

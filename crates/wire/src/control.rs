@@ -124,7 +124,7 @@ pub struct ThreadCursors {
     pub records: AtomicU32,
     /// Calls passed through because there was no record left for the thread.
     pub refused: AtomicU64,
-    /// A code address that lay in no known module; leakline looks for new modules when it changes.
+    /// A code address that lay in no known module, or zero; leakline looks for new modules when there is one, and takes it away.
     pub unknown_code: AtomicU64,
 }
 

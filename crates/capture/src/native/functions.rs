@@ -102,6 +102,7 @@ pub(crate) struct Unwinders {
 
 /// One module with an allocator.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts about one module")]
 struct Module {
     sites: Vec<Site>,
     allocator: Option<&'static str>,

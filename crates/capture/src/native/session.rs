@@ -57,7 +57,6 @@ pub struct Session {
     /// `/proc/PID/maps` as it was last read.
     maps: Arc<[u8]>,
     maps_read: Instant,
-    unknown_code: u64,
     ticks: Ticks,
     settings: Settings,
     /// Settings that the target overwrote.
@@ -192,7 +191,6 @@ impl Session {
             code: std::mem::take(&mut plan.code),
             maps: text.into(),
             maps_read: Instant::now(),
-            unknown_code: 0,
             settings: Settings::default(),
             overwritten: 0,
             expire: options.expire,
@@ -411,11 +409,11 @@ impl Session {
 
     /// Notices modules that were loaded or unloaded, when the agent met unknown code or some time has passed.
     fn refresh_code(&mut self) {
-        let unknown = self.control().threads.unknown_code.load(Relaxed);
-        if unknown == self.unknown_code && self.maps_read.elapsed() < MODULES_EVERY {
+        // A library that is loaded again lies where it lay, so that the same address is met again.
+        let unknown = self.control().threads.unknown_code.swap(0, Relaxed);
+        if unknown == 0 && self.maps_read.elapsed() < MODULES_EVERY {
             return;
         }
-        self.unknown_code = unknown;
         self.maps_read = Instant::now();
         // A target that is gone has no mappings; what is known of it stays.
         let Some(text) = self.target.maps().ok().filter(|text| !text.is_empty()) else { return };
