@@ -138,7 +138,7 @@ fn above_of(record: &Record, pc: u64) -> Option<u64> {
     let [first, second] = leaves_of(pc);
     let above = |place: usize| {
         let differs = record.leaves[place].load(Relaxed) ^ (pc << LEAF_BITS);
-        (differs >> LEAF_BITS == 0).then_some(8 * differs)
+        (differs >> LEAF_BITS == 0).then(|| 8 * differs)
     };
     above(first).or_else(|| above(second))
 }
