@@ -54,7 +54,9 @@ judge() {
     fi
     for ((round = 0; round < ROUNDS; round++)); do
         "$LEAKLINE" attach "$pid" --json --for 0.05 >"$WORK/round.json" 2>"$WORK/round.err"
-        [ -s "$WORK/round.json" ] && [ ! -s "$WORK/round.err" ] || failed=$((failed + 1))
+        [ -s "$WORK/round.json" ] && [ ! -s "$WORK/round.err" ] && continue
+        failed=$((failed + 1))
+        echo "$name, round $round: $(head -n 1 "$WORK/round.err")"
     done
     after=$(grep -c leakline "/proc/$pid/maps" 2>/dev/null)
     [ "$before" = "$(appearance "$pid" "$before" 2>/dev/null)" ] && kept='as before' || kept=CHANGED

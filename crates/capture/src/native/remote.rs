@@ -15,7 +15,9 @@ use crate::fault;
 use crate::sys::ptrace::{Registers, Stop, Tracee};
 
 /// How long a thread may take to stop. One that sleeps uninterruptibly is left alone after that; any other is waited for: it runs
-/// on meanwhile, and a call of it that is interrupted must not end with an error which the program would see.
+/// on meanwhile, and a call of it that is interrupted must not end with an error which the program would see. One that is on its
+/// way through a call of ours is waited for in any case: given up, it would carry out the call later, when nobody undoes it. (On a
+/// machine with a load of 25 a thread waited that long for a processor, and code stayed mapped.)
 const STOP_LIMIT: Duration = Duration::from_millis(500);
 const LATE_STOPS: u32 = 20;
 const ALL_SIGNALS: u64 = u64::MAX;
@@ -143,7 +145,7 @@ impl<'a> Remote<'a> {
         let mut signal = 0;
         loop {
             self.tracee.run_to_syscall(signal)?;
-            signal = match self.tracee.wait(STOP_LIMIT)? {
+            signal = match next_stop(self.tracee, || false)? {
                 Stop::Syscall => return Ok(()),
                 // Only SIGSTOP gets through the mask. Delivered, it stops the other threads; this one stops when it is let go of.
                 Stop::Signal(signal) => signal,
@@ -160,7 +162,7 @@ impl<'a> Remote<'a> {
         if self.called {
             self.tracee.interrupt()?;
             self.tracee.resume(0)?;
-            match self.tracee.wait(STOP_LIMIT)? {
+            match next_stop(self.tracee, || false)? {
                 Stop::Signal(signal) => self.held = signal,
                 Stop::Interrupted | Stop::Halted | Stop::Event | Stop::Syscall => {}
                 Stop::Gone => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
@@ -184,22 +186,25 @@ impl Drop for Remote<'_> {
 
 /// Waits for the stop that was asked for, passing on signals that come first.
 fn stopped(target: &Target, tracee: Tracee) -> io::Result<()> {
-    let mut late = 0;
     loop {
-        match tracee.wait(STOP_LIMIT) {
-            Ok(Stop::Interrupted | Stop::Halted) => return Ok(()),
-            Ok(Stop::Signal(signal)) => tracee.resume(signal)?,
-            Ok(Stop::Syscall | Stop::Event) => tracee.resume(0)?,
-            Ok(Stop::Gone) => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && late < LATE_STOPS => {
-                if target.thread_state(tracee.tid()) == Some('D') {
-                    return Err(error);
-                }
-                late += 1;
-            }
-            Err(error) => return Err(error),
+        match next_stop(tracee, || target.thread_state(tracee.tid()) == Some('D'))? {
+            Stop::Interrupted | Stop::Halted => return Ok(()),
+            Stop::Signal(signal) => tracee.resume(signal)?,
+            Stop::Syscall | Stop::Event => tracee.resume(0)?,
+            Stop::Gone => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
         }
     }
+}
+
+/// Waits for the next stop of a thread that needs a processor to get there, unless waiting is hopeless.
+fn next_stop(tracee: Tracee, is_hopeless: impl Fn() -> bool) -> io::Result<Stop> {
+    for _ in 0..LATE_STOPS {
+        match tracee.wait(STOP_LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && !is_hopeless() => {}
+            other => return other,
+        }
+    }
+    tracee.wait(STOP_LIMIT)
 }
 
 /// Lifts the thread's filters of system calls while we trace it. Where that is not allowed, a call of ours could fail, or the
