@@ -191,7 +191,7 @@ fn hook_all(sites: &[Site], places: &[(usize, u64)], code_at: u64, image: &Image
     // Functions that throw need the others of their module.
     for round in [true, false] {
         for (site, (_, site_at)) in sites.iter().zip(places).filter(|(site, _)| is_plain(site) == round) {
-            let Some(stub) = stub_of(site, &hooked.callable) else {
+            let Some(stub) = stub_of(site, code_at + image.link, &hooked.callable) else {
                 let reason = "it may throw, and there is no function of its kind that does not";
                 hooked.unhooked.push((site.hook(), format!("{}: {reason}", site.name())));
                 continue;
@@ -204,9 +204,11 @@ fn hook_all(sites: &[Site], places: &[(usize, u64)], code_at: u64, image: &Image
 }
 
 /// How the hook of a function is called; none where it throws and there is nothing to call in its place.
-fn stub_of(site: &Site, callable: &[Callable]) -> Option<Stub> {
+fn stub_of(site: &Site, link: u64, callable: &[Callable]) -> Option<Stub> {
     let quiet = match site.form {
-        Form::Plain(_) => return Some(Stub::Plain),
+        // Exceptions may still have to pass a frame of ours when nobody listens any more.
+        Form::Plain(Hook::FindsTable) => return Some(Stub::Plain),
+        Form::Plain(_) => return Some(Stub::Asking(link)),
         Form::Named(_) => return Some(Stub::Named),
         Form::Whole(_) => return Some(Stub::Whole),
         Form::Behind(_, caller) => return Some(Stub::Behind(caller)),

@@ -3,11 +3,14 @@
 //! Owns: every byte of code that is written into a target, apart from the agent. Must not know: how it is written.
 
 use std::fmt;
+use std::mem::offset_of;
 
 use iced_x86::{
     BlockEncoder, BlockEncoderOptions, Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionBlock,
     MemoryOperand, Mnemonic, OpKind, Register,
 };
+
+use wire::{Control, STATE_TID_MASK};
 
 use super::wide::{self, Caller};
 
@@ -28,8 +31,11 @@ mod throwing {
 /// How a site calls its hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stub {
-    /// The hook calls the displaced function.
+    /// The hook calls the displaced function, and is called whether anybody listens or not.
     Plain,
+    /// As the one before, but the hook is only called where somebody listens: the shared memory, whose address stands at this one,
+    /// says so. There is none in a forked child.
+    Asking(u64),
     /// The hook calls another function, at this address, which does not throw. If that returns null, the displaced function
     /// runs with the first arguments, and with no frame of ours below it: it may throw.
     Throwing(u64),
@@ -47,7 +53,7 @@ impl Stub {
     /// Where in a site the displaced instructions stand.
     fn displaced_at(self) -> usize {
         match self {
-            Self::Plain | Self::Named => DISPLACED_AT,
+            Self::Plain | Self::Asking(_) | Self::Named => DISPLACED_AT,
             Self::Throwing(_) => throwing::DISPLACED_AT,
             Self::Whole => wide::WHOLE_DISPLACED_AT,
             Self::Behind(_) => wide::BEHIND_DISPLACED_AT,
@@ -133,6 +139,7 @@ pub(crate) fn relocate(code: &[u8], entry: u64, site_at: u64, hook: u64, stub: S
     let (copy, offsets) = copy_of(&displaced, at + len as u64, copy_at)?;
     let site = match stub {
         Stub::Plain => site_of(&copy, site_at, hook),
+        Stub::Asking(link) => asking_site_of(&copy, link, hook),
         Stub::Named => named_site_of(&copy, hook),
         Stub::Throwing(quiet) => throwing_site_of(&copy, hook, quiet),
         Stub::Whole => wide::whole_site_of(&copy, hook),
@@ -167,9 +174,11 @@ fn displaced(code: &[u8], at: u64, stub: Stub) -> Result<Vec<Instruction>, Patch
             FlowControl::Next | FlowControl::ConditionalBranch => {}
             FlowControl::UnconditionalBranch if len >= JUMP_BYTES => {}
             // It returns behind the replaced bytes: see `returning_behind`.
-            FlowControl::Call if len >= JUMP_BYTES && matches!(stub, Stub::Plain | Stub::Whole | Stub::Named) => {}
+            FlowControl::Call
+                if len >= JUMP_BYTES && matches!(stub, Stub::Plain | Stub::Asking(_) | Stub::Whole | Stub::Named) => {}
             // It returns into the copy: safe where no exception passes, and for whoever is inside now.
-            FlowControl::IndirectCall if len >= JUMP_BYTES && matches!(stub, Stub::Plain | Stub::Whole) => {}
+            FlowControl::IndirectCall
+                if len >= JUMP_BYTES && matches!(stub, Stub::Plain | Stub::Asking(_) | Stub::Whole) => {}
             FlowControl::Call | FlowControl::IndirectCall => return Err(PatchError::CallInPrologue),
             FlowControl::Return | FlowControl::UnconditionalBranch | FlowControl::IndirectBranch => {
                 take_padding(&mut decoder, &mut displaced, &mut len)?;
@@ -278,6 +287,38 @@ fn site_of(copy: &[u8], site_at: u64, hook: u64) -> Vec<u8> {
     site
 }
 
+/// As [`site_of`], but runs on into the displaced instructions where nobody listens. Until that is known it changes r11 only, which no
+/// call hands over.
+fn asking_site_of(copy: &[u8], link: u64, hook: u64) -> Vec<u8> {
+    const POINTER_AT: usize = SITE_BYTES - 8;
+    let mut site = vec![0x49, 0xbb]; // movabs $link, %r11
+    site.extend_from_slice(&link.to_le_bytes());
+    site.extend_from_slice(&[0x4d, 0x8b, 0x1b]); // mov (%r11), %r11
+    site.extend_from_slice(&[0x4d, 0x85, 0xdb]); // test %r11, %r11
+    site.extend_from_slice(&[0x74, (DISPLACED_AT - 18) as u8]); // je displaced
+    site.extend_from_slice(&[0x41, 0xf7, 0x43, offset_of!(Control, state) as u8]); // testl $…, state(%r11)
+    site.extend_from_slice(&STATE_TID_MASK.to_le_bytes());
+    site.extend_from_slice(&[0x0f, 0x85]); // jne behind the copy
+    site.extend_from_slice(&(copy.len() as u32).to_le_bytes());
+    debug_assert!(site.len() == DISPLACED_AT, "the displaced instructions follow");
+    site.extend_from_slice(copy);
+    site.extend_from_slice(&[0x48, 0x89, 0xe1]); // mov %rsp, %rcx
+    site.extend_from_slice(&[0x49, 0x89, 0xe8]); // mov %rbp, %r8
+    let displaced = DISPLACED_AT as i32 - (site.len() as i32 + 7);
+    site.extend_from_slice(&[0x4c, 0x8d, 0x0d]); // lea displaced(%rip), %r9
+    site.extend_from_slice(&displaced.to_le_bytes());
+    let pointer = POINTER_AT.saturating_sub(site.len() + 6) as u32;
+    site.extend_from_slice(&[0xff, 0x25]); // jmp *hook(%rip)
+    site.extend_from_slice(&pointer.to_le_bytes());
+    if site.len() <= POINTER_AT {
+        site.resize(POINTER_AT, 0xcc);
+    }
+    site.extend_from_slice(&hook.to_le_bytes());
+    site
+}
+
+const _: () = assert!(offset_of!(Control, state) < 128, "the state is reached by one byte");
+
 /// As [`site_of`], for a function that throws. Too long where the copy leaves no room for the pointers.
 fn throwing_site_of(copy: &[u8], hook: u64, quiet: u64) -> Vec<u8> {
     let distance = |pointer_at: usize, next: usize| ((pointer_at - next) as u32).to_le_bytes();
@@ -377,6 +418,27 @@ mod tests {
         assert!(calls(&bytes("90 90 90 90 e9 00 10 00 00"), ENTRY, to), "a jump at the end");
         assert!(!calls(&bytes("48 83 ec 08 e8 04 10 00 00 c3"), ENTRY, to), "another function");
         assert!(!calls(&[], ENTRY, to));
+    }
+
+    /// Who listens is asked before anything but r11 is changed; without an answer the function runs.
+    #[test]
+    fn the_stub_that_asks_runs_on_into_the_copy() {
+        let link = 0x7f00_1234_5678;
+        let relocation =
+            relocate(&bytes("41 54 55 53 48 83 ec 10 c3"), ENTRY, SITE, 0x1234, Stub::Asking(link)).unwrap();
+        assert_eq!((relocation.site.len(), relocation.unhooked()), (SITE_BYTES, SITE + DISPLACED_AT as u64));
+        let mut decoder = Decoder::with_ip(BITS, &relocation.site, SITE, DecoderOptions::NONE);
+        let all: Vec<Instruction> = decoder.iter().take(15).collect();
+        let text: Vec<String> = all.iter().map(|i| format!("{:?}", i.mnemonic()).to_lowercase()).collect();
+        assert_eq!(text.join(" "), "mov mov test je test jne push push push sub jmp mov mov lea jmp");
+        assert_eq!(all[0].immediate64(), link);
+        assert_eq!(all[4].memory_displacement64(), offset_of!(Control, state) as u64);
+        assert_eq!(all[4].immediate32(), STATE_TID_MASK);
+        assert_eq!((all[3].near_branch_target(), all[5].near_branch_target()), (all[6].ip(), all[11].ip()));
+        assert_eq!(all[10].near_branch_target(), ENTRY + 8, "back behind what was displaced");
+        assert_eq!(all[13].memory_displacement64(), relocation.unhooked());
+        assert_eq!(all[14].memory_displacement64(), SITE + SITE_BYTES as u64 - 8);
+        assert_eq!(relocation.site[SITE_BYTES - 8..], 0x1234_u64.to_le_bytes());
     }
 
     #[test]
