@@ -148,12 +148,12 @@ impl Load {
     }
 }
 
-/// Processor time of all threads; NaN where there are none.
+/// Processor time of all threads, apart from those that end meanwhile; NaN where there are none.
 fn processor_ns(pid: u32) -> f64 {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let used = threads.map(|thread| {
-        let text = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-        text.split(' ').next().and_then(|figure| figure.parse::<f64>().ok()).unwrap_or(f64::NAN)
+    let used = threads.filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
     });
     used.reduce(|sum, figure| sum + figure).unwrap_or(f64::NAN)
 }
