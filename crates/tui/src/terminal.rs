@@ -3,6 +3,7 @@
 //! Owns: raw mode and the alternate screen. Must not know: what is on the screen, or how keys are read.
 
 use std::io::{self, BufWriter, Stdout};
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use crate::limits::WRITE_BYTES;
 /// The terminal while a screen is shown. Dropping it gives the terminal back; so does a panic.
 #[derive(Debug)]
 pub struct Terminal {
-    inner: ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    /// Never dropped: its own end prints to standard error when the cursor cannot be shown, and that ends the process when standard
+    /// error is the terminal that is gone. Whoever is attached to a target would leave its hooks there.
+    inner: ManuallyDrop<ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
     keys: Keys,
 }
 
@@ -29,7 +32,7 @@ impl Terminal {
         let entered = execute!(io::stdout(), terminal::EnterAlternateScreen, cursor::Hide).and_then(|()| {
             let inner =
                 ratatui::Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(WRITE_BYTES, io::stdout())))?;
-            Ok(Self { inner, keys: Keys::read()? })
+            Ok(Self { inner: ManuallyDrop::new(inner), keys: Keys::read()? })
         });
         match entered {
             Ok(terminal) => Ok(terminal),
