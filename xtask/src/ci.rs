@@ -30,6 +30,8 @@ const STEPS: [Step; 10] = [
     step("faults", "test -p leakline --test suite faults"),
     // Real processes, as a user would meet them: optimised, without assertions.
     step("real processes", "test --release -p leakline --test suite --no-fail-fast"),
+    // The README's first command names no package.
+    step("cargo run", "run --quiet --release -- --version"),
     // With debug assertions, and what has ever failed first.
     step("fuzz", "run --quiet -p fuzz -- --for 20"),
     // The layout that agent and leakline share, and the parsers, under an interpreter that sees undefined behaviour.
