@@ -21,7 +21,7 @@ const fn step(name: &'static str, words: &'static str) -> Step {
     Step { name, words, needs: None }
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     step("format", "fmt --all --check"),
     step("clippy", "clippy --workspace --all-targets --quiet -- -D warnings"),
     step("tests", "test --workspace --no-fail-fast --exclude leakline"),
