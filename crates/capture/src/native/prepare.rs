@@ -57,13 +57,7 @@ impl Plan {
         let Allocator { mut sites, described, granule_shift, looked_at, mut nameless, calls, throws, unwinders } =
             allocator;
         let missing = |found: String| AttachError::NoAllocator { pid, found };
-        if let Some(custom) =
-            custom.iter().find(|custom| !sites.iter().any(|site| site.names.iter().any(|name| name == custom.name())))
-        {
-            let function = custom.name().to_owned();
-            let nearest = functions::nearest(target, &mappings, &function);
-            return Err(AttachError::NoSuchFunction { pid, function, nearest });
-        }
+        refuse_unnamed(target, &mappings, custom, &sites)?;
         if !kinds.heap {
             sites.clear();
             nameless.clear();
@@ -157,6 +151,20 @@ fn look(
             learning.join().map_err(|_| io::Error::other("the thread that compiles unwind tables ended early"))?;
         Ok((allocator, code))
     })
+}
+
+/// Refuses a function that the user named and no module has.
+fn refuse_unnamed(
+    target: &Target,
+    mappings: &[Mapping<'_>],
+    custom: &[Custom],
+    sites: &[Site],
+) -> Result<(), AttachError> {
+    let is_found = |custom: &Custom| sites.iter().any(|site| site.names.iter().any(|name| name == custom.name()));
+    let Some(custom) = custom.iter().find(|custom| !is_found(custom)) else { return Ok(()) };
+    let function = custom.name().to_owned();
+    let nearest = functions::nearest(target, mappings, &function);
+    Err(AttachError::NoSuchFunction { pid: target.pid(), function, nearest })
 }
 
 fn wanted(areas: &[Area], link_page: u64, shared_at: u64, shared_len: u64) -> Wanted {
