@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{account, assert_exact, attached, build_as, stopped, work};
-use crate::command::{Running, leakline, program};
-use crate::process::{appearance, assert_unchanged, cannot_run};
+use super::{account, assert_exact, attached, build_as, is_there, stopped, work};
+use crate::command::{Running, frames, leakline, program, sites_through};
+use crate::process::{appearance, assert_unchanged, cannot_run, signal};
 use crate::targets::Target;
 
 /// A user without any rights.
@@ -187,6 +188,59 @@ fn jumps_out_of_an_allocator() {
         assert_eq!(target.wait_for("jumped "), "300");
         target.wait_for("done");
     }
+    target.stop().assert_unharmed();
+}
+
+/// Loaded after the attach and unloaded at once: all stacks are whole and named, from the first block of the constructor on.
+#[test]
+fn a_library_that_is_there_for_an_instant() {
+    let library = build_as("brief.so", "reach/brief.c", "gcc -O2 -g -shared -fPIC SOURCE");
+    let loader = build_as("loader", "reach/loader.c", "gcc -O2 -g -pthread SOURCE -ldl");
+    check_brief(&loader, &library, &["begins", "main"]);
+    if is_there("a library that musl loads for an instant", "/usr/bin/musl-gcc", "musl-tools") {
+        let library = build_as("brief-musl.so", "reach/brief.c", "musl-gcc -O2 -g -shared -fPIC SOURCE");
+        let loader = build_as("loader-musl", "reach/loader.c", "musl-gcc -O2 -g -pthread SOURCE");
+        // musl itself has no unwind tables.
+        check_brief(&loader, &library, &["begins"]);
+    }
+}
+
+/// Threads that load libraries wait for leakline, but not for one that is stopped, nor for one that is dead.
+#[test]
+fn libraries_are_loaded_beside_a_stopped_leakline() {
+    let library = build_as("brief.so", "reach/brief.c", "gcc -O2 -g -shared -fPIC SOURCE");
+    let loader = build_as("loader", "reach/loader.c", "gcc -O2 -g -pthread SOURCE -ldl");
+    let mut target = Target::start_program(&loader, &format!("{} brief", library.display()));
+    let watching = attached(target.pid());
+    signal(watching.pid(), Signal::STOP);
+    let claims = work(&mut target);
+    signal(watching.pid(), Signal::CONT);
+    target.tell("go");
+    let summary = stopped(watching).summary();
+    assert!(summary["coverage"]["allocations"].as_u64() >= Some(claims[0].1[0]), "{summary:#}");
+    while target.wait_for("") != "done" {}
+    let watching = attached(target.pid());
+    target.tell("go");
+    watching.kill();
+    while target.wait_for("") != "done" {}
+    leakline(&format!("detach {}", target.pid())).assert_code(0);
+    target.stop().assert_unharmed();
+}
+
+#[track_caller]
+fn check_brief(loader: &Path, library: &Path, through: &[&str]) {
+    let mut target = Target::start_program(loader, &format!("{} brief", library.display()));
+    let before = appearance(target.pid());
+    let watching = attached(target.pid());
+    let claims = work(&mut target);
+    let summary = stopped(watching).summary();
+    assert_eq!(account(&summary, "by_constructor"), claims[0].1, "{summary:#}");
+    for site in sites_through(&summary, "by_constructor") {
+        for function in through {
+            assert!(frames(site).iter().any(|frame| frame["function"] == *function), "no {function}: {site:#}");
+        }
+    }
+    assert_unchanged(&before, &appearance(target.pid()));
     target.stop().assert_unharmed();
 }
 

@@ -130,18 +130,30 @@ fn a_breakpoint_in_a_hook_is_not_overwritten() {
     signal(session.pid(), Signal::INT);
     let run = session.wait();
     let notes = run.summary()["notes"].to_string();
-    let at = address(&notes, "has written at");
     assert!(notes.contains("a debugger with a breakpoint") && notes.contains("leakline detach"), "{notes}");
-    leakline(&format!("detach {}", target.pid())).assert_refused(&["has written at", "when that is gone"]);
+    let pid = target.pid();
+    let detach = || leakline(&format!("detach {pid}"));
+    detach().assert_refused(&["has written at", "when that is gone"]);
     attach(target.pid(), "--for 0.1").assert_refused(&["has written at"]);
     target.ask("ping", "alive");
-    // What gdb would have done, had it lived.
     let memory = File::options().read(true).write(true).open(format!("/proc/{}/mem", target.pid())).expect("memory");
-    let mut byte = [0];
-    memory.read_exact_at(&mut byte, at).expect("code can be read");
-    assert_eq!(byte, [0xcc], "no breakpoint was set, so that nothing is tested");
-    memory.write_all_at(&[0xe9], at).expect("code can be written");
-    leakline(&format!("detach {}", target.pid())).assert_code(0);
+    // Here, and in the dynamic linker, where gdb waits for libraries of its own accord.
+    let mut refused = 0;
+    let last = loop {
+        let run = detach();
+        if run.code == Some(0) || refused == 8 {
+            break run;
+        }
+        refused += 1;
+        let at = address(&run.errors, "has written at");
+        // What gdb would have done, had it lived.
+        let mut byte = [0];
+        memory.read_exact_at(&mut byte, at).expect("code can be read");
+        assert_eq!(byte, [0xcc], "no breakpoint was set, so that nothing is tested");
+        memory.write_all_at(&[0xe9], at).expect("code can be written");
+    };
+    last.assert_code(0);
+    assert!(refused > 0, "nothing stood in the way");
     assert_unchanged(&before, &appearance(target.pid()).of_program());
     target.stop().assert_unharmed();
 }

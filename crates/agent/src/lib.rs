@@ -2,7 +2,7 @@
 //!
 //! Owns: the hooks, the table of live blocks, unwinding and the memory of stacks, all in the shared mapping.
 //! Must not know: libc, files, leakline's process. It never allocates, takes no lock, and calls nothing of the target but
-//! the function that was hooked. It waits for leakline in one place only, and only while leakline lives: see `gate.rs`.
+//! the function that was hooked. It waits for leakline in two places only, for a bounded time and while leakline lives: see `gate.rs`.
 //!
 //! `capture/build.rs` builds it once more as a freestanding image with `--cfg leakline_image`; as an ordinary member of the
 //! workspace it is only checked and tested.
@@ -38,7 +38,7 @@ pub use descriptors::{
     leakline_opens_signals, leakline_opens_two, leakline_opens_two_fourth, leakline_spawns, leakline_vforks,
 };
 pub use exceptions::leakline_finds_table;
-pub use gate::{leakline_execute, leakline_exit};
+pub use gate::{leakline_execute, leakline_exit, leakline_loads};
 pub use hooks::{
     leakline_calloc, leakline_delete, leakline_free, leakline_malloc, leakline_memalign, leakline_new_aligned,
     leakline_posix_memalign, leakline_product_of_last, leakline_realloc, leakline_realloc_second,

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use wire::{FRAMES_MAX, MODULES_MAX, PackedRule, RuleKind, regions};
 
 use crate::arch;
+use crate::gate;
 use crate::record::{RULE_SLOTS, Thread, WORDS_MAX};
 use crate::shared::ModuleCell;
 use crate::stack::Entry;
@@ -258,7 +259,10 @@ fn find_rule(thread: Thread, pc: u64) -> Option<PackedRule> {
     let modules: &[ModuleCell] = thread.shared.slice(regions::MODULES.at + buffer, count);
     let after = modules.partition_point(|module| module.start.load(Relaxed) <= pc);
     let Some(module) = after.checked_sub(1).and_then(|i| modules.get(i)).filter(|m| pc < m.end.load(Relaxed)) else {
-        control.threads.unknown_code.store(pc, Relaxed);
+        // Once until leakline has seen it: a call into the kernel for each would cost more than all else here.
+        if control.threads.unknown_code.swap(pc, Relaxed) == 0 {
+            gate::ask(thread.shared);
+        }
         return None;
     };
     let rows = module.rows.load(Relaxed) as usize;

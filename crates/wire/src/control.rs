@@ -4,13 +4,13 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use crate::gate::Gate;
+use crate::gate::{Gate, LoadGate};
 
 /// First word of the file.
 pub const MAGIC: u64 = 0x656e_696c_6b61_656c;
 
 /// Grows whenever the layout changes; leakline only cleans up, never reads, a file of another version.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// The bits of [`Control::state`] that hold a thread number. All zero: nobody listens and hooks pass calls through.
 ///
@@ -81,6 +81,8 @@ pub struct Control {
     pub events: EventCursor,
     /// Where the program waits before it ends.
     pub gate: Gate,
+    /// Where it waits when it has loaded code.
+    pub loads: LoadGate,
 }
 
 /// The time stamp counter as leakline's keeper last read it, every few milliseconds.

@@ -1,6 +1,6 @@
-//! Where a program waits for leakline before it gives its memory up.
+//! Where a program waits for leakline: before it gives its memory up, and when it has loaded code.
 //!
-//! Owns: [`Gate`] and the requests. Must not know: what is done while it waits.
+//! Owns: [`Gate`], [`LoadGate`] and the requests. Must not know: what is done while it waits.
 
 use core::sync::atomic::AtomicU32;
 
@@ -24,4 +24,17 @@ pub struct Gate {
     pub process: AtomicU32,
     /// Thread number and kind of the thread that waits; zero where none does. A futex, for both sides.
     pub request: AtomicU32,
+}
+
+/// A program that loads or unloads libraries waits here until leakline knows of them: else the stacks of the first calls from a new
+/// library would end there, and one that is unloaded soon would never have a name.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct LoadGate {
+    /// Grows with each request to look at what is mapped. A futex, for leakline.
+    pub asked: AtomicU32,
+    /// The last request that leakline has answered. A futex, for the target.
+    pub answered: AtomicU32,
+    /// Not zero since a thread waited in vain, until leakline answers again: nobody waits meanwhile.
+    pub neglected: AtomicU32,
 }

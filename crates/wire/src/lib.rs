@@ -46,7 +46,7 @@ pub use control::{
     StackCursors, ThreadCursors, VERSION,
 };
 pub use event::{Call, EVENTS, Event};
-pub use gate::{GATE_EXECUTE, GATE_EXIT, GATE_KIND_BITS, GATE_KIND_MASK, Gate};
+pub use gate::{GATE_EXECUTE, GATE_EXIT, GATE_KIND_BITS, GATE_KIND_MASK, Gate, LoadGate};
 pub use layout::{
     ADDRESS_BITS, COUNTERS_BYTES, FILE_BYTES, FRAMES_MAX, FURTHER_BUCKETS_MAX, LINE_BYTES, Layout, MODULES_MAX,
     PATCHES_MAX, SAMPLED_BYTES, STACK_INDEX_SLOTS, STACKS_MAX, THREAD_SLOTS, THREADS_MAX, regions,

@@ -143,9 +143,12 @@ const DESCRIPTORS: [Function; 61] = [
     glibc("__socket", Hook::Opens),
 ];
 
+/// The empty function that dynamic linkers call for debuggers, before and after they map libraries and before any code of those runs.
+pub(crate) const LOADS: &str = "_dl_debug_state";
+
 /// Every name that is looked for.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    MAPPINGS.iter().chain(&DESCRIPTORS).map(|(name, ..)| *name)
+    MAPPINGS.iter().chain(&DESCRIPTORS).map(|(name, ..)| *name).chain([LOADS])
 }
 
 /// Where a function of a C library is hooked for these kinds; none where it is not.

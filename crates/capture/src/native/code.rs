@@ -77,7 +77,7 @@ impl CodeTables {
         }
     }
 
-    /// Brings the shared tables up to date; true if anything changed. New rows may take `room` bytes: a module without rows is unwound by
+    /// Brings the shared tables up to date; how many bytes of rows are new. Those may take `room`: a module without rows is unwound by
     /// its frame pointers, as code without tables is.
     pub(crate) fn publish(
         &mut self,
@@ -85,13 +85,15 @@ impl CodeTables {
         file: &SharedFile,
         control: &Control,
         room: u64,
-    ) -> io::Result<bool> {
+    ) -> io::Result<u64> {
+        let before = self.next;
         self.write_rows(file, room)?;
+        let written = u64::from(self.next - before) * 4;
         let mut modules: Vec<Module> = mappings.iter().filter_map(|mapping| self.module(mapping)).collect();
         self.refused += modules.len().saturating_sub(MODULES_MAX) as u64;
         modules.truncate(MODULES_MAX);
         if modules == self.published {
-            return Ok(false);
+            return Ok(written);
         }
         // Four buffers in turn: an agent that is still in the previous one is left alone.
         self.buffer = (self.buffer + 1) & 3;
@@ -101,7 +103,7 @@ impl CodeTables {
         control.modules.store((modules.len() as u32) << 2 | self.buffer, Release);
         control.generation.fetch_add(1, Relaxed);
         self.published = modules;
-        Ok(true)
+        Ok(written)
     }
 
     fn write_rows(&mut self, file: &SharedFile, room: u64) -> io::Result<()> {

@@ -86,6 +86,8 @@ pub(crate) struct Allocator {
     pub(crate) nameless: Vec<String>,
     /// Functions of C libraries that map memory or open descriptors.
     pub(crate) calls: Calls,
+    /// What tells that libraries were loaded.
+    pub(crate) loads: Vec<Site>,
     /// Whether an exception may pass a hook.
     pub(crate) throws: bool,
     pub(crate) unwinders: Unwinders,
@@ -128,7 +130,7 @@ pub(crate) fn find(
     for mapping in mappings.iter().filter(|mapping| mapping.permissions.execute && mapping.inode != 0) {
         // A file may be loaded twice (`dlmopen`); one load may have several mappings.
         let key = (mapping.device, mapping.inode, mapping.addresses.start.wrapping_sub(mapping.offset));
-        if seen.contains(&key) || is_dynamic_linker(mapping) {
+        if seen.contains(&key) {
             continue;
         }
         seen.push(key);
@@ -138,6 +140,10 @@ pub(crate) fn find(
             continue;
         };
         let Some(named) = Named::of(target, mapping, &file, custom) else { continue };
+        found.loads.extend(named.loads(target));
+        if is_dynamic_linker(mapping) {
+            continue;
+        }
         if let Some(library) = named.c_library(&path) {
             found.calls.add(target, &named, || compiled.of(mapping, &file), (library, kinds));
         }
@@ -385,6 +391,12 @@ impl Named {
         let size = if size < PADDING_BYTES { size + PADDING_BYTES } else { size };
         let code = target.read_exactly(at, size as usize).ok()?;
         Some(Site { names: vec![symbol.name.clone()], form, entry: at, at, code, module })
+    }
+
+    /// What the dynamic linker calls when it has loaded something, in whichever module that is.
+    fn loads(&self, target: &Target) -> Option<Site> {
+        let symbol = self.symbols.iter().find(|symbol| symbol.name == calls::LOADS && symbol.exported)?;
+        self.site(target, symbol, Form::Plain(Hook::Loads), usize::MAX)
     }
 
     /// Which C library this is, or is linked into this, if one is. Older ones keep a part of their functions in a file of its own.

@@ -100,6 +100,8 @@ pub(crate) enum Hook {
     Exit,
     /// Executes another program.
     Execute,
+    /// Is called when libraries were loaded or unloaded.
+    Loads,
     /// Finds the unwind table of a code address.
     FindsTable,
     /// A function that the user named: the size is its first parameter.
@@ -185,7 +187,7 @@ impl Hook {
     }
 }
 
-const HOOKS: [(Hook, &str); 59] = [
+const HOOKS: [(Hook, &str); 60] = [
     (Hook::Malloc, "leakline_malloc"),
     (Hook::Free, "leakline_free"),
     (Hook::Calloc, "leakline_calloc"),
@@ -233,6 +235,7 @@ const HOOKS: [(Hook, &str); 59] = [
     (Hook::WideInPlace, "leakline_wide_in_place"),
     (Hook::Exit, "leakline_exit"),
     (Hook::Execute, "leakline_execute"),
+    (Hook::Loads, "leakline_loads"),
     (Hook::FindsTable, "leakline_finds_table"),
     (Hook::NamedFirst, "leakline_named_first"),
     (Hook::NamedSecond, "leakline_named_second"),

@@ -279,10 +279,7 @@ struct Places {
 
 impl Places {
     fn of(target: &Target) -> io::Result<Self> {
-        let auxiliary = std::fs::read(target.path("auxv"))?;
-        let words: Vec<u64> =
-            auxiliary.chunks_exact(8).filter_map(|word| word.try_into().ok()).map(u64::from_le_bytes).collect();
-        let value = |key: u64| words.chunks_exact(2).find(|pair| pair[0] == key).map(|pair| pair[1]);
+        let value = auxiliary(target)?;
         let entry = value(AT_ENTRY).ok_or_else(|| io::Error::other("the kernel does not tell where it begins"))?;
         let linker = value(AT_BASE).filter(|base| *base != 0).and_then(|base| linker(target, base));
         Ok(Self { entry, linker })
@@ -298,6 +295,25 @@ impl Places {
             _ => Ok(true),
         }
     }
+}
+
+/// The word in which the dynamic linker says what it is about, where it has one.
+pub(crate) fn linker_state(target: &Target) -> Option<u64> {
+    let base = auxiliary(target).ok()?(AT_BASE).filter(|base| *base != 0)?;
+    linker(target, base).map(|(_, state)| state)
+}
+
+/// Whether the linker is in the middle of mapping or unmapping something, by that word.
+pub(crate) fn is_linking(target: &Target, state: u64) -> bool {
+    target.read_exactly(state, CONSISTENT.len()).is_ok_and(|state| state != CONSISTENT)
+}
+
+/// What the kernel told the program at its start, by key.
+fn auxiliary(target: &Target) -> io::Result<impl Fn(u64) -> Option<u64>> {
+    let bytes = std::fs::read(target.path("auxv"))?;
+    let words: Vec<u64> =
+        bytes.chunks_exact(8).filter_map(|word| word.try_into().ok()).map(u64::from_le_bytes).collect();
+    Ok(move |key: u64| words.chunks_exact(2).find(|pair| pair[0] == key).map(|pair| pair[1]))
 }
 
 /// The function and the word of a dynamic linker that is loaded at `base`, where it has both.

@@ -54,7 +54,7 @@ impl Plan {
         let image = Image::load().map_err(|error| step("load the agent")(error.to_string()))?;
         let (allocator, code) =
             look(target, &mappings, custom, kinds).map_err(|error| step("start a thread")(error.to_string()))?;
-        let Allocator { mut sites, described, granule_shift, looked_at, mut nameless, calls, throws, unwinders } =
+        let Allocator { mut sites, described, granule_shift, looked_at, mut nameless, calls, loads, throws, unwinders } =
             allocator;
         let missing = |found: String| AttachError::NoAllocator { pid, found };
         refuse_unnamed(target, &mappings, custom, &sites)?;
@@ -80,11 +80,9 @@ impl Plan {
         if sites.is_empty() {
             return Err(missing("it has no C library whose functions could be hooked".into()));
         }
+        sites.extend(loads);
         let refused = sites.split_off(sites.len().min(PATCHES_MAX));
-        let functions: Vec<u64> = sites.iter().map(|site| site.at).collect();
-        let before = (image.len() + note::room(functions.len())).next_multiple_of(SITE_BYTES as u64);
-        let Areas { areas, places } = place::areas(&mappings, &functions, before, SITE_BYTES as u64)
-            .filter(|found| found.areas.len() <= 1 + CODE_AREAS_MORE)
+        let Areas { areas, places } = room_for(&mappings, &mut sites, &image)
             .ok_or_else(|| missing("its allocator functions lie too far from each other or from free memory".into()))?;
         let shared_len = wire::FILE_BYTES;
         let shared_at = place::far(&mappings, shared_len)
@@ -167,6 +165,21 @@ fn refuse_unnamed(
     Err(AttachError::NoSuchFunction { pid: target.pid(), function, nearest })
 }
 
+/// Where all sites go. The one that tells of libraries is given up where there is no room near the dynamic linker: those are then
+/// noticed a little later.
+fn room_for(mappings: &[Mapping<'_>], sites: &mut Vec<Site>, image: &Image) -> Option<Areas> {
+    let room = |sites: &[Site]| {
+        let functions: Vec<u64> = sites.iter().map(|site| site.at).collect();
+        let before = (image.len() + note::room(functions.len())).next_multiple_of(SITE_BYTES as u64);
+        place::areas(mappings, &functions, before, SITE_BYTES as u64)
+            .filter(|found| found.areas.len() <= 1 + CODE_AREAS_MORE)
+    };
+    room(sites).or_else(|| {
+        sites.retain(|site| site.hook() != Hook::Loads);
+        room(sites)
+    })
+}
+
 fn wanted(areas: &[Area], link_page: u64, shared_at: u64, shared_len: u64) -> Wanted {
     let none = Area { at: 0, len: 0 };
     let first = areas.first().copied().unwrap_or(none);
@@ -247,7 +260,14 @@ impl Hooked {
                     self.functions.push(site.name().to_owned());
                 }
             }
-            Err(error) => self.unhooked.push((site.hook(), format!("{}: {error}", site.name()))),
+            Err(error) => {
+                let so = if site.hook() == Hook::Loads {
+                    "; so libraries that are loaded later are noticed late"
+                } else {
+                    ""
+                };
+                self.unhooked.push((site.hook(), format!("{}: {error}{so}", site.name())));
+            }
         }
     }
 }

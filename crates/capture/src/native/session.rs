@@ -7,13 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::{Duration, Instant};
 
-use formats::maps;
 use model::{Address, Bytes, FrameTrust, Kinds, Mode, Overhead, Pid, Reading, Snapshot, StackId, Why};
 use wire::{Control, MAGIC, VERSION, regions};
 
 use super::arm::{self, Changed};
 use super::cap::{Cap, Limits, Used};
-use super::code::CodeTables;
 use super::collector::Collector;
 use super::cost::{Meter, Work};
 use super::custom::Custom;
@@ -21,6 +19,7 @@ use super::error::{AttachError, SessionError};
 use super::file::SharedFile;
 use super::governor::Governor;
 use super::load::{self, Loaded, Wanted};
+use super::modules::Modules;
 use super::prepare::Plan;
 use super::read;
 use super::remains;
@@ -36,12 +35,6 @@ use crate::host::group_room;
 use crate::sys::keeper::{ControlPage, Keeper};
 use crate::sys::process;
 
-/// How often the target's mappings are read anew without a reason.
-const MODULES_EVERY: Duration = Duration::from_secs(5);
-
-/// Unloaded modules that are remembered for their names.
-const UNLOADED_MAX: usize = 4096;
-
 /// An attached target. Dropping it takes the hooks out.
 #[derive(Debug)]
 pub struct Session {
@@ -53,10 +46,7 @@ pub struct Session {
     kinds: Kinds,
     /// Where anything but the heap is watched.
     collector: Option<Collector>,
-    code: CodeTables,
-    /// `/proc/PID/maps` as it was last read.
-    maps: Arc<[u8]>,
-    maps_read: Instant,
+    modules: Modules,
     ticks: Ticks,
     settings: Settings,
     /// Settings that the target overwrote.
@@ -103,8 +93,8 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
     fault::point("agent-loaded");
     let threads = target.threads().map_or(0, |threads| threads.len() as u32);
     let facts = facts(&target, &plan, (threads, options.modes.first()), (cap, loaded.stopped));
-    let parts = Parts::start(&target, &plan, options.kinds, loaded)?;
-    let mut session = Session::of(target, (parts, facts), (text, &mut plan), options, (cap, ticks));
+    let parts = Parts::start(&target, (&mut plan, &text), options.kinds, loaded)?;
+    let mut session = Session::of(target, (parts, facts), &plan, options, (cap, ticks));
     // From here on an error drops the session, which takes everything out again.
     let stopped = session.put_hooks_in(&plan, options)?;
     session.ticks.start();
@@ -135,13 +125,19 @@ struct Parts {
     page: Arc<ControlPage>,
     keeper: Keeper,
     collector: Option<Collector>,
+    modules: Modules,
 }
 
 impl Parts {
     /// Starts them; after an error nothing is mapped in the target any more.
-    fn start(target: &Target, plan: &Plan, kinds: Kinds, loaded: Loaded) -> Result<Self, AttachError> {
+    fn start(
+        target: &Target,
+        (plan, text): (&mut Plan, &[u8]),
+        kinds: Kinds,
+        loaded: Loaded,
+    ) -> Result<Self, AttachError> {
         let Loaded { shared_at, file, .. } = loaded;
-        Self::begin(target, plan, kinds, (shared_at, SharedFile::new(file))).map_err(|(step, error)| {
+        Self::begin(target, (plan, text), kinds, (shared_at, SharedFile::new(file))).map_err(|(step, error)| {
             let _ = take_away(target, plan.gadgets, &plan.wanted, shared_at);
             target.failed(step, &error)
         })
@@ -149,7 +145,7 @@ impl Parts {
 
     fn begin(
         target: &Target,
-        plan: &Plan,
+        (plan, text): (&mut Plan, &[u8]),
         kinds: Kinds,
         (shared_at, shared): (u64, SharedFile),
     ) -> Result<Self, (&'static str, io::Error)> {
@@ -159,7 +155,10 @@ impl Parts {
         let collects = kinds.mappings || kinds.descriptors;
         let collector = collects.then(|| Collector::start(page.clone(), &shared, target, kinds, plan.is_musl));
         let collector = collector.transpose().map_err(failed("start the collector"))?;
-        Ok(Self { shared, shared_at, page, keeper, collector })
+        // What is there now is held against the cap as a whole, and the attach refused where it is too much.
+        let code = (std::mem::take(&mut plan.code), text);
+        let modules = Modules::start(target, (&page, &shared), code).map_err(failed("fill the shared memory"))?;
+        Ok(Self { shared, shared_at, page, keeper, collector, modules })
     }
 }
 
@@ -175,11 +174,11 @@ impl Session {
     fn of(
         target: Target,
         (parts, facts): (Parts, Facts),
-        (text, plan): (Vec<u8>, &mut Plan),
+        plan: &Plan,
         options: &AttachOptions,
         (cap, ticks): (Cap, Ticks),
     ) -> Self {
-        let Parts { shared, shared_at, page, keeper, collector } = parts;
+        let Parts { shared, shared_at, page, keeper, collector, modules } = parts;
         Self {
             target,
             facts,
@@ -188,9 +187,7 @@ impl Session {
             keeper,
             kinds: options.kinds,
             collector,
-            code: std::mem::take(&mut plan.code),
-            maps: text.into(),
-            maps_read: Instant::now(),
+            modules,
             settings: Settings::default(),
             overwritten: 0,
             expire: options.expire,
@@ -228,7 +225,7 @@ impl Session {
     /// Everything counted until now.
     pub fn snapshot(&mut self) -> Result<Snapshot, SessionError> {
         self.mend();
-        self.refresh_code();
+        self.modules.refresh(self.cap.room_for_code(self.used()));
         let expire = self.ticks.ticks(self.expire);
         self.control().expire_ticks.store(expire, Relaxed);
         let unreadable = |error: io::Error| SessionError::Unreadable(error.to_string());
@@ -261,9 +258,9 @@ impl Session {
         let cap = self.cap.bytes;
         let short =
             format!("a sample is recorded, since little is left of the {cap} that records may take (--max-memory)");
-        let without_rows = (self.code.refused > 0).then(|| {
-            let number = self.code.refused;
-            format!("{number} modules found no room for their unwind tables in the {cap} that records may take (--max-memory): stacks through them may end early")
+        let refused = self.modules.refused();
+        let without_rows = (refused > 0).then(|| {
+            format!("{refused} modules found no room for their unwind tables in the {cap} that records may take (--max-memory): stacks through them may end early")
         });
         self.cap.remark().into_iter().chain(self.is_short.then_some(short)).chain(without_rows).collect()
     }
@@ -320,7 +317,7 @@ impl Session {
 
     /// The target's mappings as they were last read, in the form of `/proc/PID/maps`.
     pub fn maps(&self) -> Arc<[u8]> {
-        self.maps.clone()
+        self.modules.maps()
     }
 
     /// Whether the target still runs.
@@ -397,31 +394,10 @@ impl Session {
         control.blocks.further.store(1, Relaxed);
         control.stacks.ids.store(1, Relaxed);
         control.magic.store(MAGIC, Release);
-        let text = self.maps.clone();
-        let mappings: Vec<_> = maps::parse(&text).collect();
-        // What is there now is held against the cap as a whole, and the attach refused where it is too much.
-        self.code.publish(&mappings, &self.shared, self.page.control(), u64::MAX)?;
         for (at, bytes) in plan.parts() {
             self.target.write(at, &bytes)?;
         }
         self.target.write(plan.wanted.code_at + plan.image.link, &self.shared_at.to_le_bytes())
-    }
-
-    /// Notices modules that were loaded or unloaded, when the agent met unknown code or some time has passed.
-    fn refresh_code(&mut self) {
-        // A library that is loaded again lies where it lay, so that the same address is met again.
-        let unknown = self.control().threads.unknown_code.swap(0, Relaxed);
-        if unknown == 0 && self.maps_read.elapsed() < MODULES_EVERY {
-            return;
-        }
-        self.maps_read = Instant::now();
-        // A target that is gone has no mappings; what is known of it stays.
-        let Some(text) = self.target.maps().ok().filter(|text| !text.is_empty()) else { return };
-        let mappings: Vec<_> = maps::parse(&text).collect();
-        self.code.learn(&self.target, &mappings);
-        let room = self.cap.room_for_code(self.used());
-        let _ = self.code.publish(&mappings, &self.shared, self.page.control(), room);
-        self.maps = with_unloaded(&self.maps, &text).into();
     }
 
     /// Puts back what a stray write of the target changed in the control page. Hooks that were silenced by it record again.
@@ -441,6 +417,7 @@ impl Session {
     /// Puts the code back and waits until no thread can return into the agent.
     fn take_hooks_out(&mut self) -> Out {
         self.keeper.silence();
+        self.modules.dismiss();
         self.notice_halt();
         self.ended = self.ended.or(self.halted).or_else(|| Some(Ticks::now()));
         self.attached = false;
@@ -511,26 +488,6 @@ impl Drop for Session {
     }
 }
 
-/// The new mappings, and of the old ones those of code that was unloaded since and has left its place empty: stacks of blocks that
-/// live on still lead there.
-fn with_unloaded(old: &[u8], new: &[u8]) -> Vec<u8> {
-    let now: Vec<_> = maps::parse(new).collect();
-    let is_free = |line: &&[u8]| {
-        let mut mappings = maps::parse(line);
-        mappings.next().is_some_and(|gone| {
-            let overlaps = |mapping: &maps::Mapping<'_>| {
-                mapping.addresses.start < gone.addresses.end && gone.addresses.start < mapping.addresses.end
-            };
-            gone.permissions.execute && gone.inode != 0 && !now.iter().any(overlaps)
-        })
-    };
-    let mut merged = new.to_vec();
-    for line in old.split_inclusive(|byte| *byte == b'\n').filter(is_free).take(UNLOADED_MAX) {
-        merged.extend_from_slice(line);
-    }
-    merged
-}
-
 fn custom_functions(options: &AttachOptions) -> Result<Vec<Custom>, String> {
     let allocating = options.alloc.iter().map(|text| Custom::allocating(text));
     let freeing = options.free.iter().map(|text| Custom::freeing(text));
@@ -568,22 +525,5 @@ fn facts(target: &Target, plan: &Plan, (threads, mode): (u32, Mode), (cap, stopp
         halted: target.halted,
         mode,
         memory_max: cap.bytes,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unloaded_code_keeps_its_name_until_its_place_is_taken() {
-        let old = b"1000-2000 r-xp 00000000 08:01 7 /lib/plugin.so\n2000-3000 rw-p 00001000 08:01 7 /lib/plugin.so\n\
-            4000-5000 r-xp 00000000 08:01 8 /lib/other.so\n8000-9000 r-xp 00000000 08:01 9 /bin/program\n";
-        let new = b"4800-4900 rw-p 00000000 00:00 0 \n8000-9000 r-xp 00000000 08:01 9 /bin/program\n";
-        let merged = with_unloaded(old, new);
-        let names: Vec<_> =
-            maps::parse(&merged).map(|mapping| String::from_utf8_lossy(mapping.name).into_owned()).collect();
-        assert_eq!(names, ["", "/bin/program", "/lib/plugin.so"]);
-        assert_eq!(with_unloaded(&merged, new), merged, "it is remembered once");
     }
 }
