@@ -122,16 +122,17 @@ fn bounded(past: &Past, now: Circumstances) -> Option<String> {
 /// that no survey sees, and what is held may still be growth.
 pub(super) fn surveyed(holding: &Holding, verdict: SiteVerdict) -> Option<String> {
     let Holding { lost, held, unclear } = holding;
-    let all = lost.count + held.count + unclear.count;
+    let sum = lost.plus(*held).plus(*unclear);
+    let (all, some) = (number(sum), number(*lost));
     let side = if verdict == SiteVerdict::Leaking { "for: " } else { "" };
     match (lost.count, held.count) {
-        _ if all == 0 => None,
+        _ if sum.count == 0 => None,
         (0, 0) => Some(format!("only pointers into the middle of its {all} expired blocks were found")),
         (0, _) => Some(format!("the program still has pointers to its {all} expired blocks: they are held, not lost")),
-        (lost, _) if lost == all => {
+        (lost, _) if lost == sum.count => {
             Some(format!("{side}nothing points to any of its {all} expired blocks: they are lost"))
         }
-        (lost, _) => Some(format!("{side}nothing points to {lost} of its {all} expired blocks: those are lost")),
+        (_, _) => Some(format!("{side}nothing points to {some} of its {all} expired blocks: those are lost")),
     }
 }
 

@@ -432,8 +432,8 @@ fn counted_and_sampled_blocks_of_a_site_add_up() {
     check_sites(&shared, &[expected]);
     let site = &shared.snapshot().sites[0];
     let errors = [site.allocated, site.freed, site.live, site.expired].map(|tally| tally.count_error());
-    // 1.96 x 512 x the root of the number of samples.
-    assert_eq!(errors, [2007, 1419, 1004, 1004]);
+    // 1.96 x 512 x the root of the number of samples and three more; slightly less where blocks were counted too.
+    assert_eq!(errors, [2650, 2239, 2003, 2006]);
     assert!(!shared.snapshot().sites[0].live.variance.eq(&Variance::default()));
 }
 
