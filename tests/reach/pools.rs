@@ -71,7 +71,11 @@ fn a_wrong_name_is_answered_with_the_right_one() {
 fn operators_of_the_programs_own_and_pools_that_throw() {
     for (name, words) in [("owner", "g++ -O2 -g SOURCE"), ("owner-static", "g++ -O2 -g -static SOURCE")] {
         let target = Target::start_program(&build_as(name, "reach/owner.cpp", words), "");
-        let run = check_of(target, "--alloc fn=pool_alloc,size=arg1 --free fn=pool_free,ptr=arg1", 2);
+        let run = check_of(
+            target,
+            "--alloc fn=pool_alloc,size=arg1 --alloc fn=pool_grow,ptr=arg1,size=arg2 --free fn=pool_free,ptr=arg1",
+            2,
+        );
         let functions = run.summary()["target"]["functions"].to_string();
         assert!(functions.contains("_Znwm") && functions.contains("pool_alloc"), "{functions}");
     }

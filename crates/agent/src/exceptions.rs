@@ -5,10 +5,14 @@
 //! libgcc asks one function of its own, `_Unwind_Find_FDE`, for the table of each return address. It knows of modules only, so
 //! that it takes a frame of the agent for the end of the stack, which ends the program. The hook of that function answers for
 //! the agent's own code and passes everything else on. It does so also when nobody listens: frames may be there still.
+//!
+//! Who asks for a table may only look (`backtrace`, the search for a handler). That a frame is left, it is told by a function of its own,
+//! which its table names and the unwinder calls: the personality, as that of C++ runs destructors.
 
 #[cfg(leakline_image)]
 use crate::arch;
 use crate::hooks::function;
+use crate::named;
 use crate::record::Thread;
 
 /// The linker's index of unwind tables (`.eh_frame_hdr`): version; encodings of the pointer to the tables (distance from here),
@@ -34,14 +38,22 @@ pub(crate) struct Found {
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_finds_table(a: usize, b: usize, c: usize, _sp: usize, _bp: usize, real: usize) -> usize {
     let Some(found) = index().and_then(|index| find(index, a)) else { return function(real)(a, b, c) };
-    // The frame is about to be left, and the guard of its hook with it.
-    if let Some(thread) = Thread::calling() {
-        thread.leave();
-    }
     let bases = core::ptr::with_exposed_provenance_mut::<[usize; 3]>(b);
     // SAFETY: libgcc passes the address of its three words: the bases of text and data, which our tables do not use, and the function.
     unsafe { bases.write([0, 0, found.function]) };
     found.table
+}
+
+/// The personality of the frames of named functions: called for each on the way to a handler, and again when it is left.
+pub(crate) extern "C" fn leaves(_version: i32, actions: i32, _class: u64, _exception: usize, _context: usize) -> i32 {
+    const CLEANUP_PHASE: i32 = 2;
+    const CONTINUE_UNWIND: i32 = 8;
+    if actions & CLEANUP_PHASE != 0
+        && let Some(thread) = Thread::calling()
+    {
+        named::abandon(thread);
+    }
+    CONTINUE_UNWIND
 }
 
 /// The table of the function that this address lies in, by the index at `index`.

@@ -5,6 +5,8 @@
 //! Nothing is known about such a function but what the user said. It may have any number of parameters, return more than a
 //! pointer, throw, or be left by `longjmp`.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use crate::arch::{Registers, entries};
 use crate::heap;
 use crate::hooks::{note, note_free, note_release, take};
@@ -37,6 +39,7 @@ fn resize(registers: &mut Registers, block: usize, size: usize) -> bool {
     let Some(thread) = Thread::current(registers.sp()) else { return false };
     thread.enter(registers.sp());
     let old = take(thread, block);
+    registers.keep(block as u64, old);
     let address = call(thread, registers);
     if address == 0 && size != 0 {
         if old.is_block() {
@@ -52,6 +55,16 @@ fn resize(registers: &mut Registers, block: usize, size: usize) -> bool {
     }
     thread.leave();
     true
+}
+
+/// Ends the call of this thread that has a frame of ours, since an exception leaves it: what it would have freed is alive.
+pub(crate) fn abandon(thread: Thread) {
+    let Some(registers) = Registers::of_call_at(thread.record.figures.guard.load(Relaxed)) else { return };
+    let (block, slot) = registers.kept();
+    if slot.is_block() {
+        heap::restore(thread, block, slot);
+    }
+    thread.leave();
 }
 
 /// Counts the free of a block and calls the real function, which may itself call another hooked one.

@@ -3,11 +3,13 @@
 //! Owns: made-up functions with many parameters, and a stub like the real one. Must not know: how sites are written.
 
 use std::arch::naked_asm;
+use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Frames, in_function, thread};
-use crate::exceptions::{Found, find};
-use crate::named::{leakline_named_first, leakline_named_frees_second};
+use crate::exceptions::{Found, find, leaves};
+use crate::heap;
+use crate::named::{leakline_named_first, leakline_named_frees_second, leakline_named_resizes};
 use crate::record::Thread;
 
 #[repr(C)]
@@ -85,6 +87,44 @@ fn a_call_inside_of_a_hook_is_the_functions_alone() {
     assert_eq!(call(hooked_many, 16), Two(0x7000_0000 + 16 * 64, 16));
     thread.leave();
     assert_eq!(thread.record.figures.allocations.load(Relaxed), before);
+}
+
+thread_local! {
+    /// A block that a function resizes, which is alive still when an exception leaves it.
+    static RESIZED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Is told that it is left in the two phases of an exception, as the unwinder does; by then its block is out of the table.
+extern "C" fn throws(block: usize, _: usize) -> usize {
+    let thread = Thread::calling().expect("a test's thread has a record");
+    let is_recorded = || heap::may_hold(thread.shared, block as u64);
+    assert_eq!((thread.record.figures.guard.load(Relaxed) != 0, RESIZED.get()), (true, block));
+    assert_eq!(leaves(1, 1, 0, 0, 0), 8);
+    assert!(thread.record.figures.guard.load(Relaxed) != 0, "nothing is left in the search for a handler");
+    assert_eq!(leaves(1, 2, 0, 0, 0), 8);
+    assert!(thread.record.figures.guard.load(Relaxed) == 0 && is_recorded(), "the frame is left");
+    0
+}
+
+#[unsafe(naked)]
+extern "C" fn hooked_throws(_: usize, _: usize) -> usize {
+    naked_asm!("lea r11, [rip + {real}]", "jmp {hook}", real = sym throws, hook = sym leakline_named_resizes)
+}
+
+#[test]
+fn a_block_whose_resize_throws_is_alive() {
+    let thread = this_thread();
+    let Two(block, _) = call(hooked_many, 80);
+    RESIZED.set(block);
+    let frees = thread.record.figures.frees.load(Relaxed);
+    // It returns here, unlike after an exception, and has failed; the guard of a call further out is not touched.
+    assert_eq!(hooked_throws(block, 100), 0);
+    assert_eq!(thread.record.figures.frees.load(Relaxed), frees);
+    let frames = Frames::new(&[in_function(2)]);
+    thread.enter(frames.sp());
+    assert_eq!(leaves(1, 2, 0, 0, 0), 8);
+    assert_eq!(thread.record.figures.guard.load(Relaxed), frames.sp());
+    thread.leave();
 }
 
 /// An index of two functions as the linker writes it, at the start of the words; tables and code are behind it.

@@ -357,7 +357,7 @@ impl Named {
                 });
             // Of what is known without the user's help more is known than what the user said.
             let form = match (known.map(|known| known.form), asked) {
-                (Some(Form::Throwing { .. }), _) if operators => Form::Plain(Hook::Malloc),
+                (Some(Form::Throwing { .. }), _) if operators => Form::Named(Hook::NamedFirst),
                 (Some(form), _) => form,
                 (None, Some(custom)) => Form::Named(custom.hook()),
                 (None, None) => continue,

@@ -3,9 +3,11 @@
 //! Owns: keeping every register and the words on the stack that may be a parameter or a result. Must not know: what hooks do.
 //!
 //! The stub passes the function in r11, which no call uses, and changes nothing else. All frames here have unwind tables, since
-//! the function may throw.
+//! the function may throw; the unwinder tells the outermost that it is left.
 
 use core::arch::naked_asm;
+
+use wire::Slot;
 
 /// Registers of a call, in the order in which the code below stores them.
 #[derive(Clone, Copy, Debug)]
@@ -21,14 +23,42 @@ pub(crate) struct Registers {
     real: usize,
     sp: usize,
     bp: usize,
+    /// A block that was taken out of the table for as long as the call runs, and its slot there, whose first word is zero if there is none.
+    block: u64,
+    slot: [u64; 2],
 }
 
-const _: () = assert!(size_of::<Registers>() == 224, "the entries make room for so much");
+const BYTES: u64 = 240;
+const _: () = assert!(size_of::<Registers>() == BYTES as usize, "the entries make room for so much");
 
 impl Registers {
     /// Where the return address stands.
     pub(crate) fn sp(&self) -> u64 {
         self.sp as u64
+    }
+
+    /// Keeps what was taken out of the table, for whoever has to put it back.
+    pub(crate) fn keep(&mut self, block: u64, slot: Slot) {
+        (self.block, self.slot) = (block, [slot.first, slot.second]);
+    }
+
+    /// The same.
+    pub(crate) fn kept(&self) -> (u64, Slot) {
+        let [first, second] = self.slot;
+        (self.block, Slot { first, second })
+    }
+
+    /// Those of the call that was entered at this stack pointer and has not returned. None where nothing like it is there: the guard by
+    /// which it is looked for may be that of a call which was left by `longjmp`.
+    pub(crate) fn of_call_at(sp: u64) -> Option<Self> {
+        let at = sp.checked_sub(8 + BYTES)? & !15;
+        if !(super::readable(at) && super::readable(at + BYTES - 8)) {
+            return None;
+        }
+        let pointer = core::ptr::with_exposed_provenance::<Self>(at as usize);
+        // SAFETY: the words can be read, and numbers may have any value.
+        let found = unsafe { pointer.read_volatile() };
+        (found.sp() == sp).then_some(found)
     }
 
     /// rbp at the call.
@@ -108,12 +138,14 @@ macro_rules! entries {
             pub unsafe extern "C" fn $entry() {
                 core::arch::naked_asm!(
                     ".cfi_startproc",
+                    // As a distance from here, four bytes.
+                    ".cfi_personality 0x1b, {leaves}",
                     "push rbp",
                     ".cfi_def_cfa_offset 16",
                     ".cfi_offset rbp, -16",
                     "mov rbp, rsp",
                     ".cfi_def_cfa_register rbp",
-                    "sub rsp, 224",
+                    "sub rsp, 240",
                     "and rsp, -16",
                     "mov [rsp], rdi",
                     "mov [rsp + 8], rsi",
@@ -136,6 +168,7 @@ macro_rules! entries {
                     "mov [rsp + 200], rax",
                     "mov rax, [rbp]",
                     "mov [rsp + 208], rax",
+                    "mov qword ptr [rsp + 224], 0",
                     "mov rdi, rsp",
                     "call {hook}",
                     "movups xmm0, [rsp + 64]",
@@ -172,6 +205,7 @@ macro_rules! entries {
                     "jmp r11",
                     ".cfi_endproc",
                     hook = sym $hook,
+                    leaves = sym $crate::exceptions::leaves,
                 )
             }
         )*
