@@ -31,7 +31,7 @@ static BUILDING: Mutex<()> = Mutex::new(());
 
 /// Builds a source of `tests/targets` by these words into a program of this name.
 #[track_caller]
-fn build_as(name: &str, source: &str, words: &str) -> PathBuf {
+pub(crate) fn build_as(name: &str, source: &str, words: &str) -> PathBuf {
     let program = built().join("reach").join(name);
     let from = sources().join(source);
     let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);

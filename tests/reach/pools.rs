@@ -66,6 +66,15 @@ fn a_wrong_name_is_answered_with_the_right_one() {
     target.stop().assert_unharmed();
 }
 
+/// By their names in the source C++ functions are proposed as symbol tables have them.
+#[test]
+fn a_name_of_the_source_is_answered_with_the_one_of_the_symbol_table() {
+    let target = Target::start_program(&build_as("owner", "reach/owner.cpp", "g++ -O2 -g SOURCE"), "");
+    let refused = attach(target.pid(), "--for 1 --alloc fn=from_pool,size=arg1");
+    refused.assert_refused(&["`from_pool`", "mean `_zl9from_poolm` (from_pool(unsigned long))"]);
+    target.stop().assert_unharmed();
+}
+
 /// Neither ends in `malloc`, and exceptions pass their hooks. What is called has more parameters than the stub of `malloc` hands on.
 #[test]
 fn operators_of_the_programs_own_and_pools_that_throw() {

@@ -13,6 +13,7 @@ use rustix::process::Signal;
 
 use crate::command::{Running, attach, leakline, program};
 use crate::process::{appearance, assert_unchanged, cannot_run, holds_soon, signal, state, status_line};
+use crate::reach::build_as;
 use crate::targets::{Target, build, built};
 
 /// Any attach that is allowed ends by itself, so that a missing refusal fails instead of hanging.
@@ -269,4 +270,21 @@ fn path(path: &std::path::Path) -> &str {
 fn run_tool(tool: &str, arguments: &[&str]) {
     let output = Command::new(tool).args(arguments).output().unwrap_or_else(|error| panic!("{tool}: {error}"));
     assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_program_without_any_malloc_is_told_why() {
+    for (flags, words) in [
+        ("", ["static", "none of its functions is called malloc"]),
+        ("-DGO ", ["the go heap", "go tool pprof"]),
+        ("-s ", ["static and stripped", "no debug file"]),
+    ] {
+        let name = format!("own-heap{}", flags.trim());
+        let words_of_compiler = format!("gcc -O2 {flags}-static -nostdlib -Wl,--build-id SOURCE");
+        let target = Target::start_program(&build_as(&name, "reach/own_heap.c", &words_of_compiler), "");
+        let before = appearance(target.pid());
+        attach(target.pid(), SHORT).assert_refused(&words);
+        assert_unchanged(&before, &appearance(target.pid()));
+        target.stop_quietly();
+    }
 }

@@ -7,7 +7,8 @@
 //! process there instead, as SIGSTOP would, so that a test can do something to the target meanwhile; SIGCONT lets it go on.
 
 /// Every place, in the order in which an attach and a detach reach them first.
-pub const FAULT_POINTS: [&str; 15] = [
+pub const FAULT_POINTS: [&str; 16] = [
+    "maps-read",
     "thread-stopped",
     "frame-written",
     "call-prepared",

@@ -193,6 +193,11 @@ pub fn symbols(elf: &[u8], names: &[&str]) -> Result<Vec<FunctionSymbol>, Module
     Ok(found)
 }
 
+/// Whether the file has a section of this name.
+pub fn has_section(file: &[u8], name: &str) -> bool {
+    sections(file).is_some_and(|sections| sections.section_by_name(ENDIAN, name.as_bytes()).is_some())
+}
+
 /// The address of an exported variable.
 pub fn variable(file: &[u8], name: &str) -> Option<u64> {
     let sections = sections(file)?;

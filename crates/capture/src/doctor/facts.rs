@@ -69,9 +69,17 @@ pub(super) struct Target {
     pub(super) program: Result<Binary, String>,
     pub(super) allocator: Option<(Allocator, String)>,
     /// What would be hooked, or why nothing can be; none where the process may not be looked into.
-    pub(super) hooks: Option<Result<String, String>>,
+    pub(super) hooks: Option<Result<String, Unhookable>>,
     /// Its modules of code; none where its mappings cannot be read.
     pub(super) modules: Option<Vec<Module>>,
+}
+
+/// Why no function of an allocator can be hooked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unhookable {
+    pub(super) found: String,
+    /// What helps, where names of functions would not.
+    pub(super) remedy: Option<String>,
 }
 
 /// Whether the kernel would let us attach.
@@ -160,10 +168,10 @@ impl Target {
 }
 
 /// Makes the plan of an attach, as an attach does, and goes no further.
-fn hooks(pid: Pid) -> Option<Result<String, String>> {
+fn hooks(pid: Pid) -> Option<Result<String, Unhookable>> {
     match crate::native::preview(pid) {
         Ok((allocator, count)) => Some(Ok(format!("{allocator}; {count} functions can be hooked"))),
-        Err(AttachError::NoAllocator { found, .. }) => Some(Err(found)),
+        Err(AttachError::NoAllocator { found, remedy, .. }) => Some(Err(Unhookable { found, remedy })),
         Err(_) => None,
     }
 }

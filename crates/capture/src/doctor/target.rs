@@ -6,7 +6,7 @@ use model::{Bytes, Pid};
 
 use super::Condition;
 use super::binary::{Binary, Debugging};
-use super::facts::{Access, Allocator, Machine, Target};
+use super::facts::{Access, Allocator, Machine, Target, Unhookable};
 use super::machine::{CAP_SYS_ADMIN, CAP_SYS_PTRACE, how_to_get_ptrace};
 
 /// Address space that the tables of a session reserve (275 GiB with glibc, of which little is touched), and some room.
@@ -218,8 +218,13 @@ fn allocator(target: &Target) -> Condition {
             "a program without one: it replaces the allocator and finds leaks itself when the program ends",
         ),
         (_, Some(Ok(hooks))) => Condition::met(NAME, hooks.clone()),
-        (_, Some(Err(found))) => Condition::unmet(NAME, found.clone(), "allocator functions whose names are known")
-            .remedied("install the debug symbols of the program, or name its functions with --alloc and --free"),
+        (_, Some(Err(Unhookable { found, remedy: Some(remedy) }))) => {
+            Condition::unmet(NAME, found.clone(), "allocator functions that can be hooked").remedied(remedy.clone())
+        }
+        (_, Some(Err(Unhookable { found, remedy: None }))) => {
+            Condition::unmet(NAME, found.clone(), "allocator functions whose names are known")
+                .remedied("install the debug symbols of the program, or name its functions with --alloc and --free")
+        }
         (Some((Allocator::Glibc, path)), None) => Condition::met(NAME, format!("glibc ({path})")),
         (Some((Allocator::Other, path)), None) => Condition::met(NAME, path.clone()),
         (None, None) => Condition::unknown(NAME, "the process cannot be looked into", "permission to attach"),
@@ -416,8 +421,13 @@ mod tests {
         check(&root(), &sanitizer, "allocator", "Unmet: a sanitizer");
         check(&root(), &with(named(Allocator::Other, "jemalloc"), None), "allocator", "Met: jemalloc");
         check(&root(), &with(None, server().hooks), "allocator", "Met: glibc (/lib/libc.so.6); 9 functions");
-        let stripped = with(None, Some(Err("it is static and stripped".to_owned())));
+        let refused = |found: &str, remedy: Option<&str>| {
+            with(None, Some(Err(Unhookable { found: found.to_owned(), remedy: remedy.map(str::to_owned) })))
+        };
+        let stripped = refused("it is static and stripped", None);
         check(&root(), &stripped, "allocator", "Unmet: it is static and stripped | install the debug symbols");
+        let go = refused("the Go heap", Some("go tool pprof"));
+        check(&root(), &go, "allocator", "Unmet: the Go heap | go tool pprof");
         check(&root(), &with(None, None), "allocator", "Unknown");
     }
 

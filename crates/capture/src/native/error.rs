@@ -56,6 +56,8 @@ pub enum AttachError {
         pid: Pid,
         /// What was looked at, and why it was not enough.
         found: String,
+        /// What helps, where names of functions would not.
+        remedy: Option<String>,
     },
     /// A function that the user named is described in words that are not understood.
     Functions(String),
@@ -105,7 +107,7 @@ impl AttachError {
             Self::Watched { by: None, .. } => {
                 "end the other leakline first; it is about to attach, runs in another pid namespace or belongs to another user".into()
             }
-            Self::Forbidden { remedy, .. } => remedy.clone(),
+            Self::Forbidden { remedy, .. } | Self::NoAllocator { remedy: Some(remedy), .. } => remedy.clone(),
             Self::NoProc(_) => "`mount -t proc proc /proc`".into(),
             Self::ForeignArchitecture { .. } => {
                 "leakline attaches to x86-64 programs; `leakline hunt` still measures growth".into()
@@ -118,7 +120,7 @@ impl AttachError {
             Self::NoRoom { .. } => {
                 "give its control group more memory (`memory.max`), or name a larger cap by --max-memory".into()
             }
-            Self::NoAllocator { pid, .. } => format!(
+            Self::NoAllocator { pid, remedy: None, .. } => format!(
                 "install its debug symbols, or put an unstripped copy of it where its debug file belongs; `leakline doctor {pid}` shows \
                  what was looked at"
             ),
@@ -142,7 +144,7 @@ impl fmt::Display for AttachError {
             Self::Forbidden { pid, reason, .. } => write!(f, "the kernel forbids tracing process {pid}: {reason}"),
             Self::NoProc(pid) => write!(f, "process {pid} cannot be looked up: /proc is not mounted"),
             Self::ForeignArchitecture { pid, found } => write!(f, "process {pid} runs {found}, not an x86-64 program"),
-            Self::NoAllocator { pid, found } => write!(f, "no allocator to hook in process {pid}: {found}"),
+            Self::NoAllocator { pid, found, .. } => write!(f, "no allocator to hook in process {pid}: {found}"),
             Self::NoRoom { pid, found } => {
                 write!(f, "there is too little memory for the records of process {pid}: {found}")
             }

@@ -11,7 +11,7 @@ use std::path::Path;
 use formats::maps::Mapping;
 use memchr::memmem;
 use model::Kinds;
-use stacks::module::{FunctionSymbol, LoadSegment, ModuleLayout, load_bias, module_layout, symbols};
+use stacks::module::{FunctionSymbol, LoadSegment, ModuleLayout, has_section, load_bias, module_layout, symbols};
 use stacks::symbols::{DebugReferences, Nearest};
 
 use super::arch;
@@ -20,6 +20,7 @@ use super::code::{Compiled, open_file};
 use super::custom::Custom;
 use super::families::{self, Family, Form, GLIBC, MUSL, allocator_of, c_library_of, known};
 use super::image::Hook;
+use super::runtimes::Runtime;
 use super::target::Target;
 use crate::sys::map::MappedFile;
 
@@ -84,6 +85,8 @@ pub(crate) struct Allocator {
     pub(crate) looked_at: Vec<String>,
     /// What is there but has no name to hook it by.
     pub(crate) nameless: Vec<String>,
+    /// Heaps that no function makes which could be hooked.
+    pub(crate) runtimes: Vec<Runtime>,
     /// Functions of C libraries that map memory or open descriptors.
     pub(crate) calls: Calls,
     /// What tells that libraries were loaded.
@@ -144,17 +147,22 @@ pub(crate) fn find(
         if is_dynamic_linker(mapping) {
             continue;
         }
+        // The code of one file may have several mappings.
+        if let Some(runtime) = Runtime::of(&path, &file).filter(|runtime| !found.runtimes.contains(runtime)) {
+            found.runtimes.push(runtime);
+            found.nameless.push(runtime.unseen(&path));
+        }
         if let Some(library) = named.c_library(&path) {
             found.calls.add(target, &named, || compiled.of(mapping, &file), (library, kinds));
         }
         if named.program {
-            found.looked_at.extend(named.lacks_names(&path));
+            found.looked_at.extend(named.lacks_names(&file, &path).filter(|_| found.runtimes.is_empty()));
             found.nameless.extend(named.nameless_allocator(&file, &path));
         }
         found.unwinders.add(target, &named, &path);
         modules.extend(named.module(target, path, modules.len(), custom));
     }
-    if found.looked_at.is_empty() && modules.is_empty() {
+    if found.looked_at.is_empty() && found.runtimes.is_empty() && modules.is_empty() {
         found.looked_at.push(format!("none of {} modules exports malloc", seen.len()));
     }
     summarize(found, modules)
@@ -407,9 +415,14 @@ impl Named {
     }
 
     /// Why a static program shows no allocator.
-    fn lacks_names(&self, path: &str) -> Option<String> {
+    fn lacks_names(&self, elf: &[u8], path: &str) -> Option<String> {
         if !self.static_program || !self.symbols.is_empty() {
             return None;
+        }
+        if has_section(elf, ".symtab") {
+            return Some(format!(
+                "{path} is static, and none of its functions is called malloc (--alloc and --free name others)"
+            ));
         }
         let debug_file = match &self.layout.build_id {
             Some(id) => {

@@ -34,6 +34,7 @@ mod read;
 mod remains;
 mod remote;
 mod roots;
+mod runtimes;
 mod session;
 mod settings;
 mod survey;

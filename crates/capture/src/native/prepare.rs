@@ -16,7 +16,7 @@ use super::code::{CodeTables, Compiled};
 use super::custom::Custom;
 use super::error::AttachError;
 use super::families::Form;
-use super::functions::{self, Allocator, Site};
+use super::functions::{self, Allocator, Site, Unwinders};
 use super::image::{Hook, Image};
 use super::load::{Wanted, gadgets};
 use super::note::{self, Note};
@@ -54,25 +54,32 @@ impl Plan {
         let image = Image::load().map_err(|error| step("load the agent")(error.to_string()))?;
         let (allocator, code) =
             look(target, &mappings, custom, kinds).map_err(|error| step("start a thread")(error.to_string()))?;
-        let Allocator { mut sites, described, granule_shift, looked_at, mut nameless, calls, loads, throws, unwinders } =
-            allocator;
-        let missing = |found: String| AttachError::NoAllocator { pid, found };
+        let Allocator {
+            mut sites,
+            described,
+            granule_shift,
+            looked_at,
+            mut nameless,
+            runtimes,
+            calls,
+            loads,
+            throws,
+            unwinders,
+        } = allocator;
+        let missing = |found: String| AttachError::NoAllocator { pid, found, remedy: None };
         refuse_unnamed(target, &mappings, custom, &sites)?;
         if !kinds.heap {
             sites.clear();
             nameless.clear();
         } else if !sites.iter().any(|site| !site.hook().releases()) {
-            return Err(missing(looked_at.into_iter().chain(nameless).collect::<Vec<_>>().join("; ")));
+            let remedy = runtimes.first().map(|runtime| runtime.remedy(pid));
+            let found = looked_at.into_iter().chain(nameless).collect::<Vec<_>>().join("; ");
+            return Err(AttachError::NoAllocator { pid, found, remedy });
         }
         let gadgets = gadgets(target, &mappings)
             .ok_or_else(|| step("find instructions for system calls")("its code has no `syscall; ret`".into()))?;
         if kinds.heap && throws {
-            if let Some(other) = unwinders.other.filter(|_| unwinders.sites.is_empty()) {
-                return Err(missing(format!(
-                    "{other} unwinds exceptions in a way of its own: one that passes a function that you named would end the program"
-                )));
-            }
-            sites.extend(unwinders.sites);
+            sites.extend(unwinder(unwinders).map_err(missing)?);
         }
         // The allocator's come first, should there be too many.
         sites.extend(calls.sites);
@@ -92,8 +99,8 @@ impl Plan {
         hooked
             .unhooked
             .extend(refused.iter().map(|site| (site.hook(), format!("{}: too many functions", site.name()))));
-        if let Some(reason) = lacking(&hooked) {
-            return Err(missing(reason));
+        if let Some((found, remedy)) = lacking(&hooked) {
+            return Err(AttachError::NoAllocator { pid, found, remedy });
         }
         Ok(Self {
             wanted,
@@ -165,6 +172,16 @@ fn refuse_unnamed(
     Err(AttachError::NoSuchFunction { pid: target.pid(), function, nearest })
 }
 
+/// What an exception that passes a hook has to find its way by.
+fn unwinder(unwinders: Unwinders) -> Result<Vec<Site>, String> {
+    match unwinders.other.filter(|_| unwinders.sites.is_empty()) {
+        Some(other) => Err(format!(
+            "{other} unwinds exceptions in a way of its own: one that passes a function that you named would end the program"
+        )),
+        None => Ok(unwinders.sites),
+    }
+}
+
 /// Where all sites go. The one that tells of libraries is given up where there is no room near the dynamic linker: those are then
 /// noticed a little later.
 fn room_for(mappings: &[Mapping<'_>], sites: &mut Vec<Site>, image: &Image) -> Option<Areas> {
@@ -195,6 +212,8 @@ struct Hooked {
     relocations: Vec<Relocation>,
     functions: Vec<String>,
     unhooked: Vec<(Hook, String)>,
+    /// Functions of the allocator at which somebody has put a breakpoint.
+    breakpoints: Vec<String>,
     callable: Vec<Callable>,
 }
 
@@ -260,6 +279,7 @@ impl Hooked {
                     self.functions.push(site.name().to_owned());
                 }
             }
+            Err(PatchError::Breakpoint) if is_of_allocator(site) => self.breakpoints.push(site.name().to_owned()),
             Err(error) => {
                 let so = if site.hook() == Hook::Loads {
                     "; so libraries that are loaded later are noticed late"
@@ -272,9 +292,29 @@ impl Hooked {
     }
 }
 
+/// Whether blocks come and go by this function.
+fn is_of_allocator(site: &Site) -> bool {
+    let hook = site.hook();
+    match site.form {
+        Form::Whole(_) | Form::Behind(..) => hook.is_wide(),
+        Form::Plain(_) | Form::Throwing { .. } | Form::Named(_) => {
+            !hook.ends() && !matches!(hook, Hook::Loads | Hook::FindsTable)
+        }
+    }
+}
+
 /// Without these the figures would be wrong, since a block that is freed unseen would look like a leak, or the target would end at an
-/// exception.
-fn lacking(hooked: &Hooked) -> Option<String> {
+/// exception. Where somebody has put a breakpoint, nothing is wrong with the target that would last.
+fn lacking(hooked: &Hooked) -> Option<(String, Option<String>)> {
+    if !hooked.breakpoints.is_empty() {
+        let found = format!("cannot hook {}: {}", hooked.breakpoints.join(", "), PatchError::Breakpoint);
+        let remedy = "take it away and attach again: a debugger deletes its breakpoints when it detaches, a probe ends with `bpftrace` or by `perf probe -d`";
+        return Some((found, Some(remedy.to_owned())));
+    }
+    wrong(hooked).map(|reason| (reason, None))
+}
+
+fn wrong(hooked: &Hooked) -> Option<String> {
     if let Some((_, reason)) = hooked.unhooked.iter().find(|(hook, _)| hook.releases() || *hook == Hook::FindsTable) {
         return Some(format!("cannot hook {reason}"));
     }

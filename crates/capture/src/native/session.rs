@@ -500,7 +500,8 @@ fn plan_and_load(target: &Target, custom: &[Custom], kinds: Kinds) -> Result<(Ve
     let mut tried = 1;
     loop {
         let text = target.maps()?;
-        let plan = Plan::make(target, &text, custom, kinds)?;
+        fault::point("maps-read");
+        let plan = Plan::make(target, &text, custom, kinds).map_err(|error| target.or_vanished(error))?;
         match load_agent(target, &plan) {
             Ok(loaded) => return Ok((text, plan, loaded)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tried < TRIES => tried += 1,

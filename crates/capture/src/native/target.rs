@@ -162,6 +162,12 @@ impl Target {
         memory.private().known()
     }
 
+    /// Why a plan could not be made: of a process that ended meanwhile nothing can be said, except that.
+    pub(crate) fn or_vanished(&self, error: AttachError) -> AttachError {
+        let is_gone = matches!(self.failed("look", &io::ErrorKind::Other.into()), AttachError::Vanished(_));
+        if is_gone { AttachError::Vanished(self.pid()) } else { error }
+    }
+
     /// The error of a step that failed: where the process ended or became another program, that is why.
     pub(crate) fn failed(&self, step: &'static str, error: &io::Error) -> AttachError {
         // No program maps address zero: reading there fails, unless there is no memory at all any more.

@@ -1,6 +1,6 @@
 //! The function that somebody may have meant who named one that is not there.
 //!
-//! Owns: which names are alike. Must not know: what the function is wanted for.
+//! Owns: which names are alike, and what a mangled one stands for. Must not know: what the function is wanted for.
 
 use object::elf;
 use object::read::elf::Sym;
@@ -14,14 +14,19 @@ use super::text;
 #[derive(Debug)]
 pub struct Nearest<'name> {
     wanted: &'name str,
+    /// The same in the spelling in which demangled names are compared, and its last part, which stands in a mangled name as it is.
+    spelt: String,
+    last_part: String,
     /// How far off, and the name; the best first.
     best: Vec<(usize, String)>,
 }
 
 impl<'name> Nearest<'name> {
     /// Nothing is known yet.
-    pub const fn to(wanted: &'name str) -> Self {
-        Self { wanted, best: Vec::new() }
+    pub fn to(wanted: &'name str) -> Self {
+        let spelt = spelling(wanted);
+        let last_part = last_part(without_parameters(&spelt)).to_owned();
+        Self { wanted, spelt, last_part, best: Vec::new() }
     }
 
     /// Looks through the symbol tables of a module.
@@ -55,13 +60,62 @@ impl<'name> Nearest<'name> {
         if name.len() > NEAREST_NAME_MAX || self.wanted.len() > NEAREST_NAME_MAX {
             return;
         }
-        let Some(distance) = distance(self.wanted, name) else { return };
+        let distance = if self.stands_for(name) { Some(0) } else { distance(self.wanted, name) };
+        let Some(distance) = distance else { return };
         let at = self.best.partition_point(|(other, known)| (*other, known.as_str()) < (distance, name));
         if self.best.get(at).is_none_or(|(_, known)| known != name) {
             self.best.insert(at, (distance, name.to_owned()));
             self.best.truncate(NEAREST_MAX);
         }
     }
+}
+
+impl Nearest<'_> {
+    /// Whether this is the mangled form of the wanted name, which may lack its parameters and what it is inside of.
+    fn stands_for(&self, mangled: &str) -> bool {
+        let is_candidate = mangled.starts_with("_Z") || mangled.starts_with("_R");
+        if !is_candidate || self.last_part.is_empty() || !mangled.contains(&self.last_part) {
+            return false;
+        }
+        let plain = spelling(&text::demangled(mangled.as_bytes()));
+        ends_with_part(&plain, &self.spelt) || ends_with_part(without_parameters(&plain), &self.spelt)
+    }
+}
+
+/// Without the spaces that one writes and another does not.
+fn spelling(name: &str) -> String {
+    let mut spelt = name.trim().to_owned();
+    for (spaced, narrow) in [(", ", ","), ("> >", ">>"), (" *", "*"), (" &", "&")] {
+        spelt = spelt.replace(spaced, narrow);
+    }
+    spelt
+}
+
+/// The name up to its parameters, which are the last in parentheses; those of `operator()` and of an anonymous namespace are none.
+fn without_parameters(name: &str) -> &str {
+    let end = name.strip_suffix(" const").unwrap_or(name);
+    let mut depth = 0_u32;
+    for (at, letter) in end.char_indices().rev() {
+        match letter {
+            ')' => depth += 1,
+            '(' if depth == 1 => return if at == 0 { name } else { end.get(..at).unwrap_or(name) },
+            '(' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => return name,
+            _ => {}
+        }
+    }
+    name
+}
+
+/// The last part of a path: the name of the function itself, without arguments of a template.
+fn last_part(name: &str) -> &str {
+    let plain = name.split('<').next().unwrap_or(name);
+    plain.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or("")
+}
+
+/// Whether a name is the wanted one, or ends in it behind a namespace, a class or a type that is returned.
+fn ends_with_part(name: &str, wanted: &str) -> bool {
+    name.strip_suffix(wanted).is_some_and(|before| before.is_empty() || before.ends_with([':', ' ', '*', '&']))
 }
 
 /// How far two names are from each other; none where nobody would mix them up. A name that contains the wanted one (a mangled
@@ -133,6 +187,45 @@ mod tests {
     #[test]
     fn a_mangled_name_is_found_by_its_plain_part() {
         check("allocate", "_ZN4Pool8allocateEm main", "`_ZN4Pool8allocateEm` (Pool::allocate(unsigned long))");
+    }
+
+    #[test]
+    fn a_name_of_the_source_is_answered_with_the_mangled_ones() {
+        let names = "_ZN4Pool5allocEm _ZN4Pool5allocEmm _ZN4Pool4freeEPv _ZN7Whirl5allocEm main";
+        let both = "`_ZN4Pool5allocEm` (Pool::alloc(unsigned long)) \
+             `_ZN4Pool5allocEmm` (Pool::alloc(unsigned long, unsigned long))";
+        check("Pool::alloc", names, both);
+        check("Pool::alloc(unsigned long)", names, "`_ZN4Pool5allocEm` (Pool::alloc(unsigned long))");
+        check(
+            "Pool::alloc(unsigned long,unsigned long)",
+            names,
+            &both[both.find(" `_ZN4Pool5allocEmm").unwrap() + 1..],
+        );
+        check("ool::alloc", names, "");
+        // In a namespace, a template with a result, a constant method; and Rust's.
+        check("Pool::alloc", "_ZN2my4Pool5allocEm", "`_ZN2my4Pool5allocEm` (my::Pool::alloc(unsigned long))");
+        check("take<int>", "_Z4takeIiEPvT_", "`_Z4takeIiEPvT_` (void* take<int>(int))");
+        check("Pool::size", "_ZNK4Pool4sizeEv", "`_ZNK4Pool4sizeEv` (Pool::size() const)");
+        check(
+            "pool::take",
+            "_RNvNtCs1234_7mycrate4pool4take",
+            "`_RNvNtCs1234_7mycrate4pool4take` (mycrate::pool::take)",
+        );
+    }
+
+    #[test]
+    fn parameters_are_told_from_the_name() {
+        for (name, expected) in [
+            ("Pool::alloc(unsigned long)", "Pool::alloc"),
+            ("f(void (*)(int)) const", "f"),
+            ("A::operator()(int)", "A::operator()"),
+            ("(anonymous namespace)::take(int)", "(anonymous namespace)::take"),
+            ("take", "take"),
+            ("(", "("),
+            ("(int)", "(int)"),
+        ] {
+            assert_eq!(without_parameters(name), expected, "{name}");
+        }
     }
 
     #[test]

@@ -65,9 +65,15 @@ fn a_step_and_an_allocator_lead_to_the_doctor() {
         "`leakline doctor 42` shows what the machine and the target allow",
     );
     check(
-        &AttachError::NoAllocator { pid: TARGET, found: "libc.so: no malloc".into() },
+        &AttachError::NoAllocator { pid: TARGET, found: "libc.so: no malloc".into(), remedy: None },
         "no allocator to hook in process 42: libc.so: no malloc",
         "install its debug symbols, or put an unstripped copy of it where its debug file belongs; `leakline doctor 42` shows what was looked at",
+    );
+    let remedy = Some("remove the breakpoint first".into());
+    check(
+        &AttachError::NoAllocator { pid: TARGET, found: "cannot hook malloc: a breakpoint".into(), remedy },
+        "no allocator to hook in process 42: cannot hook malloc: a breakpoint",
+        "remove the breakpoint first",
     );
 }
 

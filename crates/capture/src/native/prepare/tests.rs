@@ -40,7 +40,8 @@ fn hooked(relocated: bool, unhooked: &[(Hook, &str)]) -> Hooked {
 
 #[track_caller]
 fn check_lacking(relocated: bool, unhooked: &[(Hook, &str)], expected: Option<&str>) {
-    assert_eq!(lacking(&hooked(relocated, unhooked)).as_deref(), expected, "{unhooked:?}");
+    let found = lacking(&hooked(relocated, unhooked)).map(|(found, _)| found);
+    assert_eq!(found.as_deref(), expected, "{unhooked:?}");
 }
 
 #[test]
@@ -57,6 +58,14 @@ fn a_function_that_releases_must_be_hooked() {
     for hook in releasing.into_iter().chain([Hook::Realloc, Hook::Reallocarray, Hook::ReallocSecond]) {
         check_lacking(true, &[(Hook::Malloc, "malloc: no"), (hook, "f: too short")], Some("cannot hook f: too short"));
     }
+}
+
+/// Also on a function that only allocates: without the breakpoint it would be hooked.
+#[test]
+fn a_breakpoint_is_refused_with_the_way_to_be_rid_of_it() {
+    let (found, remedy) = lacking(&Hooked { breakpoints: vec!["malloc".into()], ..hooked(true, &[]) }).unwrap();
+    assert_eq!(found, "cannot hook malloc: a breakpoint of a debugger or a probe stands in its first bytes");
+    assert!(remedy.is_some_and(|remedy| remedy.contains("take it away and attach again")));
 }
 
 #[test]
