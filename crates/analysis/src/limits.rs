@@ -27,6 +27,11 @@ pub(crate) const NEW_MAXIMUM_SHARE: f64 = 0.02;
 pub(crate) const MODE_CHANGES_MAX: usize = 16;
 /// Estimates that are off by more than this share of the level cannot tell a rise from a level.
 pub(crate) const UNCLEAR_SHARE: f64 = 0.2;
+/// Blocks may lie in blocks (a pool and what it hands out), but not deeper than this: sizes that the target forged would make the walk
+/// follow each word to every block.
+pub(crate) const NESTED_MAX: usize = 16;
+/// Pointers of the roots into the middle of a block that are kept until they are judged. Few forms have one, and the rest say the same.
+pub(crate) const INSIDE_MAX: u8 = 64;
 /// A site that has not allocated for so many thresholds, ...
 pub(crate) const QUIET_EXPIRIES: u32 = 3;
 /// ... and for so long, while the program went on, made its blocks once and keeps them.

@@ -14,6 +14,8 @@ use model::{Address, LiveBlock, StackId, Tally};
 
 pub use survey::{Holding, Survey};
 
+use crate::limits::{INSIDE_MAX, NESTED_MAX};
+
 /// What a block is, seen from the roots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reach {
@@ -86,12 +88,14 @@ fn reach(blocks: &[LiveBlock], memory: &mut dyn HeapMemory) -> Vec<Reach> {
     let index = walk.index.clone();
     let mut found = Vec::new();
     // Many words lead to the same few blocks; one to the start says all.
-    let mut kept = vec![false; blocks.len()];
+    let mut kept = vec![0; blocks.len()];
     memory.roots(&mut |word| {
         index.each(word, |hit| {
             let start = blocks.get(hit.block).is_some_and(|block| block.at.0 == hit.pointer);
-            if let Some(kept) = kept.get_mut(hit.block).filter(|kept| !**kept) {
-                *kept = start;
+            if let Some(kept) = kept.get_mut(hit.block)
+                && (*kept < INSIDE_MAX || (start && *kept == INSIDE_MAX))
+            {
+                *kept = if start { INSIDE_MAX + 1 } else { *kept + 1 };
                 found.push(hit);
             }
         });
@@ -165,8 +169,10 @@ impl<'a> Index<'a> {
         }
         let behind = self.blocks.partition_point(|block| block.at <= Address(word));
         let mut next = behind.checked_sub(1);
-        while let Some(number) = next {
-            let Some(block) = self.blocks.get(number) else { return };
+        for _ in 0..NESTED_MAX {
+            let Some((number, block)) = next.and_then(|number| Some((number, self.blocks.get(number)?))) else {
+                return;
+            };
             if word < end(block) {
                 each(Hit { block: number, pointer: word });
             }

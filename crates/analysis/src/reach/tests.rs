@@ -140,6 +140,27 @@ fn a_block_inside_another_is_reached_for_itself_and_keeps_what_is_around_it_poss
 }
 
 #[test]
+fn forged_sizes_do_not_make_the_walk_follow_each_word_to_every_block() {
+    // Every block claims to reach to the end of them all, and every word of the roots leads into the last.
+    let blocks: Vec<LiveBlock> = (0..20_000).map(|number| block(0x1000 + 16 * number, 1 << 30)).collect();
+    let index = Index::new(&blocks);
+    let mut hits = 0;
+    (0..1000).for_each(|word| index.each((1 << 20) + word, |_| hits += 1));
+    assert_eq!(hits, 1000 * NESTED_MAX);
+    let roots = (0..5000).map(|word| (1 << 20) + 8 * word).collect();
+    let words = vec![Vec::new(); blocks.len()];
+    let kinds = reach(&blocks, &mut Program { roots, blocks: blocks.clone(), words });
+    assert_eq!(kinds.iter().filter(|kind| **kind == Reach::PossiblyLost).count(), NESTED_MAX);
+}
+
+#[test]
+fn a_pointer_to_the_start_counts_after_any_number_of_others() {
+    let inside = (0..1000).map(|number| STRIDE + 1 + number % 8).chain([STRIDE]);
+    let mut program = Program { roots: inside.collect(), blocks: vec![block(STRIDE, SIZE)], words: vec![Vec::new()] };
+    assert_eq!(letters(&reach(&program.blocks.clone(), &mut program)), "R");
+}
+
+#[test]
 fn leaks_are_summed_by_kind_and_stack_worst_first() {
     let of_stack = |at, size, stack| LiveBlock { stack: StackId(stack), ..block(at, size) };
     let blocks = [of_stack(0x100, 8, 1), of_stack(0x200, 64, 2), of_stack(0x300, 8, 1), of_stack(0x400, 16, 1)];

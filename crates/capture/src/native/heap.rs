@@ -26,9 +26,10 @@ const PAGE: u64 = 4096;
 const PIECE: u64 = 1 << 20;
 /// Pages of blocks that are kept: neighbours are often looked at one after the other.
 const PAGES_KEPT: usize = 1024;
-/// Blocks of these sizes may have pages that were never written, and reading those would give them a place in the program's page
-/// tables. A size beyond is no size: it was the target's to write.
-const LARGE: Range<u64> = 64 << 10..1 << 38;
+/// Blocks of this size may have pages that were never written, and reading those would give them a place in the program's page
+/// tables.
+const LARGE_MIN: u64 = 64 << 10;
+const SIZE_MAX: u64 = 1 << 38;
 /// In an entry of `/proc/PID/pagemap`: the page is in memory, or in swap.
 const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
 /// It is one of a file, which the program has not written, or is shared with others.
@@ -42,6 +43,8 @@ pub struct Heap<'a> {
     registers: Vec<u64>,
     roots: Vec<Range<u64>>,
     shared: Vec<Range<u64>>,
+    /// All that can be read, in order and apart from each other: no block reaches further.
+    mapped: Vec<Range<u64>>,
     /// What is mapped from files, and whether it is code.
     modules: Vec<(Range<u64>, bool)>,
     /// What is no root in the midst of roots: known blocks, in order and apart from each other.
@@ -85,6 +88,27 @@ impl Session {
     }
 }
 
+/// In order of address, as the kernel lists them; neighbours are one.
+fn mapped(mappings: &[Mapping<'_>]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::with_capacity(mappings.len());
+    for range in mappings.iter().filter(|mapping| mapping.permissions.read).map(|mapping| mapping.addresses.clone()) {
+        match ranges.last_mut().filter(|last| last.end == range.start) {
+            Some(last) => last.end = range.end,
+            None => ranges.push(range),
+        }
+    }
+    ranges
+}
+
+/// What of a range lies in the mapping that it begins in. A size of the shared memory may be anything.
+fn within(mapped: &[Range<u64>], range: Range<u64>) -> Range<u64> {
+    let number = mapped.partition_point(|mapping| mapping.end <= range.start);
+    match mapped.get(number).filter(|mapping| mapping.contains(&range.start)) {
+        Some(mapping) => range.start..range.end.min(mapping.end),
+        None => range.start..range.start,
+    }
+}
+
 /// In order of address, as the kernel lists them.
 fn modules(mappings: &[Mapping<'_>]) -> Vec<(Range<u64>, bool)> {
     let of_file = mappings.iter().filter(|mapping| mapping.inode != 0 && mapping.permissions.read);
@@ -104,6 +128,7 @@ impl<'a> Heap<'a> {
             registers,
             roots,
             shared: mappings.iter().filter(|m| m.permissions.shared).map(|m| m.addresses.clone()).collect(),
+            mapped: mapped(mappings),
             modules: modules(mappings),
             passed_over: Vec::new(),
             pages: File::open(target.path("pagemap")).ok(),
@@ -146,9 +171,13 @@ impl<'a> Heap<'a> {
 
     /// Every aligned word of a block.
     pub fn block(&mut self, block: &LiveBlock, each: &mut dyn FnMut(u64)) {
-        let begin = block.at.0.next_multiple_of(8);
-        let end = block.at.0.saturating_add(block.size.0) & !7;
-        if LARGE.contains(&block.size.0) {
+        // A size beyond is no size: it was the target's to write.
+        if block.size.0 > SIZE_MAX {
+            return;
+        }
+        let begin = block.at.0.checked_next_multiple_of(8).unwrap_or(block.at.0);
+        let Range { start: begin, end } = within(&self.mapped, begin..block.at.0.saturating_add(block.size.0) & !7);
+        if block.size.0 >= LARGE_MIN {
             for part in self.touched(&(begin..end)) {
                 self.words(&part).into_iter().for_each(&mut *each);
             }
@@ -160,7 +189,6 @@ impl<'a> Heap<'a> {
             let until = (page + PAGE).min(end);
             let words = self.page(page);
             if words.is_empty() {
-                // A size of the shared memory may be anything; where the mapping ends, so does the block.
                 break;
             }
             let within = (at - page) as usize / 8..(until - page) as usize / 8;
@@ -220,7 +248,7 @@ impl<'a> Heap<'a> {
     }
 
     /// The parts of a range that were ever written, cut into pieces: programs reserve far more than they use.
-    fn touched(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+    fn touched(&mut self, range: &Range<u64>) -> Vec<Range<u64>> {
         let shared = self.shared.iter().any(|mapping| mapping.contains(&range.start));
         let is_touched = |entry: u64| entry & PRESENT_OR_SWAPPED != 0 && (shared || entry & OF_FILE == 0);
         let mut parts: Vec<Range<u64>> = Vec::new();
@@ -229,6 +257,10 @@ impl<'a> Heap<'a> {
             let until = ((at & !(PAGE - 1)) + PIECE).min(range.end);
             let pages = (until - (at & !(PAGE - 1))).div_ceil(PAGE) as usize;
             let mut entries = vec![0; pages * 8];
+            // Of a mapping of a hundred GiB that says nothing but "never written" there are 200 MiB.
+            if self.allowance.as_mut().is_some_and(|allowance| !allowance.take(entries.len() as u64)) {
+                break;
+            }
             let known =
                 self.pages.as_ref().is_some_and(|pages| pages.read_exact_at(&mut entries, at / PAGE * 8).is_ok());
             for (number, entry) in entries.chunks_exact(8).enumerate() {
@@ -246,5 +278,23 @@ impl<'a> Heap<'a> {
             at = until;
         }
         parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_block_reaches_beyond_the_mapping_that_it_begins_in() {
+        let maps = "1000-2000 rw-p 00000000 00:00 0\n2000-3000 r--p 00000000 00:00 0\n3000-4000 ---p 00000000 00:00 0\n\
+            5000-6000 rw-p 00000000 00:00 0\n";
+        let mapped = mapped(&maps::parse(maps.as_bytes()).collect::<Vec<_>>());
+        assert_eq!(mapped, [0x1000..0x3000, 0x5000..0x6000]);
+        assert_eq!(within(&mapped, 0x1800..0x2800), 0x1800..0x2800);
+        assert_eq!(within(&mapped, 0x1800..u64::MAX), 0x1800..0x3000, "a size may be anything");
+        for outside in [0, 0x3000, 0x4ff8, 0x6000, u64::MAX - 7] {
+            assert!(within(&mapped, outside..u64::MAX).is_empty(), "{outside:#x} is not mapped");
+        }
     }
 }

@@ -66,6 +66,9 @@ impl Attached {
         if !self.has_expired() {
             return Ok(format!("no block is older than {} yet: nothing to look for", Span(self.wanted.expire)));
         }
+        if self.last.losses.entries_corrupt > 0 {
+            return Ok(format!("{NOT_KNOWN}: the records are corrupt, the program wrote into the shared memory"));
+        }
         let began = Instant::now();
         let first = self.look_once(events, &mut progress, |blocks, memory| Survey::first(blocks, memory))?;
         let Ok(first) = first else { return Ok(first.err().unwrap_or_default()) };
