@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use model::{Reading, SiteCounts, Tally, Why};
+use model::{Kind, Mode, Reading, SiteCounts, Tally, Why};
 
 use super::SiteEvent;
 use crate::limits::{
@@ -22,6 +22,8 @@ struct Level {
     /// Variance of all that ever came to `expired` or left it again. Between two moments it grows by the variance of the difference
     /// of their levels: what stayed is in both and adds nothing.
     passed: f64,
+    /// The rate of sampling, zero where every block was recorded: of what was allocated at less than that nothing may be known.
+    rate: u64,
 }
 
 /// What can be said of the last third of a site's history.
@@ -99,11 +101,16 @@ impl Past {
         &mut self,
         at: Duration,
         counts: &SiteCounts,
-        stop_after: Option<u64>,
+        (mode, stop_after): (Mode, Option<u64>),
         events: &mut Vec<SiteEvent>,
     ) {
+        let rate = match mode {
+            Mode::Sampled { rate } if counts.kind() == Kind::Heap => rate.0,
+            Mode::Sampled { .. } | Mode::Exact => 0,
+        };
         let passed = (ever_expired(counts).variance.bytes as f64) + (counts.freed_late.variance.bytes as f64);
-        self.levels.push(at, Level { expired: counts.expired.weight(), live: counts.live.weight(), passed });
+        let level = Level { expired: counts.expired.weight(), live: counts.live.weight(), passed, rate };
+        self.levels.push(at, level);
         if counts.allocated.count != self.allocations {
             self.allocations = counts.allocated.count;
             self.allocated_at = at;
@@ -143,10 +150,13 @@ impl Past {
             _ => 0.0,
         };
         let most = |points: &[Point<Level>]| points.iter().map(|point| point.value).max_by_key(|level| level.expired);
-        let none = Level { expired: 0, live: 0, passed: 0.0 };
+        let none = Level { expired: 0, live: 0, passed: 0.0, rate: 0 };
+        let rate = points.last().map_or(0, |point| point.value.rate);
         let (before, last) = (most(before).unwrap_or(none), most(last).unwrap_or(none));
         let error = SCORE_MIN * (last.passed - before.passed).max(0.0).sqrt();
-        let error_of_growth = SCORE_MIN * (before.passed * more).sqrt();
+        // Blocks that were counted one by one have no variance; those that would have come since the mode changed have that of a sample.
+        let passed = before.passed.max(before.expired as f64 * rate as f64);
+        let error_of_growth = SCORE_MIN * (passed * more).sqrt();
         let (before, last) = (before.expired as f64, last.expired as f64);
         match () {
             () if last > before * (1.0 + NEW_MAXIMUM_SHARE) + error => Course::Rising,
@@ -232,7 +242,7 @@ mod tests {
     fn past(all: impl Iterator<Item = SiteCounts>) -> Past {
         let mut past = Past::new();
         for (second, counts) in (0..).zip(all) {
-            past.add(Duration::from_secs(second), &counts, None, &mut Vec::new());
+            past.add(Duration::from_secs(second), &counts, (Mode::Exact, None), &mut Vec::new());
         }
         past
     }
@@ -299,7 +309,7 @@ mod tests {
         let mut told = Vec::new();
         for half in 0..7200 {
             let (at, mut events) = (Duration::from_millis(500 * half), Vec::new());
-            past.add(at, &counts(half + 1, 0), None, &mut events);
+            past.add(at, &counts(half + 1, 0), (Mode::Exact, None), &mut events);
             told.extend(events.iter().map(|_| at.as_secs_f64()));
         }
         assert!(told.starts_with(&[0.0, 0.5, 1.5, 3.0, 6.0, 12.0]), "{told:?}");
@@ -314,7 +324,7 @@ mod tests {
         let mut sum = 0;
         for (milliseconds, expired) in [(0, 10), (100, 11), (200, 300), (300, 301), (5000, 302)] {
             let mut events = Vec::new();
-            past.add(Duration::from_millis(milliseconds), &counts(expired, 0), None, &mut events);
+            past.add(Duration::from_millis(milliseconds), &counts(expired, 0), (Mode::Exact, None), &mut events);
             for event in events {
                 let SiteEvent::Again { more, .. } = event else { continue };
                 sum += more;

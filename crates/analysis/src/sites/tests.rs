@@ -215,6 +215,33 @@ fn what_was_made_once_is_bounded_only_if_the_program_goes_on() {
     assert!(reasons.iter().any(|reason| reason.contains("stood still")), "{reasons:?}");
 }
 
+/// 100 bytes a block; from half of the session on a sample is recorded, at a mean of so many bytes.
+fn watched_to_sampled(seconds: u64, rate: u64, words: impl Fn(u64) -> String) -> SiteWatch {
+    let mut watch = watch();
+    for second in 0..seconds {
+        let mode = if second < seconds / 2 { Mode::Exact } else { Mode::Sampled { rate: Bytes(rate) } };
+        watch.add(&Snapshot { mode, ..snapshot(second, &words(second)) });
+    }
+    watch
+}
+
+/// What it allocated was counted one by one; what it allocates since, if it does, is less than a sample would show. Neither has it levelled
+/// off nor does it leak.
+#[test]
+fn a_site_that_no_sample_meets_after_a_change_of_mode_is_not_judged() {
+    let small = |t: u64| format!("{0}/0/{0}/0 {t}/{t}/0/0", 2 * t.min(7));
+    check(&watched_to_sampled(16, 1 << 19, small), "0 too young to tell, 1 healthy: CouldNotJudge");
+    check(
+        &watched_to_sampled(60, 1 << 19, |t| format!("{0}/0/{0}/0 {t}/{t}/0/0", 2 * t.min(29))),
+        "0 too young to tell, 1 healthy: CouldNotJudge",
+    );
+    // So much that samples would have shown it if it had gone on; then it is judged as ever.
+    let large = |t: u64| format!("{0}/0/{0}/0 {t}/{t}/0/0", 100_000 * t.min(7));
+    check(&watched_to_sampled(60, 1 << 10, large), "0 bounded, 1 healthy: NothingFound");
+    let goes_on = |t: u64| format!("{0}/0/{0}/0", 100_000 * t);
+    check(&watched_to_sampled(60, 1 << 19, goes_on), "0 leaking: Leak");
+}
+
 #[test]
 fn late_frees_are_no_leak_and_go_behind() {
     let session = |t: u64| format!("{0}/{1}/30/{1} {t}/0/{t}/0", 10 * t + 30, 10 * t);

@@ -75,7 +75,7 @@ impl SiteWatch {
             let room = self.pasts.len() < self.pasts_max;
             if room || self.pasts.contains_key(&counts.stack) {
                 let past = self.pasts.entry(counts.stack).or_insert_with(Past::new);
-                past.add(snapshot.at, counts, self.options.stop_after, &mut events);
+                past.add(snapshot.at, counts, (snapshot.mode, self.options.stop_after), &mut events);
             }
         }
         debug_assert!(self.pasts.len() <= self.pasts_max, "histories stay within their bound");
