@@ -2,10 +2,12 @@
 //!
 //! Owns: kinds, counts and lines of mappings, thread stacks and descriptors. Must not know: how they are recorded.
 
+use rustix::process::Signal;
 use serde_json::Value;
 
+use super::{build_as, is_there};
 use crate::command::{Run, Running, assert_frame, attach, leakline, sites_through};
-use crate::process::{appearance, assert_unchanged, cannot_run};
+use crate::process::{appearance, assert_unchanged, cannot_run, signal};
 use crate::targets::{Target, build, compile, line_of, sources};
 
 const SOURCE: &str = "c/holder.c";
@@ -193,4 +195,30 @@ fn many_rounds_under_a_load_of_maps_and_opens_leave_the_program_as_it_was() {
     assert!(calls > 0, "the hooks saw nothing, so that nothing is tested");
     target.ask("check", "good");
     target.stop().assert_unharmed();
+}
+
+/// In each C library the descriptor has the stack of whoever asked for it.
+#[test]
+fn descriptors_that_one_function_of_the_library_opens_by_another() {
+    let mut ways = vec![("opener", "gcc -O2 -g SOURCE")];
+    if is_there("descriptors by way of musl's functions", "/usr/bin/musl-gcc", "musl-tools") {
+        ways.extend([("opener-musl", "musl-gcc -O2 -g SOURCE"), ("opener-static", "musl-gcc -static -O2 -g SOURCE")]);
+    }
+    for (name, words) in ways {
+        let mut target = Target::start_program(&build_as(name, "reach/opener.c", words), "");
+        let before = appearance(target.pid()).only_code();
+        let mut session = Running::start(&format!("attach {} --expire 0.2 --for 60 --top 100 --json", target.pid()));
+        session.wait_attached();
+        target.ask("go", "done");
+        signal(session.pid(), Signal::INT);
+        let summary = session.wait().summary();
+        for function in ["by_mkstemp", "by_mkostemp", "by_opendir", "by_popen", "by_shm_open", "tidy_both"] {
+            let sites = holding(&summary, function, "descriptor");
+            let live: u64 = sites.iter().filter_map(|site| site["live"]["blocks"].as_u64()).sum();
+            assert_eq!(live, if function == "tidy_both" { 0 } else { 4 }, "{name}, {function}: {summary:#}");
+        }
+        assert_eq!(summary["losses"]["descriptors_unseen"], 0, "{name}: {summary:#}");
+        assert_unchanged(&before, &appearance(target.pid()).only_code());
+        target.stop().assert_unharmed();
+    }
 }

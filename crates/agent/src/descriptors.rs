@@ -86,15 +86,18 @@ pub extern "C" fn leakline_opens_two_fourth(arguments: usize, sp: usize, bp: usi
     two(&hooked, hooked.arguments[3])
 }
 
-/// musl's `fopen`, `fdopen`, `tmpfile`: returns a `FILE`.
+/// musl's `fopen`, `tmpfile`, `popen`: returns a `FILE`.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_opens_file(arguments: usize, sp: usize, bp: usize, real: usize) -> Answer {
     let hooked = Hooked::new(arguments, sp, bp, real);
-    let result = hooked.call();
-    if result != 0 {
-        opened(&hooked, half(result + MUSL_FILE_AT) as usize);
-    }
-    Answer::of(result)
+    opens_object(&hooked, MUSL_FILE_AT)
+}
+
+/// musl's `opendir`: returns a `DIR`.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_opens_directory(arguments: usize, sp: usize, bp: usize, real: usize) -> Answer {
+    let hooked = Hooked::new(arguments, sp, bp, real);
+    opens_object(&hooked, MUSL_DIRECTORY_AT)
 }
 
 /// `close(descriptor)`.
@@ -175,6 +178,15 @@ fn two(hooked: &Hooked, at: usize) -> Answer {
     if result as u32 == 0 {
         opened(hooked, half(at) as usize);
         opened(hooked, half(at + 4) as usize);
+    }
+    Answer::of(result)
+}
+
+/// The function returns an object with its descriptor in this place.
+fn opens_object(hooked: &Hooked, descriptor_at: usize) -> Answer {
+    let result = hooked.call();
+    if result != 0 {
+        opened(hooked, half(result + descriptor_at) as usize);
     }
     Answer::of(result)
 }

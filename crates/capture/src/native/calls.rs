@@ -79,7 +79,10 @@ const MAPPINGS: [Function; 17] = [
 ];
 
 /// `open` and `accept` sleep until somebody comes; in glibc a thread that sleeps there can be cancelled, and its frames are unwound.
-const DESCRIPTORS: [Function; 61] = [
+///
+/// What in musl opens by another function of it is hooked as well, since stacks end in musl, which has no unwind tables: the one
+/// that was entered last is told last, and so has the descriptor.
+const DESCRIPTORS: [Function; 69] = [
     sleeping("open"),
     sleeping("open64"),
     sleeping("__open"),
@@ -100,6 +103,14 @@ const DESCRIPTORS: [Function; 61] = [
     musl("creat", Hook::Opens),
     musl("fopen", Hook::OpensFile),
     musl("tmpfile", Hook::OpensFile),
+    musl("popen", Hook::OpensFile),
+    musl("opendir", Hook::OpensDirectory),
+    musl("mkstemp", Hook::Opens),
+    musl("mkostemp", Hook::Opens),
+    musl("mkstemps", Hook::Opens),
+    musl("mkostemps", Hook::Opens),
+    musl("shm_open", Hook::Opens),
+    musl("posix_openpt", Hook::Opens),
     any("socket", Hook::Opens),
     any("socketpair", Hook::OpensTwoFourth),
     any("pipe", Hook::OpensTwo),

@@ -66,6 +66,8 @@ pub(crate) enum Hook {
     OpensTwoFourth,
     /// Returns a `FILE` of musl.
     OpensFile,
+    /// Returns a `DIR` of musl.
+    OpensDirectory,
     /// Closes its first argument.
     Closes,
     /// Closes a `FILE` of musl.
@@ -187,7 +189,7 @@ impl Hook {
     }
 }
 
-const HOOKS: [(Hook, &str); 60] = [
+const HOOKS: [(Hook, &str); 61] = [
     (Hook::Malloc, "leakline_malloc"),
     (Hook::Free, "leakline_free"),
     (Hook::Calloc, "leakline_calloc"),
@@ -218,6 +220,7 @@ const HOOKS: [(Hook, &str); 60] = [
     (Hook::OpensTwo, "leakline_opens_two"),
     (Hook::OpensTwoFourth, "leakline_opens_two_fourth"),
     (Hook::OpensFile, "leakline_opens_file"),
+    (Hook::OpensDirectory, "leakline_opens_directory"),
     (Hook::Closes, "leakline_closes"),
     (Hook::ClosesFile, "leakline_closes_file"),
     (Hook::ClosesDirectory, "leakline_closes_directory"),
