@@ -39,6 +39,18 @@ fn a_number_that_is_no_number() {
 }
 
 #[test]
+fn a_filter_on_leakline_itself() {
+    let target = Target::start("c/leaky.c", "");
+    for command in [format!("attach {} {SHORT}", target.pid()), "run -- /bin/true".to_owned()] {
+        let mut filtered = Command::new(build("c/filtered.c"));
+        filtered.arg(program()).args(command.split(' '));
+        let run = Running::start_command(filtered, &command).wait();
+        run.assert_refused(&["a seccomp filter on leakline refuses ptrace", "unconfined"]);
+    }
+    target.stop().assert_unharmed();
+}
+
+#[test]
 fn a_pid_that_does_not_exist() {
     let mut child = Command::new("true").spawn().expect("true runs");
     child.wait().expect("it ends");

@@ -257,7 +257,8 @@ pub(crate) fn memory_available() -> Reading<Bytes> {
 
 /// The option of the mount of `/proc` itself.
 fn hidepid(mounts: &str) -> Option<String> {
-    let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/proc"))?;
+    // One that was mounted over another is listed behind it.
+    let line = mounts.lines().rfind(|line| line.split(' ').nth(1) == Some("/proc"))?;
     let options = line.split(' ').nth(3)?;
     options.split(',').find_map(|option| option.strip_prefix("hidepid=")).map(|value| escaped(value.as_bytes()))
 }
@@ -449,6 +450,8 @@ mod tests {
         assert_eq!(address_space_limit(&limits("1073741824")), Some(Bytes(1 << 30)));
         assert_eq!(hidepid("proc /proc proc rw,nosuid,hidepid=2 0 0\n").as_deref(), Some("2"));
         assert_eq!(hidepid("proc /proc proc rw 0 0\nproc /x/proc proc rw,hidepid=2 0 0\n"), None);
+        let over_another = "proc /proc proc rw 0 0\nproc /proc proc rw,hidepid=invisible 0 0\n";
+        assert_eq!(hidepid(over_another).as_deref(), Some("invisible"));
     }
 
     #[test]

@@ -65,6 +65,23 @@ pub(super) fn how_to_get_ptrace(machine: &Machine, command: &str) -> String {
     }
 }
 
+/// How to run without the seccomp filter that is on us.
+pub(super) fn how_to_lift_filter(machine: &Machine) -> String {
+    const KUBERNETES: &str = "kubectl debug -it POD --profile=sysadmin --target=CONTAINER --image=IMAGE, or in the container's \
+                              spec: securityContext: { seccompProfile: { type: Unconfined } }";
+    let start = |tool: &str| format!("{tool} run --security-opt seccomp=unconfined --cap-add=SYS_PTRACE …");
+    match machine.container.as_deref() {
+        Some("kubernetes") => KUBERNETES.to_owned(),
+        Some("podman") => start("podman"),
+        Some("docker") => start("docker"),
+        Some(_) | None => format!(
+            "run leakline on the host; in a container of docker: {}; of Kubernetes: {KUBERNETES}; in a service of systemd: \
+             SystemCallFilter=@debug",
+            start("docker")
+        ),
+    }
+}
+
 fn architecture(ours: &str) -> Condition {
     if ours == "x86_64" {
         Condition::met("architecture", ours)
@@ -124,7 +141,7 @@ fn seccomp_of_ours(machine: &Machine) -> Condition {
     match machine.seccomp {
         Some(0) => Condition::met(NAME, "no filter"),
         Some(_) => Condition::unknown(NAME, "leakline runs under a filter", "a filter that lets ptrace pass")
-            .remedied("if an attach is refused: start the container with --security-opt seccomp=unconfined"),
+            .remedied(format!("if an attach is refused: {}", how_to_lift_filter(machine))),
         None => Condition::unknown(NAME, "/proc/self/status does not say", "Seccomp"),
     }
 }
@@ -248,6 +265,16 @@ mod tests {
         );
         check(&bounded, "CAP_SYS_PTRACE", "Limited: absent | sudo does not help, since the bounding set");
         check(&inside("docker"), "container", "Met: inside docker");
+        let filtered = |kind: &str| Machine { seccomp: Some(2), ..inside(kind) };
+        let refused = "Unknown: leakline runs under a filter | if an attach is refused: ";
+        for (kind, remedy) in [
+            ("docker", "docker run --security-opt seccomp=unconfined"),
+            ("podman", "podman run --security-opt seccomp=unconfined"),
+            ("kubernetes", "kubectl debug -it POD --profile=sysadmin"),
+            ("lxc", "run leakline on the host"),
+        ] {
+            check(&filtered(kind), "seccomp (leakline)", &format!("{refused}{remedy}"));
+        }
     }
 
     #[test]

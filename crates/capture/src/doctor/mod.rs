@@ -74,6 +74,11 @@ pub(crate) fn why_forbidden(pid: Pid) -> (String, String) {
     }
 }
 
+/// Why ptrace is refused to us although the process may be traced, and what would help.
+pub(crate) fn why_filtered() -> (String, String) {
+    target::why_filtered(&facts::Machine::gather())
+}
+
 /// Constructors that name the state, so that a judgement reads as a sentence.
 impl Condition {
     fn met(name: &'static str, found: impl Into<String>) -> Self {

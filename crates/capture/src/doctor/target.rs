@@ -7,7 +7,7 @@ use model::{Bytes, Pid};
 use super::Condition;
 use super::binary::{Binary, Debugging};
 use super::facts::{Access, Allocator, Machine, Target, Unhookable};
-use super::machine::{CAP_SYS_ADMIN, CAP_SYS_PTRACE, how_to_get_ptrace};
+use super::machine::{CAP_SYS_ADMIN, CAP_SYS_PTRACE, how_to_get_ptrace, how_to_lift_filter};
 
 /// Address space that the tables of a session reserve (275 GiB with glibc, of which little is touched), and some room.
 const ADDRESS_SPACE_NEEDED: Bytes = Bytes(300 << 30);
@@ -109,6 +109,11 @@ pub(super) fn why_hidden(machine: &Machine, pid: Pid) -> (String, String) {
     let value = machine.hidepid.as_deref().unwrap_or("?");
     let remedy = how_to_get_ptrace(machine, &format!("leakline attach {pid}"));
     (format!("/proc is mounted with hidepid={value}, which hides it"), remedy)
+}
+
+/// What a process that may be traced is kept from by a filter on leakline itself, and what lifts it.
+pub(super) fn why_filtered(machine: &Machine) -> (String, String) {
+    ("a seccomp filter on leakline refuses ptrace".to_owned(), how_to_lift_filter(machine))
 }
 
 /// The most likely reason of a refusal, and what lifts it.
@@ -265,6 +270,9 @@ fn debug_information(target: &Target) -> Condition {
     let Some(modules) = &target.modules else {
         return Condition::unknown(NAME, "/proc/PID/maps cannot be read", "permission to attach");
     };
+    if modules.is_empty() {
+        return Condition::unknown(NAME, "none of its modules can be read", "readable ELF files");
+    }
     let lacking: Vec<_> = modules.iter().filter(|module| module.debugging != Debugging::Lines).collect();
     if lacking.is_empty() {
         return Condition::met(NAME, format!("in all {} modules", modules.len()));

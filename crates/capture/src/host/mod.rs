@@ -102,6 +102,8 @@ enum State {
 impl HostSampler {
     /// A sampler for the processes that pass the filter. A filter that can match nothing is an error.
     pub fn new(filter: Filter) -> Result<Self, HostError> {
+        // An empty folder would pass for a machine without processes.
+        fs::metadata("/proc/self/stat").map_err(|cause| HostError::NoProcessList { cause })?;
         Self::at(Path::new("/proc"), Path::new("/etc/passwd"), filter)
     }
 

@@ -187,6 +187,8 @@ pub enum LaunchError {
     Forbidden {
         /// As it was named.
         name: String,
+        /// What is in the way, where that is known, and what lifts it.
+        known: Option<(String, String)>,
     },
     /// It could not be brought to its first instruction; it was ended.
     Failed {
@@ -202,7 +204,7 @@ impl LaunchError {
     pub(crate) fn of(name: String, error: &std::io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::ENOENT) => Self::NotFound { name },
-            Some(libc::EPERM) => Self::Forbidden { name },
+            Some(libc::EPERM) => Self::Forbidden { name, known: None },
             Some(libc::EACCES | libc::ENOEXEC) => Self::NotExecutable { name, folder: false },
             _ => Self::Failed { name, found: error.to_string() },
         }
@@ -225,7 +227,8 @@ impl LaunchError {
             Self::NotFound { .. } => Some("check the name and `PATH`, as for any command".into()),
             Self::NotExecutable { name, folder: false } => Some(format!("`chmod +x {name}`")),
             Self::Privileged { .. } => Some("run leakline as root, which keeps the program's rights".into()),
-            Self::Forbidden { .. } => {
+            Self::Forbidden { known: Some((_, remedy)), .. } => Some(remedy.clone()),
+            Self::Forbidden { known: None, .. } => {
                 Some("run as root, or see what `leakline doctor` says of tracing on this machine".into())
             }
             Self::NotExecutable { .. } | Self::Failed { .. } => None,
@@ -246,7 +249,10 @@ impl fmt::Display for LaunchError {
                     "{name} gives whoever executes it other rights (setuid, setgid or capabilities), which tracing takes away"
                 )
             }
-            Self::Forbidden { name } => write!(f, "the kernel forbids tracing {name}"),
+            Self::Forbidden { name, known: None } => write!(f, "the kernel forbids tracing {name}"),
+            Self::Forbidden { name, known: Some((reason, _)) } => {
+                write!(f, "the kernel forbids tracing {name}: {reason}")
+            }
             Self::Failed { name, found } => write!(f, "cannot start {name}: {found}"),
         }
     }

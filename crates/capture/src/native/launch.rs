@@ -30,7 +30,7 @@ use super::remote::{Gadgets, put_frame};
 use super::target::Target;
 use super::threads::tracing;
 use crate::fault;
-use crate::sys::ptrace::{Registers, Stop, Tracee};
+use crate::sys::ptrace::{Registers, Stop, Tracee, is_refused};
 use crate::sys::start;
 
 /// How long the dynamic linker may take; programs with thousands of libraries on a busy network file system need seconds.
@@ -84,6 +84,10 @@ impl Program {
         let started = tracing(|| {
             let child = match start::traced(&mut command) {
                 Ok(child) => child,
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) && is_refused() => {
+                    let known = Some(crate::doctor::why_filtered());
+                    return Ok(Err(LaunchError::Forbidden { name: shown(name), known }));
+                }
                 Err(error) => return Ok(Err(LaunchError::of(shown(name), &error))),
             };
             let tracee = Tracee::child(child.id());

@@ -505,7 +505,7 @@ fn plan_and_load(target: &Target, custom: &[Custom], kinds: Kinds) -> Result<(Ve
         match load_agent(target, &plan) {
             Ok(loaded) => return Ok((text, plan, loaded)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tried < TRIES => tried += 1,
-            Err(error) => return Err(target.failed("bring the agent in", &error)),
+            Err(error) => return Err(target.failed("load the agent", &error)),
         }
     }
 }

@@ -15,6 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::error::AttachError;
+use crate::sys::ptrace::is_refused;
 
 const ELF_HEADER: usize = 20;
 const ELF_64: u8 = 2;
@@ -172,7 +173,11 @@ impl Target {
     pub(crate) fn failed(&self, step: &'static str, error: &io::Error) -> AttachError {
         // No program maps address zero: reading there fails, unless there is no memory at all any more.
         let has_memory = self.read(0, &mut [0]).is_err();
-        if has_memory && self.is_alive() && error.raw_os_error() != Some(libc::ESRCH) {
+        let is_there = has_memory && self.is_alive() && error.raw_os_error() != Some(libc::ESRCH);
+        if is_there && matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) && is_refused() {
+            let (reason, remedy) = crate::doctor::why_filtered();
+            AttachError::Forbidden { pid: self.pid(), reason, remedy }
+        } else if is_there {
             AttachError::Step { pid: self.pid(), step, found: error.to_string() }
         } else {
             AttachError::Vanished(self.pid())

@@ -47,6 +47,13 @@ fn request(what: c_uint, tid: pid_t, address: usize, data: usize) -> io::Result<
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Whether ptrace itself is refused to us, whatever the process: of one that does not exist the kernel says just that. Asked only where
+/// a call of ptrace failed, since there are filters that end whoever makes it.
+pub(crate) fn is_refused() -> bool {
+    let error = request(libc::PTRACE_SEIZE, 0, 0, 0).err();
+    error.is_some_and(|error| error.raw_os_error() != Some(libc::ESRCH))
+}
+
 impl Tracee {
     /// Starts to trace a thread, which runs on.
     pub(crate) fn seize(tid: u32) -> io::Result<Self> {
