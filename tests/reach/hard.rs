@@ -244,6 +244,24 @@ fn check_brief(loader: &Path, library: &Path, through: &[&str]) {
     target.stop().assert_unharmed();
 }
 
+/// An address of ours that lies in a frame which never wrote there is no frame of ours: nothing has to stay.
+#[test]
+fn a_thread_that_sleeps_over_what_calls_have_left_on_its_stack() {
+    let mut target = Target::start_program(&build_as("sleeper", "reach/sleeper.c", "gcc -O2 -g SOURCE"), "");
+    let before = appearance(target.pid());
+    for _ in 0..2 {
+        let watching = attached(target.pid());
+        target.ask("go", "done");
+        let summary = stopped(watching).summary();
+        assert!(!summary["notes"].to_string().contains("stays in the target"), "{summary:#}");
+        assert_eq!(summary["coverage"]["allocations"], 1, "{summary:#}");
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", target.pid())).expect("it runs");
+        assert!(!maps.contains("leakline"), "{maps}");
+    }
+    assert_unchanged(&before, &appearance(target.pid()));
+    target.stop().assert_unharmed();
+}
+
 /// Loaded after the attach, unloaded before the summary.
 #[test]
 fn libraries_that_come_and_go() {

@@ -12,6 +12,7 @@ use super::arch::{self, Relocation};
 use super::target::Target;
 use super::threads::{AllStopped, Resting, look_at_each, tracing};
 use crate::fault;
+use crate::sys::ptrace::Registers;
 
 /// How often all threads are stopped until none stands where it must not.
 const TRIES: u32 = 40;
@@ -191,15 +192,19 @@ fn disarm_once(target: &Target, changed: &[Changed], limit: Duration) -> io::Res
 ///
 /// No jump leads there any more, so that a thread which was seen outside stays outside: each is looked at by itself, until all
 /// have been seen there, and the others run on. Only a signal handler with deep frames could hide where a thread will return to; that
-/// thread counts as busy.
+/// thread counts as busy. An address of ours on a stack may be left from an earlier call, in memory that a frame has and never wrote to:
+/// a thread that sleeps there would never be seen outside, were its frames not walked (`is_outside`, which only says so if it is certain).
 pub(crate) fn drained(
     target: &Target,
     code: &[Range<u64>],
     is_busy: impl Fn() -> bool + Sync,
+    is_outside: impl Fn(&Registers, &dyn Fn(u64) -> bool) -> bool + Sync,
 ) -> io::Result<(bool, Duration)> {
     let within = |at: u64| code.iter().any(|code| code.contains(&at));
-    let stands =
-        |thread: &Resting| within(arch::instruction(&thread.registers)) || stack_mentions(target, thread, &within);
+    let stands = |thread: &Resting| {
+        within(arch::instruction(&thread.registers))
+            || (stack_mentions(target, thread, &within) && !is_outside(&thread.registers, &within))
+    };
     let (began, mut longest) = (Instant::now(), Duration::ZERO);
     let mut outside: HashSet<u32> = HashSet::new();
     for round in 0_u32.. {

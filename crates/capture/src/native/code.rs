@@ -15,6 +15,7 @@ use wire::{Control, MODULES_MAX, Module, PackedRule, RuleKind, regions};
 
 use super::file::SharedFile;
 use super::target::Target;
+use super::walk;
 use crate::sys::map::MappedFile;
 
 /// Size of the largest vdso that is read.
@@ -104,6 +105,11 @@ impl CodeTables {
         control.generation.fetch_add(1, Relaxed);
         self.published = modules;
         Ok(written)
+    }
+
+    /// The rule by which the agent leaves the frame of a code address.
+    pub(crate) fn rule(&self, file: &SharedFile, pc: u64) -> Option<PackedRule> {
+        walk::rule(&self.published, pc, |row| file.word32(regions::ROWS.at + row * 4))
     }
 
     fn write_rows(&mut self, file: &SharedFile, room: u64) -> io::Result<()> {

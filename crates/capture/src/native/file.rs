@@ -51,6 +51,13 @@ impl SharedFile {
         Ok(to_words(&bytes))
     }
 
+    /// Half a word; none beyond the end.
+    pub(crate) fn word32(&self, at: u64) -> Option<u32> {
+        let mut bytes = [0; 4];
+        self.file.read_exact_at(&mut bytes, at).ok()?;
+        Some(u32::from_le_bytes(bytes))
+    }
+
     /// Calls `each` with offset and words of every part of `at..end` that was ever written, in pieces of at most `piece`
     /// bytes. Holes are skipped; pieces start at multiples of the page size.
     pub(crate) fn for_each_part(

@@ -41,6 +41,7 @@ mod survey;
 mod target;
 mod threads;
 mod ticks;
+mod walk;
 mod weights;
 
 use std::time::Duration;

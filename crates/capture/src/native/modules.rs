@@ -13,12 +13,15 @@ use std::time::{Duration, Instant};
 
 use formats::maps;
 
+use super::arch;
 use super::code::CodeTables;
 use super::file::SharedFile;
 use super::launch::{is_linking, linker_state};
 use super::target::Target;
+use super::walk;
 use crate::sys::futex;
 use crate::sys::keeper::ControlPage;
+use crate::sys::ptrace::Registers;
 
 /// How often the mappings are read anew without a reason.
 const WITHOUT_REASON: Duration = Duration::from_secs(5);
@@ -91,6 +94,11 @@ impl Modules {
         state.look(false);
     }
 
+    /// Reads the mappings now, whatever they were: see [`Self::are_frames_outside`].
+    pub(crate) fn read_again(&self) {
+        lock(&self.state).look(true);
+    }
+
     /// The mappings, and behind them those of code that was unloaded, in the form of `/proc/PID/maps`.
     pub(crate) fn maps(&self) -> Arc<[u8]> {
         lock(&self.state).known.clone()
@@ -99,6 +107,23 @@ impl Modules {
     /// Modules whose tables found no room.
     pub(crate) fn refused(&self) -> u64 {
         lock(&self.state).code.refused
+    }
+
+    /// Whether a stopped thread will not return into code that `within` accepts: all its frames are known, and none is there. They are
+    /// known by the mappings as they were last read.
+    pub(crate) fn are_frames_outside(&self, registers: &Registers, within: impl Fn(u64) -> bool) -> bool {
+        let state = lock(&self.state);
+        let at = walk::At {
+            pc: arch::instruction(registers),
+            sp: arch::stack_pointer(registers),
+            bp: arch::frame_pointer(registers),
+        };
+        let read = |at: u64| {
+            let mut word = [0; 8];
+            (state.target.read(at, &mut word).ok()? == word.len()).then(|| u64::from_le_bytes(word))
+        };
+        let returns = walk::returns(at, |pc| state.code.rule(&state.file, pc), read);
+        returns.is_some_and(|returns| !within(at.pc) && !returns.into_iter().any(within))
     }
 
     /// Lets threads go that wait for an answer. To be called when nobody listens any more.

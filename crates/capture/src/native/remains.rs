@@ -128,7 +128,7 @@ pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
     if let Some(why) = disarm(target, &remains.changed).map_err(step)?.why_kept() {
         return Err(step(io::Error::other(format!("{why}: try again when that is gone"))));
     }
-    let (free, _) = drained(target, &remains.code, || false).map_err(step)?;
+    let (free, _) = drained(target, &remains.code, || false, |_, _| false).map_err(step)?;
     if !free {
         return Err(step(io::Error::other("a thread stays inside the allocator")));
     }

@@ -440,7 +440,11 @@ impl Session {
             return Ok((disarmed.stopped, Some(format!("{why}; {removed_by}"))));
         }
         let (control, code) = (self.page.control(), self.wanted.code());
-        let (free, longest) = arm::drained(&self.target, &code, || read::is_busy(&self.shared, control))?;
+        self.modules.read_again();
+        let is_busy = || read::is_busy(&self.shared, control);
+        let is_outside =
+            |registers: &_, within: &dyn Fn(u64) -> bool| self.modules.are_frames_outside(registers, within);
+        let (free, longest) = arm::drained(&self.target, &code, is_busy, is_outside)?;
         let why = (!free).then(|| "a thread is still inside the allocator".to_owned());
         Ok((longest.max(disarmed.stopped), why))
     }

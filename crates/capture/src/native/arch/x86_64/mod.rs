@@ -11,8 +11,8 @@ mod wide;
 pub(crate) use frame::{FRAME_BYTES_FIXED, signal_frame};
 pub(crate) use patch::{PatchError, Relocation, SITE_BYTES, Stub, calls, relocate};
 pub(crate) use registers::{
-    Call, POP_NUMBER, RESTORERS, SIGNAL_RETURN_NUMBER, SYSCALL_RETURN, frame_place, general, instruction, result,
-    set_call, set_instruction, stack_pointer, thread_pointer, undisturbed,
+    Call, POP_NUMBER, RESTORERS, SIGNAL_RETURN_NUMBER, SYSCALL_RETURN, frame_place, frame_pointer, general,
+    instruction, result, set_call, set_instruction, stack_pointer, thread_pointer, undisturbed,
 };
 pub(crate) use returns::before_returns;
 pub(crate) use wide::{Caller, behind_system_calls};

@@ -44,6 +44,11 @@ pub(crate) fn stack_pointer(registers: &Registers) -> u64 {
     registers.rsp
 }
 
+/// What functions with a frame pointer have there.
+pub(crate) fn frame_pointer(registers: &Registers) -> u64 {
+    registers.rbp
+}
+
 /// What may hold pointers of the program.
 pub(crate) fn general(registers: &Registers) -> [u64; 15] {
     let r = registers;
