@@ -2,6 +2,8 @@
 //!
 //! Owns: those that are followed and those that are not. Must not know: how children are found.
 
+use std::collections::HashSet;
+
 use super::run;
 use crate::targets::build_plain;
 
@@ -45,9 +47,16 @@ fn without_being_asked_for_children_run_unhooked_and_unharmed() {
     assert_eq!((ran.code, ran.reports.len()), (Some(0), 1), "{}", ran.errors);
 }
 
+/// Forty by `vfork`, `posix_spawn` and `fork` each; those that fail are none.
 #[test]
-fn a_program_with_many_short_children_is_unharmed_while_they_are_followed() {
+fn every_child_is_followed_or_counted() {
     let program = build_plain("run/spawner.c", "gcc -O2 -g -pthread").display().to_string();
     let ran = run("followed-spawner", "--follow", &[&program]);
     assert_eq!((ran.code, ran.output.as_str()), (Some(0), "children 160 bad 0\n"), "{}", ran.errors);
+    let processes: HashSet<u64> = ran.reports.iter().filter_map(|report| report["target"]["pid"].as_u64()).collect();
+    let lines = |words: &str| ran.errors.lines().filter(|line| line.contains(words)).collect::<Vec<_>>();
+    let number = |line: &str| line.split_whitespace().find_map(|word| word.parse::<usize>().ok());
+    let short = lines("ended before they could be hooked").first().and_then(|line| number(line)).unwrap_or(0);
+    let followed = processes.len() - 1;
+    assert_eq!(followed + short + lines("not followed").len(), 120, "{followed} followed: {}", ran.errors);
 }

@@ -158,6 +158,16 @@ pub extern "C" fn leakline_closes_from(arguments: usize, sp: usize, bp: usize, r
 pub extern "C" fn leakline_vforks(_arguments: usize, _sp: usize, _bp: usize, _real: usize) -> Answer {
     if let Some(thread) = Thread::calling() {
         thread.record.vforked.store(1, Relaxed);
+        count_child(thread);
+    }
+    Answer::GO_ON
+}
+
+/// `fork()`: nothing of ours is in the child, which is only counted. That it will be made is all but certain.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_forks(_arguments: usize, _sp: usize, _bp: usize, _real: usize) -> Answer {
+    if let Some(thread) = Thread::calling() {
+        count_child(thread);
     }
     Answer::GO_ON
 }
@@ -169,8 +179,15 @@ pub extern "C" fn leakline_spawns(arguments: usize, sp: usize, bp: usize, real: 
     let Some(thread) = Thread::current(hooked.sp) else { return Answer::GO_ON };
     thread.enter(hooked.sp);
     let result = hooked.call();
+    if result as u32 == 0 {
+        count_child(thread);
+    }
     thread.leave();
     Answer::of(result)
+}
+
+fn count_child(thread: Thread) {
+    thread.shared.control().gate.children.fetch_add(1, Relaxed);
 }
 
 fn two(hooked: &Hooked, at: usize) -> Answer {

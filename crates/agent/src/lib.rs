@@ -34,7 +34,7 @@ mod tests;
 pub use calls::Answer;
 pub use descriptors::{
     leakline_closes, leakline_closes_directory, leakline_closes_file, leakline_closes_from, leakline_closes_range,
-    leakline_controls, leakline_duplicates, leakline_opened, leakline_opens, leakline_opens_directory,
+    leakline_controls, leakline_duplicates, leakline_forks, leakline_opened, leakline_opens, leakline_opens_directory,
     leakline_opens_file, leakline_opens_signals, leakline_opens_two, leakline_opens_two_fourth, leakline_spawns,
     leakline_vforks,
 };

@@ -24,6 +24,11 @@ impl Births {
         Self { parents: vec![pid], met: HashSet::new() }
     }
 
+    /// How many were met until now.
+    pub(crate) fn met(&self) -> u64 {
+        self.met.len() as u64
+    }
+
     /// Children, grandchildren and so on that were not met before.
     pub(crate) fn look(&mut self) -> Vec<Pid> {
         self.parents.retain(|parent| fs::exists(format!("/proc/{parent}/task")).unwrap_or(false));

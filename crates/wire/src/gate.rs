@@ -24,6 +24,8 @@ pub struct Gate {
     pub process: AtomicU32,
     /// Thread number and kind of the thread that waits; zero where none does. A futex, for both sides.
     pub request: AtomicU32,
+    /// Children that were made since the attach, as far as the C library made them.
+    pub children: AtomicU32,
 }
 
 /// A program that loads or unloads libraries waits here until leakline knows of them: else the stacks of the first calls from a new

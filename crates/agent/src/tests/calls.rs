@@ -11,7 +11,7 @@ use super::{Frames, Thread, in_function, look_at, shared, thread};
 use crate::calls::Answer;
 use crate::descriptors::{
     leakline_closes, leakline_closes_from, leakline_closes_range, leakline_controls, leakline_duplicates,
-    leakline_opened, leakline_opens, leakline_opens_two, leakline_spawns, leakline_vforks,
+    leakline_forks, leakline_opened, leakline_opens, leakline_opens_two, leakline_spawns, leakline_vforks,
 };
 use crate::heap;
 use crate::regions::{leakline_creates_thread, leakline_maps, leakline_remaps, leakline_unmaps};
@@ -142,7 +142,11 @@ fn the_child_of_a_vfork_tells_nothing_of_descriptors() {
     let (frames, thread, mut since) = stage();
     let process = &shared().control().process;
     process.store(1, Relaxed);
+    let made = || shared().control().gate.children.load(Relaxed);
+    let before = made();
+    assert_eq!(call(leakline_forks, [0; 6], 0, &frames), None);
     assert_eq!(call(leakline_vforks, [0; 6], 0, &frames), None);
+    assert!(made() >= before + 2, "each makes a child");
     assert_eq!(call(leakline_closes, [5, 0, 0, 0, 0, 0], 0, &frames), None, "this is not process 1");
     assert_eq!(told(thread, &mut since), []);
     // SAFETY: the call has no arguments and cannot fail.

@@ -82,7 +82,7 @@ const MAPPINGS: [Function; 17] = [
 ///
 /// What in musl opens by another function of it is hooked as well, since stacks end in musl, which has no unwind tables: the one
 /// that was entered last is told last, and so has the descriptor.
-const DESCRIPTORS: [Function; 69] = [
+const DESCRIPTORS: [Function; 70] = [
     sleeping("open"),
     sleeping("open64"),
     sleeping("__open"),
@@ -146,6 +146,7 @@ const DESCRIPTORS: [Function; 69] = [
     musl("closedir", Hook::ClosesDirectory),
     any("close_range", Hook::ClosesRange),
     any("closefrom", Hook::ClosesFrom),
+    any("fork", Hook::Forks),
     any("vfork", Hook::Vforks),
     any("__vfork", Hook::Vforks),
     any("posix_spawn", Hook::Spawns),

@@ -79,6 +79,11 @@ impl Session {
         futex::wake(&gate.request);
     }
 
+    /// How many children it has made until now, as far as that was seen: by functions of its C library, where descriptors are watched.
+    pub fn children_made(&self) -> u32 {
+        self.gate().children.load(Acquire)
+    }
+
     /// Lets the program execute the other one, and stops it there.
     pub fn follow(&self, program: &mut Program) -> io::Result<Execution> {
         let target = self.process();

@@ -78,6 +78,8 @@ pub(crate) enum Hook {
     ClosesRange,
     /// Closes descriptors from the first argument on.
     ClosesFrom,
+    /// Makes a child.
+    Forks,
     /// Makes a child in the same memory.
     Vforks,
     /// Makes a child that runs another program.
@@ -189,7 +191,7 @@ impl Hook {
     }
 }
 
-const HOOKS: [(Hook, &str); 61] = [
+const HOOKS: [(Hook, &str); 62] = [
     (Hook::Malloc, "leakline_malloc"),
     (Hook::Free, "leakline_free"),
     (Hook::Calloc, "leakline_calloc"),
@@ -226,6 +228,7 @@ const HOOKS: [(Hook, &str); 61] = [
     (Hook::ClosesDirectory, "leakline_closes_directory"),
     (Hook::ClosesRange, "leakline_closes_range"),
     (Hook::ClosesFrom, "leakline_closes_from"),
+    (Hook::Forks, "leakline_forks"),
     (Hook::Vforks, "leakline_vforks"),
     (Hook::Spawns, "leakline_spawns"),
     (Hook::WideProduct, "leakline_wide_product"),

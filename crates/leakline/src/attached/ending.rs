@@ -50,6 +50,11 @@ impl HeapMemory for Memory<'_, '_> {
 }
 
 impl Attached {
+    /// How many children it has made until now, as far as that was seen.
+    pub(crate) fn children_made(&self) -> u64 {
+        self.session.children_made().into()
+    }
+
     /// From here on the program waits for [`Self::pass`] before it ends.
     pub(crate) fn open_gate(&self) {
         self.session.open_gate();

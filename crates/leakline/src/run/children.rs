@@ -2,7 +2,7 @@
 //!
 //! Owns: how often they are looked for, and keeping them until they end. Must not know: what is reported of them.
 //!
-//! What a child allocates before it is found is not seen, and one that lives shorter than a look is missed.
+//! What a child allocates before it is found is not seen, and one that lives shorter than a look is missed; its parent's hooks have counted it.
 
 use std::time::{Duration, Instant};
 
@@ -82,9 +82,9 @@ impl Children {
         self.watched.drain(..).map(leave).collect()
     }
 
-    /// How many ended before they could be hooked. Those that no look met are not known at all.
-    pub(crate) const fn short(&self) -> u64 {
-        self.short
+    /// How many ended before they could be hooked, of so many that were made by programs that were.
+    pub(crate) fn short(&self, made: u64) -> u64 {
+        self.short + made.saturating_sub(self.births.met())
     }
 
     /// What could not be watched, once each.

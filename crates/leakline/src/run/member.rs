@@ -93,6 +93,11 @@ impl Member {
         }
     }
 
+    /// How many children it has made.
+    pub(crate) fn children_made(&self) -> u64 {
+        self.attached.children_made()
+    }
+
     /// What is left of it when it is over.
     pub(crate) fn into_attached(self) -> Attached {
         self.attached

@@ -39,7 +39,7 @@ pub(crate) fn run(flags: &Run) -> Result<u8, Failure> {
         }
     };
     let children = flags.follow.then(|| Children::of(program.pid()));
-    let mut way = Way { flags, suppressions, sink, supervisor, program, children, outcome: None };
+    let mut way = Way { flags, suppressions, sink, supervisor, program, children, made: 0, outcome: None };
     way.go()?;
     let status = way.end();
     way.leave_children()?;
@@ -56,6 +56,8 @@ struct Way<'a> {
     program: Program,
     /// Below the process, if they are wanted.
     children: Option<Children>,
+    /// Children that were made by programs which are over.
+    made: u64,
     /// Of what ran to its end; none before anything did.
     outcome: Option<Outcome>,
 }
@@ -120,16 +122,19 @@ impl Way<'_> {
     /// Children that outlive the program are left alone from here on.
     fn leave_children(&mut self) -> Result<(), Failure> {
         self.see_to_children()?;
-        if let Some(short) = self.children.as_ref().map(Children::short).filter(|short| *short > 0) {
+        let over = self.children.as_mut().map(Children::leave).unwrap_or_default();
+        over.into_iter().try_for_each(|over| self.report(over, None))?;
+        let short = self.children.as_ref().map_or(0, |children| children.short(self.made));
+        if short > 0 {
             Sink::say(&format!("{short} children ended before they could be hooked"));
         }
-        let over = self.children.as_mut().map(Children::leave).unwrap_or_default();
-        over.into_iter().try_for_each(|over| self.report(over, None))
+        Ok(())
     }
 
     /// Reports on a program that is over; `end` says how it ended where that is known.
     fn report(&mut self, over: Over, end: Option<String>) -> Result<(), Failure> {
         let Over { member, turn, found } = over;
+        self.made += member.children_made();
         let end = end.unwrap_or_else(|| {
             match turn {
                 Turn::Ended => "ended (with which status only its parent knows)",
