@@ -311,7 +311,9 @@ fn lacking(hooked: &Hooked) -> Option<(String, Option<String>)> {
         let remedy = "take it away and attach again: a debugger deletes its breakpoints when it detaches, a probe ends with `bpftrace` or by `perf probe -d`";
         return Some((found, Some(remedy.to_owned())));
     }
-    wrong(hooked).map(|reason| (reason, None))
+    // It was found, so that symbols would not help.
+    let remedy = "name a function that calls it instead (`--alloc`, `--free`), or build it with `-fpatchable-function-entry=8`, which makes room";
+    wrong(hooked).map(|reason| (reason, Some(remedy.to_owned())))
 }
 
 fn wrong(hooked: &Hooked) -> Option<String> {

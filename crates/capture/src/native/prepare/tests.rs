@@ -69,6 +69,12 @@ fn a_breakpoint_is_refused_with_the_way_to_be_rid_of_it() {
 }
 
 #[test]
+fn of_a_function_that_was_found_no_symbols_are_asked_for() {
+    let (_, remedy) = lacking(&hooked(true, &[(Hook::NamedFreesSecond, "pool_free: too short")])).unwrap();
+    assert!(remedy.is_some_and(|remedy| remedy.contains("`-fpatchable-function-entry=8`")));
+}
+
+#[test]
 fn an_exception_must_find_its_way() {
     check_lacking(true, &[(Hook::FindsTable, "_Unwind_Find_FDE: no")], Some("cannot hook _Unwind_Find_FDE: no"));
 }
