@@ -151,10 +151,13 @@ pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
 pub(crate) fn carriers() -> Carriers {
     let mut found = Carriers::default();
     for pid in processes() {
-        let Ok(text) = std::fs::read(format!("/proc/{pid}/maps")) else {
-            // What ended meanwhile carries nothing any more.
-            found.unreadable += u64::from(std::fs::exists(format!("/proc/{pid}/maps")).unwrap_or(true));
-            continue;
+        let text = match std::fs::read(format!("/proc/{pid}/maps")) {
+            Ok(text) => text,
+            // What ends or has just ended carries nothing any more.
+            Err(error) => {
+                found.unreadable += u64::from(error.kind() == io::ErrorKind::PermissionDenied);
+                continue;
+            }
         };
         found.looked_at += 1;
         let mappings: Vec<_> = maps::parse(&text).collect();
