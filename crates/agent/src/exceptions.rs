@@ -49,7 +49,7 @@ pub(crate) extern "C" fn leaves(_version: i32, actions: i32, _class: u64, _excep
     const CLEANUP_PHASE: i32 = 2;
     const CONTINUE_UNWIND: i32 = 8;
     if actions & CLEANUP_PHASE != 0
-        && let Some(thread) = Thread::calling()
+        && let Some(thread) = Thread::leaving()
     {
         named::abandon(thread);
     }

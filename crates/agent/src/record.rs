@@ -111,7 +111,17 @@ impl Thread {
     #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
     #[inline(always)]
     pub(crate) fn calling() -> Option<Self> {
-        let shared = Shared::listening()?;
+        Self::of_memory(Shared::listening()?)
+    }
+
+    /// The calling thread, whether anybody listens or not: what it has entered it leaves also when nobody does any more.
+    pub(crate) fn leaving() -> Option<Self> {
+        Self::of_memory(Shared::mapped()?)
+    }
+
+    #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+    #[inline(always)]
+    fn of_memory(shared: Shared) -> Option<Self> {
         let pointer = arch::thread_pointer();
         let record = record_at(shared, place_of(pointer));
         if record.figures.pointer.load(Relaxed) == pointer && record.figures.number.load(Relaxed) != 0 {

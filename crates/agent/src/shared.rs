@@ -22,11 +22,15 @@ impl Shared {
     /// The mapping, if there is one in this process and leakline listens.
     #[inline]
     pub(crate) fn listening() -> Option<Self> {
-        let shared = Self::linked();
-        if shared.base == 0 {
-            return None;
-        }
+        let shared = Self::mapped()?;
         (shared.control().state.load(Relaxed) & STATE_TID_MASK != 0).then_some(shared)
+    }
+
+    /// The mapping, if there is one in this process, whether anybody listens or not.
+    #[inline]
+    pub(crate) fn mapped() -> Option<Self> {
+        let shared = Self::linked();
+        (shared.base != 0).then_some(shared)
     }
 
     /// The mapping, inside a hook, which was only entered since there is one.

@@ -3,12 +3,13 @@
  * Each call of theirs takes a backtrace, and then memory from `malloc` that is not to be counted beside what it returns.
  *
  * Truth: on each `go` it makes ROUNDS blocks by `new` and by `pool_alloc` each and frees every other; between them both throw, which
- * is caught, and the pool's blocks are grown in vain, which throws as well; the parameters of every call of the pool and the destructors that an exception must run are checked. It prints
+ * is caught, and the pool's blocks are grown in vain, which throws as well; the parameters of every call of the pool and the destructors that an exception must run are checked; with the word `busy` three threads throw through the pool all the time. It prints
  * `site NAME allocated N BYTES live N BYTES` with the totals so far, and `done`. Commands: go, stop.
  */
 #include "../c/target.h"
 #include <execinfo.h>
 #include <new>
+#include <pthread.h>
 
 enum { ROUNDS = 200, TOO_MUCH = 1 << 20 };
 
@@ -142,8 +143,24 @@ static void go(int round)
     expect(pool_free(1.25, pooled, 2, 3, 4, "five") == 2.5);
 }
 
-int main()
+/* Exceptions through the pool, whatever happens to its hooks meanwhile. */
+static void *throws(void *)
 {
+    for (;;)
+        try {
+            pool_grow(nullptr, TOO_MUCH);
+            abort();
+        } catch (const std::bad_alloc &) {
+        }
+    return nullptr;
+}
+
+int main(int count, char **)
+{
+    pthread_t thread;
+    for (int i = 0; count > 1 && i < 3; i++)
+        if (pthread_create(&thread, nullptr, throws, nullptr))
+            abort();
     ready();
     for (;;) {
         const char *command = command_within(-1);

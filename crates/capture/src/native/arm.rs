@@ -43,13 +43,15 @@ pub(crate) struct Changed {
     pub(crate) at: u64,
     pub(crate) before: [u8; JUMP_BYTES],
     pub(crate) after: [u8; JUMP_BYTES],
+    /// An exception needs it as long as a frame of another hook is on a stack.
+    pub(crate) is_last: bool,
 }
 
 impl Changed {
     pub(crate) fn of(relocation: &Relocation) -> Self {
         let first = |bytes: &[u8]| bytes.first_chunk().copied().unwrap_or_default();
         assert!(relocation.before.len() >= JUMP_BYTES, "a jump displaces at least its own length");
-        Self { at: relocation.at, before: first(&relocation.before), after: first(&relocation.after) }
+        Self { at: relocation.at, before: first(&relocation.before), after: first(&relocation.after), is_last: false }
     }
 }
 
@@ -66,6 +68,8 @@ pub(crate) struct Disarmed {
     pub(crate) stopped: Duration,
     /// Places where neither a jump of ours nor what was there before stands: somebody else wrote there since.
     pub(crate) foreign: Vec<u64>,
+    /// A thread stays where it will return into code of ours.
+    pub(crate) is_busy: bool,
 }
 
 impl Disarmed {
@@ -157,11 +161,41 @@ fn arm_once(
     })
 }
 
+/// Takes all jumps out and waits until nobody can return to what they led to. Those by which an exception passes frames of ours go when no
+/// thread has such a frame any more: a function that throws in the meantime would end the program. (It did, in each of a hundred
+/// detaches from three threads that throw all the time.) Where a thread stays, so do they.
+pub(crate) fn take_out(
+    target: &Target,
+    changed: &[Changed],
+    code: &[Range<u64>],
+    is_busy: impl Fn() -> bool + Sync,
+    is_outside: impl Fn(&Registers, &dyn Fn(u64) -> bool) -> bool + Sync,
+) -> io::Result<Disarmed> {
+    let (last, first): (Vec<Changed>, Vec<Changed>) = changed.iter().partition(|change| change.is_last);
+    let mut all = disarm(target, &first)?;
+    let drain = |all: &mut Disarmed| {
+        let (free, stopped) = drained(target, code, &is_busy, &is_outside)?;
+        (all.stopped, all.is_busy) = (all.stopped.max(stopped), !free);
+        Ok::<_, io::Error>(())
+    };
+    if all.foreign.is_empty() || !last.is_empty() {
+        drain(&mut all)?;
+    }
+    if last.is_empty() || all.is_busy {
+        return Ok(all);
+    }
+    let unwinder = disarm(target, &last)?;
+    all.stopped = all.stopped.max(unwinder.stopped);
+    all.foreign.extend(unwinder.foreign);
+    drain(&mut all)?;
+    Ok(all)
+}
+
 /// Puts back what stood at every place that still holds what was written there. Needs no look at where threads are: nobody
 /// ever stands behind the first byte of a jump.
 ///
 /// What somebody else wrote over a jump stays. Whoever did may put the jump back later, so that what it leads to has to stay too.
-pub(crate) fn disarm(target: &Target, changed: &[Changed]) -> io::Result<Disarmed> {
+fn disarm(target: &Target, changed: &[Changed]) -> io::Result<Disarmed> {
     if changed.is_empty() {
         return Ok(Disarmed::default());
     }
@@ -183,7 +217,7 @@ fn disarm_once(target: &Target, changed: &[Changed], limit: Duration) -> io::Res
         }
         fault::point("bytes-restored");
         let stopped = all.resume();
-        result.map(|()| Disarmed { stopped, foreign })
+        result.map(|()| Disarmed { stopped, foreign, is_busy: false })
     })
 }
 
@@ -194,7 +228,7 @@ fn disarm_once(target: &Target, changed: &[Changed], limit: Duration) -> io::Res
 /// have been seen there, and the others run on. Only a signal handler with deep frames could hide where a thread will return to; that
 /// thread counts as busy. An address of ours on a stack may be left from an earlier call, in memory that a frame has and never wrote to:
 /// a thread that sleeps there would never be seen outside, were its frames not walked (`is_outside`, which only says so if it is certain).
-pub(crate) fn drained(
+fn drained(
     target: &Target,
     code: &[Range<u64>],
     is_busy: impl Fn() -> bool + Sync,

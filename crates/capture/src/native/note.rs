@@ -32,6 +32,9 @@ pub(crate) struct Note {
     pub(crate) changed: Vec<Changed>,
 }
 
+/// Where in the word of what stood at a place it is said that its jump goes last.
+const LAST_SHIFT: u32 = 8 * JUMP_BYTES as u32;
+
 /// Room for a note of so many changes.
 pub(crate) fn room(changes: usize) -> u64 {
     (8 * (HEADER_WORDS + AREA_WORDS * AREAS_MAX + CHANGE_WORDS * changes)) as u64
@@ -43,7 +46,9 @@ impl Note {
         assert!(self.code.len() <= AREAS_MAX && self.changed.len() <= PATCHES_MAX, "a note has room for all of them");
         let mut words = vec![MAGIC, VERSION, self.code.len() as u64, self.changed.len() as u64];
         words.extend(self.code.iter().flat_map(|code| [code.start, code.end]));
-        words.extend(self.changed.iter().flat_map(|change| [change.at, word(change.before), word(change.after)]));
+        words.extend(self.changed.iter().flat_map(|change| {
+            [change.at, word(change.before) | u64::from(change.is_last) << LAST_SHIFT, word(change.after)]
+        }));
         words.into_iter().flat_map(u64::to_le_bytes).collect()
     }
 
@@ -69,7 +74,12 @@ impl Note {
             return None;
         }
         let changed = places.chunks_exact(CHANGE_WORDS);
-        let changed = changed.map(|c| Changed { at: c[0], before: first_bytes(c[1]), after: first_bytes(c[2]) });
+        let changed = changed.map(|c| Changed {
+            at: c[0],
+            before: first_bytes(c[1]),
+            after: first_bytes(c[2]),
+            is_last: c[1] >> LAST_SHIFT != 0,
+        });
         Some(Self { code, changed: changed.collect() })
     }
 
@@ -108,7 +118,7 @@ mod tests {
     use super::*;
 
     fn note() -> Note {
-        let change = |at| Changed { at, before: [1, 2, 3, 4, 0x85], after: [0xe9, 6, 7, 8, 0xff] };
+        let change = |at| Changed { at, before: [1, 2, 3, 4, 0x85], after: [0xe9, 6, 7, 8, 0xff], is_last: at == 0x77 };
         Note { code: vec![0x1000..0x5000, 0x9000..0xa000], changed: vec![change(0x77), change(u64::MAX)] }
     }
 

@@ -102,13 +102,14 @@ impl Plan {
         if let Some((found, remedy)) = lacking(&hooked) {
             return Err(AttachError::NoAllocator { pid, found, remedy });
         }
+        let note = Note { code: wanted.code(), changed: hooked.changed() };
         Ok(Self {
             wanted,
             image,
             allocator: described,
             functions: hooked.functions,
             unhooked: hooked.unhooked.into_iter().map(|(_, reason)| reason).chain(nameless).collect(),
-            note: Note { code: wanted.code(), changed: hooked.relocations.iter().map(Changed::of).collect() },
+            note,
             relocations: hooked.relocations,
             gadgets,
             code,
@@ -214,6 +215,8 @@ struct Hooked {
     unhooked: Vec<(Hook, String)>,
     /// Functions of the allocator at which somebody has put a breakpoint.
     breakpoints: Vec<String>,
+    /// Where those are by which an exception finds its way.
+    unwinders: Vec<u64>,
     callable: Vec<Callable>,
 }
 
@@ -262,6 +265,15 @@ fn stub_of(site: &Site, link: u64, callable: &[Callable]) -> Option<Stub> {
 }
 
 impl Hooked {
+    /// Every place of a jump.
+    fn changed(&self) -> Vec<Changed> {
+        let changed = |relocation: &Relocation| Changed {
+            is_last: self.unwinders.contains(&relocation.at),
+            ..Changed::of(relocation)
+        };
+        self.relocations.iter().map(changed).collect()
+    }
+
     fn take(&mut self, site: &Site, relocated: Result<Relocation, PatchError>) {
         match relocated {
             Ok(relocation) if lies_on_two_pages(relocation.at) => {
@@ -273,6 +285,9 @@ impl Hooked {
                     let callable =
                         Callable { module: site.module, names: site.names.clone(), at: relocation.unhooked() };
                     self.callable.push(callable);
+                }
+                if site.hook() == Hook::FindsTable {
+                    self.unwinders.push(relocation.at);
                 }
                 self.relocations.push(relocation);
                 if !self.functions.iter().any(|name| name == site.name()) {

@@ -15,7 +15,7 @@ use formats::maps::{self, Mapping};
 use model::Pid;
 use wire::{CODE_AREAS_MORE, Control, MAGIC, STATE_TID_MASK, VERSION, regions};
 
-use super::arm::{Changed, JUMP_BYTES, disarm, drained};
+use super::arm::{Changed, JUMP_BYTES, take_out};
 use super::error::AttachError;
 use super::load::{MAPPED_NAME, gadgets, some_thread, unload};
 use super::note::{self, Note};
@@ -125,11 +125,12 @@ pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
     if remains.is_foreign {
         return Err(step(io::Error::other("it is of another version: `leakline detach` of that version removes it")));
     }
-    if let Some(why) = disarm(target, &remains.changed).map_err(step)?.why_kept() {
+    let out = take_out(target, &remains.changed, &remains.code, || false, |_, _| false).map_err(step)?;
+    if !out.foreign.is_empty() {
+        let why = out.why_kept().unwrap_or_default();
         return Err(step(io::Error::other(format!("{why}: try again when that is gone"))));
     }
-    let (free, _) = drained(target, &remains.code, || false, |_, _| false).map_err(step)?;
-    if !free {
+    if out.is_busy {
         return Err(step(io::Error::other("a thread stays inside the allocator")));
     }
     let gadgets = gadgets(target, &mappings)

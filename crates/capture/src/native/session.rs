@@ -434,19 +434,16 @@ impl Session {
 
     /// How long a thread stood still for it at most, and why the agent still has to stay.
     fn disarm(&self) -> io::Result<(Duration, Option<String>)> {
-        let disarmed = arm::disarm(&self.target, &self.changed)?;
-        if let Some(why) = disarmed.why_kept() {
-            let removed_by = format!("`leakline detach {}` removes it when that is gone", self.target.pid());
-            return Ok((disarmed.stopped, Some(format!("{why}; {removed_by}"))));
-        }
         let (control, code) = (self.page.control(), self.wanted.code());
         self.modules.read_again();
         let is_busy = || read::is_busy(&self.shared, control);
         let is_outside =
             |registers: &_, within: &dyn Fn(u64) -> bool| self.modules.are_frames_outside(registers, within);
-        let (free, longest) = arm::drained(&self.target, &code, is_busy, is_outside)?;
-        let why = (!free).then(|| "a thread is still inside the allocator".to_owned());
-        Ok((longest.max(disarmed.stopped), why))
+        let out = arm::take_out(&self.target, &self.changed, &code, is_busy, is_outside)?;
+        let removed_by = format!("`leakline detach {}` removes it when that is gone", self.target.pid());
+        let foreign = out.why_kept().map(|why| format!("{why}; {removed_by}"));
+        let busy = out.is_busy.then(|| "a thread is still inside the allocator".to_owned());
+        Ok((out.stopped, foreign.or(busy)))
     }
 
     /// Takes away what is mapped, if nobody can return there. Says how long a thread stood still at most, and what stays.
