@@ -7,7 +7,7 @@
 //! then, between two readings. leakline knows what a reading costs, and subtracts it.
 
 use core::hint::black_box;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 use wire::TimedCalls;
 
@@ -15,10 +15,9 @@ use crate::arch;
 use crate::heap;
 use crate::record::Thread;
 use crate::sampling;
-use crate::shared::{Shared, add};
+use crate::shared::add;
+use crate::turn;
 
-/// Calls between two that are timed: at least so many, and up to twice as many.
-const GAP: u64 = 171;
 /// How often the work of a call that passes is repeated.
 const REPEATED: u64 = 8;
 /// Longer ones are left out: somebody else had the processor meanwhile.
@@ -65,18 +64,10 @@ impl Watch {
     }
 }
 
-/// Whether the next call that allocates is to be timed. Every sampled block is: there are few.
+/// Whether a call that allocates is timed in any case: every block that is sampled is, there are few.
 #[inline]
-pub(crate) fn is_allocation_due(thread: Thread) -> bool {
-    let figures = &thread.record.figures;
-    figures.allocations.load(Relaxed) >= figures.allocation_timed_at.load(Relaxed) || figures.mode.load(Relaxed) != 0
-}
-
-/// Whether the next call that frees is to be timed.
-#[inline]
-pub(crate) fn is_free_due(thread: Thread) -> bool {
-    let figures = &thread.record.figures;
-    figures.frees.load(Relaxed) >= figures.free_timed_at.load(Relaxed)
+pub(crate) fn is_every_one_timed(thread: Thread, size: u64) -> bool {
+    thread.record.figures.mode.load(Relaxed) != 0 && !sampling::passes(thread, size)
 }
 
 /// Books a timed call that allocated and was recorded at `rate`, or not.
@@ -86,17 +77,15 @@ pub(crate) fn book_allocation(thread: Thread, mut watch: Watch, rate: Option<u32
     let figures = &thread.record.figures;
     match rate {
         Some(0) if watch.ticks <= TICKS_MAX => book(&figures.exact[ALLOCATING], 1, watch.ticks, watch.readings),
-        Some(0) => return,
+        Some(0) => {}
         Some(_) => {
             add(&figures.sample_ticks, watch.ticks.min(TICKS_MAX));
             add(&figures.sample_readings, watch.readings);
-            return;
         }
         None => book_pass(thread, ALLOCATING, || {
-            black_box(sampling::would_pass(thread, black_box(1)));
+            black_box(sampling::passes(thread, black_box(1)));
         }),
     }
-    schedule(thread, &figures.allocation_timed_at, &figures.allocations);
 }
 
 /// Books a timed call that freed the block at `address`.
@@ -104,28 +93,23 @@ pub(crate) fn book_allocation(thread: Thread, mut watch: Watch, rate: Option<u32
 pub(crate) fn book_free(thread: Thread, mut watch: Watch, address: u64, was_recorded: bool) {
     watch.pause();
     let figures = &thread.record.figures;
-    if thread.shared.control().mode.load(Relaxed) == 0 {
-        if watch.ticks > TICKS_MAX {
-            return;
+    if figures.mode.load(Relaxed) == 0 {
+        if watch.ticks <= TICKS_MAX {
+            book(&figures.exact[FREEING], 1, watch.ticks, watch.readings);
         }
-        book(&figures.exact[FREEING], 1, watch.ticks, watch.readings);
-    } else if was_recorded {
-        return;
-    } else {
+    } else if !was_recorded {
         book_pass(thread, FREEING, || {
-            black_box(heap::may_hold(thread.shared, black_box(address)));
+            black_box(heap::may_hold(thread, black_box(address)));
         });
     }
-    schedule(thread, &figures.free_timed_at, &figures.frees);
 }
 
 /// Times what a call does that passes: finding its thread, and `rest`.
 fn book_pass(thread: Thread, which: usize, rest: impl Fn()) {
     let since = arch::ticks();
     for _ in 0..REPEATED {
-        if let Some(shared) = black_box(Shared::listening()) {
-            black_box(Thread::at_hand(shared));
-        }
+        black_box(Thread::current(black_box(u64::MAX)));
+        turn::catch_up(black_box(thread));
         rest();
     }
     let ticks = arch::ticks().saturating_sub(since);
@@ -138,10 +122,4 @@ fn book(timed: &TimedCalls, calls: u64, ticks: u64, readings: u64) {
     add(&timed.calls, calls);
     add(&timed.ticks, ticks);
     add(&timed.readings, readings);
-}
-
-/// The next call is timed after a gap that nobody can foresee.
-fn schedule(thread: Thread, timed_at: &AtomicU64, calls: &AtomicU64) {
-    let gap = GAP + sampling::random(thread) % GAP;
-    timed_at.store(calls.load(Relaxed) + gap, Relaxed);
 }

@@ -9,31 +9,40 @@ use wire::{
     Block, COUNTERS_BYTES, SAMPLED_BYTES, STACKS_MAX, SampledCounters, SampledSum, SiteCounters, Slot, regions, weigh,
 };
 
+use crate::marks;
 use crate::record::Thread;
-use crate::shared::{Shared, add};
+use crate::shared::add;
 use crate::table::{self, Put};
 
-/// Counts a new block that is recorded for itself.
+/// Counts a new block that is recorded for itself, if it can be put where it is looked for first; false where nothing was done.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
-    let figures = &thread.record.figures;
-    thread.keep_time(add(&figures.allocations, 1));
-    add(&thread.record.bytes, size);
-    let tick = thread.now();
-    let slot = if Slot::is_small_size(size) {
-        Slot::small(address, size, stack, tick)
-    } else {
-        Block::new(address, size, stack, tick, 0).pack()
-    };
-    match table::put(thread, address, slot) {
-        Put::Done => {}
-        Put::Replaced(before) => replace(thread, before),
-        Put::NoRoom => {
-            add(&figures.blocks_unrecorded, 1);
-            return;
-        }
+pub(crate) fn insert_near(thread: Thread, address: u64, size: u64, stack: u32) -> bool {
+    let is_done = Slot::is_small_size(size)
+        && marks::is_kept(thread.shared, address)
+        && table::put_near(thread, address, Slot::small(address, size, stack, thread.now()));
+    if is_done {
+        count_exact(thread, size, stack);
     }
+    is_done
+}
+
+/// Counts a new block that is recorded for itself.
+#[inline(never)]
+pub(crate) fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
+    let block = Block::new(address, size, stack, thread.now(), 0);
+    marks::keep(thread.shared, address);
+    if put(thread, address, block) {
+        count_exact(thread, size, stack);
+    } else {
+        add(&thread.record.bytes, size);
+    }
+}
+
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn count_exact(thread: Thread, size: u64, stack: u32) {
+    add(&thread.record.bytes, size);
     let counters = counters(thread, stack);
     add(&counters.allocated, 1);
     add(&counters.allocated_bytes, size);
@@ -43,52 +52,44 @@ pub(crate) fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
 #[cold]
 #[inline(never)]
 pub(crate) fn insert_sampled(thread: Thread, address: u64, size: u64, stack: u32, rate: u32) {
-    let figures = &thread.record.figures;
-    add(&figures.allocations, 1);
     // So many calls may have passed that the last reading is long past.
     thread.read_time();
     add(&thread.record.bytes, weigh(size, rate).bytes);
     let block = Block::new(address, size, stack, thread.now(), rate);
+    marks::add(thread.shared, address);
+    if put(thread, address, block) {
+        add_sample(&sampled(thread, stack).allocated, block);
+    } else {
+        marks::remove(thread.shared, address);
+    }
+}
+
+/// Puts a block in, and counts one that it replaces; false where there is no room.
+fn put(thread: Thread, address: u64, block: Block) -> bool {
     match table::put(thread, address, block.pack()) {
         Put::Done => {}
-        Put::Replaced(before) => replace(thread, before),
+        Put::Replaced(before) => replace(thread, address, before),
         Put::NoRoom => {
-            add(&figures.blocks_unrecorded, 1);
-            return;
+            add(&thread.record.figures.blocks_unrecorded, 1);
+            return false;
         }
     }
-    add_sample(&sampled(thread, stack).allocated, block);
+    true
+}
+
+/// Takes a block that is about to be freed out of the table, if it is where it is looked for first, and counts it; false where nothing
+/// was done.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+pub(crate) fn free_near(thread: Thread, address: u64) -> bool {
+    let Some(slot) = table::take_near(thread.shared, address) else { return false };
+    count_exact_free(thread, slot.stack(), slot.small_size(), slot.small_age(thread.now()));
+    true
 }
 
 /// Whether a block may be in the table; if not, there is nothing to take.
-#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
-#[inline(always)]
-pub(crate) fn may_hold(shared: Shared, address: u64) -> bool {
-    table::may_hold(shared, address)
-}
-
-/// Takes a block that is about to be freed out of the table, if it is there, and counts the free. Tells whether it was there.
-#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
-#[inline(always)]
-pub(crate) fn free(thread: Thread, address: u64) -> bool {
-    match table::take_near(thread.shared, address) {
-        Some(slot) if slot.is_small() => {
-            // Allocations keep the time; a thread without any has it from leakline.
-            add(&thread.record.figures.frees, 1);
-            count_exact_free(thread, slot.stack(), slot.small_size(), slot.age(thread.now()));
-            true
-        }
-        found => free_rarely(thread, address, found.unwrap_or(Slot::NONE)),
-    }
-}
-
-/// The rest of [`free`].
-#[cold]
-#[inline(never)]
-fn free_rarely(thread: Thread, address: u64, found: Slot) -> bool {
-    let taken = if found.is_block() { found } else { take(thread, address) };
-    count_free(thread, taken);
-    taken.is_block()
+pub(crate) fn may_hold(thread: Thread, address: u64) -> bool {
+    marks::is_set(thread.shared, address)
 }
 
 /// Takes a block that is about to be freed out of the table; [`Slot::NONE`] where it is older than the attach.
@@ -98,22 +99,27 @@ pub(crate) fn take(thread: Thread, address: u64) -> Slot {
 
 /// Puts a block back whose `realloc` failed.
 pub(crate) fn restore(thread: Thread, address: u64, slot: Slot) {
+    if slot.block().rate == 0 {
+        // leakline may just have seen its page without it.
+        marks::keep(thread.shared, address);
+    }
     if table::put(thread, address, slot) == Put::NoRoom {
         // It was counted as allocated; there it is as good as gone.
-        replace(thread, slot);
+        replace(thread, address, slot);
     }
 }
 
-/// Counts the free of a block that was taken.
-pub(crate) fn count_free(thread: Thread, taken: Slot) {
-    let figures = &thread.record.figures;
-    thread.keep_time(add(&figures.frees, 1));
+/// Counts what becomes of a block that was taken.
+pub(crate) fn count_taken(thread: Thread, address: u64, taken: Slot) {
     match taken.unpack() {
         None => {
-            add(&figures.frees_of_older, 1);
+            add(&thread.record.figures.frees_of_older, 1);
         }
         Some(block) if block.rate == 0 => count_exact_free(thread, block.stack, block.size, taken.age(thread.now())),
-        Some(block) => count_sampled_free(thread, block),
+        Some(block) => {
+            marks::remove(thread.shared, address);
+            count_sampled_free(thread, block);
+        }
     }
 }
 
@@ -175,7 +181,7 @@ fn add_sample(sum: &SampledSum, block: Block) {
 /// The allocator gave out an address that was still in the table: its free went unseen. Counted, so that what is live stays
 /// the difference of the other figures.
 #[cold]
-fn replace(thread: Thread, before: Slot) {
+fn replace(thread: Thread, address: u64, before: Slot) {
     let before = before.block();
     add(&thread.record.figures.blocks_replaced, 1);
     if before.rate == 0 {
@@ -183,6 +189,7 @@ fn replace(thread: Thread, before: Slot) {
         add(&counters.replaced, 1);
         add(&counters.replaced_bytes, before.size);
     } else {
+        marks::remove(thread.shared, address);
         let sampled = sampled(thread, before.stack);
         add_sample(&sampled.freed, before);
         add(&sampled.replaced, 1);

@@ -8,24 +8,25 @@
 //! The stub at a hooked function jumps here with the function's own arguments in place, the stack pointer (which points to
 //! the return address) as fourth argument, rbp as fifth, and the address of the relocated function as sixth.
 //!
-//! Each hook first looks whether the call passes without a record. That part is kept short, and the rest is in functions
-//! of their own, which it jumps to: with all in one, every call would save and restore the registers that only recording needs.
+//! The stubs of the functions that are called most, `malloc`, `calloc` and `free`, look by themselves whether a call is an ordinary
+//! one. What they then do without their hook is in `leakline_counts` and `leakline_frees`, in as few instructions as can be, with all
+//! that is rare in functions that they end in: else every call would save and restore the registers that only those need.
 
 use core::sync::atomic::Ordering::Relaxed;
 
 use wire::Slot;
 
+use crate::arch;
 use crate::cost::{self, Watch};
 use crate::heap;
 use crate::record::{Record, Thread};
 use crate::sampling;
-use crate::shared::{Shared, add};
 use crate::stack;
+use crate::turn;
 
 pub(crate) type Function = extern "C" fn(usize, usize, usize) -> usize;
 
-#[expect(clippy::inline_always, reason = "each hook is one straight run of code; calls between would double its cost")]
-#[inline(always)]
+#[inline]
 pub(crate) fn function(address: usize) -> Function {
     // SAFETY: the stub passes the address of the relocated prologue of the function that was called.
     unsafe { core::mem::transmute::<usize, Function>(address) }
@@ -58,41 +59,17 @@ shapes! {
 }
 
 /// Calls the real function and counts the block that it returns.
-#[expect(clippy::inline_always, reason = "each hook is one straight run of code; calls between would double its cost")]
-#[inline(always)]
+#[inline]
 fn allocate<S: Shape>([a, b, c]: [usize; 3], sp: usize, bp: usize, real: usize) -> usize {
-    let Some(shared) = Shared::listening() else { return function(real)(a, b, c) };
-    let Some(thread) = Thread::at_hand(shared) else { return allocate_rarely::<S>(a, b, c, sp, bp, real) };
-    let size = S::size([a, b, c]);
-    thread.enter(sp as u64);
-    if sampling::passes(thread, size as u64) {
-        let address = function(real)(a, b, c);
-        thread.leave();
-        return address;
-    }
-    thread.record.size.store(size as u64, Relaxed);
-    if cost::is_allocation_due(thread) {
-        return record_allocation::<true>(a, b, c, thread.record, bp, real);
-    }
-    if sampling::is_exact(thread) {
-        return record_exactly(a, b, c, thread.record, bp, real);
-    }
-    record_allocation::<false>(a, b, c, thread.record, bp, real)
-}
-
-/// The rest of [`allocate`] where the thread is new, or inside another hook, or seems to be.
-#[cold]
-#[inline(never)]
-extern "C" fn allocate_rarely<S: Shape>(a: usize, b: usize, c: usize, sp: usize, bp: usize, real: usize) -> usize {
     let Some(thread) = Thread::current(sp as u64) else { return function(real)(a, b, c) };
     thread.enter(sp as u64);
-    thread.record.size.store(S::size([a, b, c]) as u64, Relaxed);
-    record_allocation::<false>(a, b, c, thread.record, bp, real)
+    thread.record.figures.size.store(S::size([a, b, c]) as u64, Relaxed);
+    record_allocation(a, b, c, thread.record, bp, real)
 }
 
-/// The rest of [`allocate`]: the block is recorded, or the call timed, or both. The guard and the size stand in the record.
+/// The rest of [`allocate`]. The guard and the size stand in the record.
 #[inline(never)]
-extern "C" fn record_allocation<const TIMED: bool>(
+extern "C" fn record_allocation(
     a: usize,
     b: usize,
     c: usize,
@@ -100,9 +77,10 @@ extern "C" fn record_allocation<const TIMED: bool>(
     bp: usize,
     real: usize,
 ) -> usize {
-    let mut watch = Watch::start(TIMED);
     let thread = Thread::of(record);
-    let (sp, size) = (record.figures.guard.load(Relaxed), record.size.load(Relaxed));
+    let (sp, size) = (record.figures.guard.load(Relaxed), record.figures.size.load(Relaxed));
+    let is_due = turn::count_allocation(thread);
+    let mut watch = Watch::start(is_due || cost::is_every_one_timed(thread, size));
     let rate = sampling::choose(thread, size);
     watch.pause();
     let address = function(real)(a, b, c);
@@ -111,40 +89,64 @@ extern "C" fn record_allocation<const TIMED: bool>(
         count_new(thread, address as u64, size, rate, (sp, bp as u64));
     }
     thread.leave();
-    if TIMED {
+    if watch.is_running() {
         cost::book_allocation(thread, watch, rate);
     }
     address
 }
 
-/// The rest of [`allocate`] where every block is recorded and the call is not timed: nearly always.
-#[inline(never)]
-extern "C" fn record_exactly(a: usize, b: usize, c: usize, record: &'static Record, bp: usize, real: usize) -> usize {
-    let address = function(real)(a, b, c);
-    count_exactly(address, bp, record)
+/// What a stub does after the real function, of a call that is to be recorded in the ordinary way: returns the address. The guard and the
+/// size stand in the record.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_counts(address: usize, bp: usize, record: usize) -> usize {
+    let thread = Thread::at(record);
+    if address == 0 {
+        thread.leave();
+        return 0;
+    }
+    match stack::known(thread.record, thread.record.figures.guard.load(Relaxed), bp as u64) {
+        Some(stack) => count_at(address, record, stack as usize),
+        None => count_elsewhere(address, bp, record),
+    }
 }
 
-/// The end of [`record_exactly`]. A function of its own, since it needs many registers, which would be saved and restored around
-/// the real function as well.
+/// The rest of [`leakline_counts`], at a stack that is known. A function of its own, since both together would need more registers than
+/// a function may change unsaved.
 #[inline(never)]
-extern "C" fn count_exactly(address: usize, bp: usize, record: &'static Record) -> usize {
-    let thread = Thread::of(record);
-    if address != 0 {
-        let stack = stack::id_of(thread, record.figures.guard.load(Relaxed), bp as u64);
-        heap::insert(thread, address as u64, record.size.load(Relaxed), stack);
+extern "C" fn count_at(address: usize, record: usize, stack: usize) -> usize {
+    let thread = Thread::at(record);
+    if heap::insert_near(thread, address as u64, thread.record.figures.size.load(Relaxed), stack as u32) {
+        thread.leave();
+        return arch::returned(address);
     }
+    count_into_elsewhere(address, record, stack)
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn count_elsewhere(address: usize, bp: usize, record: usize) -> usize {
+    let thread = Thread::at(record);
+    let stack = stack::id_of(thread, thread.record.figures.guard.load(Relaxed), bp as u64);
+    count_at(address, record, stack as usize)
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn count_into_elsewhere(address: usize, record: usize, stack: usize) -> usize {
+    let thread = Thread::at(record);
+    heap::insert(thread, address as u64, thread.record.figures.size.load(Relaxed), stack as u32);
     thread.leave();
-    address
+    arch::returned(address)
 }
 
 /// Counts a block that was made, at the stack that begins at `sp` and `bp`.
 fn count_new(thread: Thread, address: u64, size: u64, rate: Option<u32>, (sp, bp): (u64, u64)) {
-    match rate {
-        Some(0) => heap::insert(thread, address, size, stack::id_of(thread, sp, bp)),
-        Some(rate) => heap::insert_sampled(thread, address, size, stack::id_of(thread, sp, bp), rate),
-        None => {
-            add(&thread.record.figures.allocations, 1);
-        }
+    let Some(rate) = rate else { return };
+    let stack = stack::id_of(thread, sp, bp);
+    if rate == 0 {
+        heap::insert(thread, address, size, stack);
+    } else {
+        heap::insert_sampled(thread, address, size, stack, rate);
     }
 }
 
@@ -184,7 +186,8 @@ pub extern "C" fn leakline_posix_memalign(a: usize, b: usize, c: usize, sp: usiz
     let real = function(real);
     let Some(thread) = Thread::current(sp as u64) else { return real(a, b, c) };
     thread.enter(sp as u64);
-    let mut watch = Watch::start(cost::is_allocation_due(thread));
+    let is_due = turn::count_allocation(thread);
+    let mut watch = Watch::start(is_due || cost::is_every_one_timed(thread, c as u64));
     let rate = sampling::choose(thread, c as u64);
     watch.pause();
     let result = real(a, b, c);
@@ -205,79 +208,59 @@ pub extern "C" fn leakline_posix_memalign(a: usize, b: usize, c: usize, sp: usiz
 /// `free(pointer)`.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_free(a: usize, b: usize, c: usize, sp: usize, _bp: usize, real: usize) -> usize {
-    let Some(shared) = Shared::listening().filter(|_| a != 0) else { return function(real)(a, b, c) };
-    let Some(thread) = Thread::at_hand(shared) else { return free_rarely(a, b, c, sp, 0, real) };
-    if free_passes(thread, a) {
-        return function(real)(a, b, c);
-    }
-    if cost::is_free_due(thread) {
-        return record_free::<true>(a, b, c, thread.record, 0, real);
-    }
-    record_free::<false>(a, b, c, thread.record, 0, real)
-}
-
-/// The rest of [`leakline_free`] where the thread is new, or inside another hook, or seems to be.
-#[cold]
-#[inline(never)]
-extern "C" fn free_rarely(a: usize, b: usize, c: usize, sp: usize, _: usize, real: usize) -> usize {
-    if let Some(thread) = Thread::current(sp as u64) {
+    if a != 0
+        && let Some(thread) = Thread::current(sp as u64)
+    {
         note_release(thread, a);
     }
     function(real)(a, b, c)
 }
 
-/// Whether a free passes since blocks are sampled, its own has no record and it is not to be timed; then it is counted.
-#[expect(clippy::inline_always, reason = "part of each hook's straight run of code")]
-#[inline(always)]
-fn free_passes(thread: Thread, address: usize) -> bool {
-    let figures = &thread.record.figures;
-    let passes = thread.shared.control().mode.load(Relaxed) != 0
-        && !cost::is_free_due(thread)
-        && !heap::may_hold(thread.shared, address as u64);
-    if passes {
-        add(&figures.frees, 1);
-        add(&figures.frees_of_older, 1);
+/// What a stub does of a free that is ordinary, of a block that may be recorded. It has the arguments of a hook, so that the real
+/// function is jumped to and no frame of ours is below it.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_frees(block: usize, b: usize, c: usize, record: usize, bp: usize, real: usize) -> usize {
+    if !heap::free_near(Thread::at(record), block as u64) {
+        return free_elsewhere(block, b, c, record, bp, real);
     }
-    passes
-}
-
-/// The rest of [`leakline_free`]. It has the arguments of a hook, so that the real function is jumped to and no frame of ours is
-/// below it. The function has one argument: registers that no argument is in need not be saved.
-#[inline(never)]
-extern "C" fn record_free<const TIMED: bool>(
-    block: usize,
-    _: usize,
-    _: usize,
-    record: &'static Record,
-    _: usize,
-    real: usize,
-) -> usize {
-    count_release(Thread::of(record), block, TIMED);
     // SAFETY: the stub passes the address of the relocated prologue of the function that was called.
     let real = unsafe { core::mem::transmute::<usize, extern "C" fn(usize) -> usize>(real) };
     real(block)
 }
 
-/// Counts the free of a block, recorded or not.
-#[expect(clippy::inline_always, reason = "part of each hook's straight run of code")]
-#[inline(always)]
-fn count_release(thread: Thread, address: usize, timed: bool) {
-    let watch = Watch::start(timed);
-    let was_recorded = heap::free(thread, address as u64);
-    if timed {
-        cost::book_free(thread, watch, address as u64, was_recorded);
+#[cold]
+#[inline(never)]
+extern "C" fn free_elsewhere(block: usize, b: usize, c: usize, record: usize, _: usize, real: usize) -> usize {
+    let thread = Thread::at(record);
+    if block == 0 {
+        // To free nothing is no call that frees.
+        turn::uncount_free(thread);
+    } else {
+        release_block(thread, block);
     }
+    function(real)(block, b, c)
+}
+
+/// Takes a block out and counts what becomes of it. Tells whether it was there.
+fn release_block(thread: Thread, block: usize) -> bool {
+    if !heap::may_hold(thread, block as u64) {
+        heap::count_taken(thread, block as u64, Slot::NONE);
+        return false;
+    }
+    let taken = heap::take(thread, block as u64);
+    heap::count_taken(thread, block as u64, taken);
+    taken.is_block()
 }
 
 /// Calls the real function and counts the old block as freed and the new one as allocated, if it succeeded.
-#[expect(clippy::inline_always, reason = "each hook is one straight run of code; calls between would double its cost")]
-#[inline(always)]
+#[inline]
 fn resize(arguments: [usize; 3], block: usize, size: usize, sp: usize, bp: usize, real: usize) -> usize {
     let real = function(real);
     let [a, b, c] = arguments;
     let Some(thread) = Thread::current(sp as u64) else { return real(a, b, c) };
     thread.enter(sp as u64);
-    let mut watch = Watch::start(cost::is_allocation_due(thread));
+    let is_due = turn::count_allocation(thread);
+    let mut watch = Watch::start(is_due || cost::is_every_one_timed(thread, size as u64));
     let old = take(thread, block);
     let rate = sampling::choose(thread, size as u64);
     watch.pause();
@@ -289,7 +272,7 @@ fn resize(arguments: [usize; 3], block: usize, size: usize, sp: usize, bp: usize
         }
     } else {
         if block != 0 {
-            note_free(thread, old);
+            note_free(thread, block, old);
         }
         if address != 0 {
             note(thread, address as u64, size as u64, rate, (sp as u64, bp as u64));
@@ -310,14 +293,20 @@ pub(crate) fn take(thread: Thread, address: usize) -> Slot {
 
 /// Counts a block that [`take`] took out, after it was freed.
 #[inline(never)]
-pub(crate) fn note_free(thread: Thread, taken: Slot) {
-    heap::count_free(thread, taken);
+pub(crate) fn note_free(thread: Thread, block: usize, taken: Slot) {
+    turn::count_free(thread);
+    heap::count_taken(thread, block as u64, taken);
 }
 
-/// The same as [`count_release`], once, for all that is not `free` itself.
+/// Counts the free of a block, recorded or not.
 #[inline(never)]
-pub(crate) fn note_release(thread: Thread, address: usize) {
-    count_release(thread, address, cost::is_free_due(thread));
+pub(crate) fn note_release(thread: Thread, block: usize) {
+    let is_due = turn::count_free(thread);
+    let watch = Watch::start(is_due);
+    let was_recorded = release_block(thread, block);
+    if is_due {
+        cost::book_free(thread, watch, block as u64, was_recorded);
+    }
 }
 
 /// `realloc(pointer, size)`. With size 0 glibc frees the block and returns null.
@@ -333,16 +322,13 @@ pub extern "C" fn leakline_reallocarray(a: usize, b: usize, c: usize, sp: usize,
 }
 
 /// Counts the free of a block and calls the real function, which may itself call another hooked one.
-#[expect(clippy::inline_always, reason = "each hook is one straight run of code; calls between would double its cost")]
-#[inline(always)]
+#[inline]
 fn release(arguments: [usize; 3], block: usize, sp: usize, real: usize) -> usize {
     let [a, b, c] = arguments;
     let Some(thread) = (if block == 0 { None } else { Thread::current(sp as u64) }) else {
         return function(real)(a, b, c);
     };
-    if !free_passes(thread, block) {
-        note_release(thread, block);
-    }
+    note_release(thread, block);
     thread.enter(sp as u64);
     let result = function(real)(a, b, c);
     thread.leave();

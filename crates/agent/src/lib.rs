@@ -18,6 +18,7 @@ mod exceptions;
 mod gate;
 mod heap;
 mod hooks;
+mod marks;
 mod named;
 mod record;
 mod regions;
@@ -25,6 +26,7 @@ mod sampling;
 mod shared;
 mod stack;
 mod table;
+mod turn;
 mod unwind;
 mod wide;
 
@@ -41,9 +43,9 @@ pub use descriptors::{
 pub use exceptions::leakline_finds_table;
 pub use gate::{leakline_execute, leakline_exit, leakline_loads};
 pub use hooks::{
-    leakline_calloc, leakline_delete, leakline_free, leakline_malloc, leakline_memalign, leakline_new_aligned,
-    leakline_posix_memalign, leakline_product_of_last, leakline_realloc, leakline_realloc_second,
-    leakline_reallocarray, leakline_valloc,
+    leakline_calloc, leakline_counts, leakline_delete, leakline_free, leakline_frees, leakline_malloc,
+    leakline_memalign, leakline_new_aligned, leakline_posix_memalign, leakline_product_of_last, leakline_realloc,
+    leakline_realloc_second, leakline_reallocarray, leakline_valloc,
 };
 pub use named::{
     leakline_named_first, leakline_named_frees, leakline_named_frees_second, leakline_named_frees_third,

@@ -12,6 +12,7 @@ use crate::heap;
 use crate::hooks::{note, note_free, note_release, take};
 use crate::record::Thread;
 use crate::sampling;
+use crate::turn;
 use crate::unwind::words_behind;
 
 /// Words on the stack that may be parameters of the function: ten more than the six in registers leave room for structures.
@@ -47,7 +48,7 @@ fn resize(registers: &mut Registers, block: usize, size: usize) -> bool {
         }
     } else {
         if block != 0 {
-            note_free(thread, old);
+            note_free(thread, block, old);
         }
         if address != 0 {
             insert(thread, registers, address, size);
@@ -78,6 +79,7 @@ fn release(registers: &mut Registers, block: usize) -> bool {
 }
 
 fn insert(thread: Thread, registers: &Registers, address: usize, size: usize) {
+    turn::count_allocation(thread);
     let rate = sampling::choose(thread, size as u64);
     note(thread, address as u64, size as u64, rate, (registers.sp(), registers.bp()));
 }

@@ -8,7 +8,7 @@
 use core::cell::Cell as Plain;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
-use wire::{FRAMES_MAX, THREAD_SLOTS, THREADS_MAX, ThreadFigures, regions};
+use wire::{FRAMES_MAX, Moment, THREAD_SLOTS, THREADS_MAX, ThreadFigures, regions};
 
 use crate::arch;
 use crate::shared::Shared;
@@ -16,21 +16,14 @@ use crate::shared::Shared;
 /// Words that one unwinding may read: two per frame (return address, rbp) and some for signal frames.
 pub(crate) const WORDS_MAX: usize = 2 * FRAMES_MAX + 16;
 /// Slots of the index of remembered stacks.
-pub(crate) const MEMORY_BITS: u32 = 10;
+pub(crate) const MEMORY_BITS: u32 = 11;
 pub(crate) const MEMORY_SLOTS: usize = 1 << MEMORY_BITS;
 /// Slots of the cache of unwind rules.
 pub(crate) const RULE_SLOTS: usize = 512;
 /// Slots of the cache that tells where a caller's return address lies.
 pub(crate) const LEAF_SLOTS: usize = 1024;
-/// Cells for remembered stacks: what is left of the record.
-pub(crate) const ARENA_CELLS: usize = 5_700;
-/// Cells that one remembered stack takes at most.
-pub(crate) const STACK_CELLS_MAX: usize = 128;
-/// Words of one cell.
-pub(crate) const CELL_WORDS: usize = 4;
-
-/// How many calls of a thread one reading of the clock serves at most: a few microseconds' worth.
-const CLOCK_USES: u64 = 64;
+/// Words for remembered stacks: what is left of the record.
+pub(crate) const ARENA_WORDS: usize = 28_000;
 
 const PAGE: u64 = 4096;
 /// The gap that the kernel leaves below the main stack; no mapping of the program's own lies in it.
@@ -46,15 +39,13 @@ pub(crate) struct Record {
     /// Stack that is known to be mapped as long as the thread lives.
     low: AtomicU64,
     high: AtomicU64,
-    /// The time as this thread last read it.
+    /// The time as this thread last read it, as [`Moment`].
     clock: AtomicU64,
     /// Bytes of all blocks that the thread allocated; where they were sampled, as the samples tell.
     pub(crate) bytes: AtomicU64,
-    /// Size of the block that the hook that runs is to record.
-    pub(crate) size: AtomicU64,
     /// Generation of the modules for which the caches are true.
     pub(crate) generation: AtomicU32,
-    /// Next free cell of the arena.
+    /// Next free word of the arena.
     pub(crate) arena_next: AtomicU32,
     /// Not zero from a `vfork` on, until it is certain that this is not its child.
     pub(crate) vforked: AtomicU32,
@@ -67,22 +58,39 @@ pub(crate) struct Record {
     pub(crate) leaves: [AtomicU64; LEAF_SLOTS],
     /// Code address and packed rule.
     pub(crate) rules: [[AtomicU64; 2]; RULE_SLOTS],
-    /// First cells of remembered stacks; zero where there is none.
+    /// Where remembered stacks begin in the arena; zero where there is none.
     pub(crate) memory: [AtomicU32; MEMORY_SLOTS],
-    /// Cell 0 stays empty.
-    pub(crate) arena: [Cell; ARENA_CELLS],
+    /// What lies here does so at multiples of a cache line, the first of which stays empty.
+    pub(crate) arena: Arena,
 }
 
-/// A part of a remembered stack: the first says which stack it is, each of the others holds four words of it.
+/// Remembered stacks. Not atomic, unlike all else: leakline does not read them, and a signal handler's calls are nested ones, which
+/// leave them alone.
 #[derive(Debug)]
-#[repr(C)]
-pub(crate) struct Cell {
-    /// Not atomic, unlike all else: leakline does not read them, and a signal handler's calls are nested ones, which leave them alone.
-    pub(crate) small: [Plain<u16>; CELL_WORDS],
-    pub(crate) words: [Plain<u64>; CELL_WORDS],
-}
+#[repr(C, align(64))]
+pub(crate) struct Arena([Plain<u64>; ARENA_WORDS]);
 
-const _: () = assert!(WORDS_MAX.div_ceil(CELL_WORDS) < STACK_CELLS_MAX, "the longest stack fits");
+/// How far above a stack pointer some words lie, in words.
+pub(crate) type Group = [Plain<u16>; GROUP_WORDS];
+/// As many as one word of the arena holds.
+pub(crate) const GROUP_WORDS: usize = 4;
+
+impl Arena {
+    /// So many words from one on.
+    #[inline]
+    pub(crate) fn words<const LEN: usize>(&self, at: usize) -> Option<&[Plain<u64>; LEN]> {
+        self.0.get(at..)?.first_chunk()
+    }
+
+    /// So many groups from a word on.
+    #[inline]
+    pub(crate) fn groups(&self, at: usize, len: usize) -> Option<&[Group]> {
+        const { assert!(size_of::<Group>() == size_of::<u64>(), "a word is a group") };
+        let words = self.0.get(at..at + len)?;
+        // SAFETY: of the same size and less aligned; all bits are values of both.
+        Some(unsafe { core::slice::from_raw_parts(words.as_ptr().cast::<Group>(), words.len()) })
+    }
+}
 
 const _: () = assert!(size_of::<Record>() as u64 <= regions::RECORD_BYTES, "a record fits its place");
 
@@ -98,6 +106,14 @@ impl Thread {
     #[inline]
     pub(crate) fn of(record: &'static Record) -> Self {
         Self { shared: Shared::linked(), record }
+    }
+
+    /// The thread whose record is at an address, inside a hook whose stub found it.
+    #[inline]
+    pub(crate) fn at(record: usize) -> Self {
+        // SAFETY: records lie in the mapping, which stays until no hook is entered any more; they are made of atomics and cells, for which
+        // every content is a value.
+        Self::of(unsafe { &*core::ptr::with_exposed_provenance::<Record>(record) })
     }
 
     /// The calling thread, unless nobody listens or this call comes from inside another hooked one.
@@ -123,21 +139,11 @@ impl Thread {
     #[inline(always)]
     fn of_memory(shared: Shared) -> Option<Self> {
         let pointer = arch::thread_pointer();
-        let record = record_at(shared, place_of(pointer));
+        let record = record_at(shared, wire::thread_place(pointer));
         if record.figures.pointer.load(Relaxed) == pointer && record.figures.number.load(Relaxed) != 0 {
             return Some(Self { shared, record });
         }
         find(shared, pointer).map(|record| Self { shared, record })
-    }
-
-    /// The calling thread, if its record is where it is looked for first and no hook runs in it: nearly always.
-    #[inline]
-    pub(crate) fn at_hand(shared: Shared) -> Option<Self> {
-        let pointer = arch::thread_pointer();
-        let record = record_at(shared, place_of(pointer));
-        let figures = &record.figures;
-        let found = figures.pointer.load(Relaxed) == pointer && figures.number.load(Relaxed) != 0;
-        (found && figures.guard.load(Relaxed) == 0).then_some(Self { shared, record })
     }
 
     /// Whether a call at `sp` comes from inside another hooked one.
@@ -178,27 +184,21 @@ impl Thread {
 
     /// Mean size of the blocks that the thread allocated.
     pub(crate) fn mean_size(self) -> u64 {
-        self.record.bytes.load(Relaxed) / self.record.figures.allocations.load(Relaxed).max(1)
+        let figures = &self.record.figures;
+        let blocks = wire::calls_made(figures.allocations.load(Relaxed), figures.allocations_left.load(Relaxed));
+        self.record.bytes.load(Relaxed) / blocks.max(1)
     }
 
-    /// The time in ticks: as this thread last read it or, if that is later, leakline's clock.
+    /// The time, as this thread last read it.
     #[inline]
-    pub(crate) fn now(self) -> u64 {
-        self.record.clock.load(Relaxed).max(self.shared.control().clock.ticks.load(Relaxed))
-    }
-
-    /// Reads the clock at every so-manieth of the thread's calls.
-    #[inline]
-    pub(crate) fn keep_time(self, calls: u64) {
-        if calls.is_multiple_of(CLOCK_USES) {
-            self.read_time();
-        }
+    pub(crate) fn now(self) -> Moment {
+        Moment::from_word(self.record.clock.load(Relaxed))
     }
 
     /// Reads the clock.
     #[inline]
     pub(crate) fn read_time(self) {
-        self.record.clock.store(arch::ticks(), Relaxed);
+        self.record.clock.store(Moment::new(arch::ticks()).word(), Relaxed);
     }
 }
 
@@ -269,20 +269,15 @@ impl Record {
 }
 
 #[inline]
-fn place_of(pointer: u64) -> usize {
-    ((pointer >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize & (THREAD_SLOTS - 1)
-}
-
-#[inline]
 fn record_at(shared: Shared, place: usize) -> &'static Record {
-    shared.at(regions::RECORDS.at + place as u64 * regions::RECORD_BYTES)
+    shared.at(wire::record_at(place))
 }
 
 /// The record of the thread with this pointer, claimed if it has none.
 #[cold]
 #[inline(never)]
 fn find(shared: Shared, pointer: u64) -> Option<&'static Record> {
-    let first = place_of(pointer);
+    let first = wire::thread_place(pointer);
     for step in 0..THREAD_SLOTS {
         let place = (first + step) & (THREAD_SLOTS - 1);
         let record = record_at(shared, place);
@@ -331,4 +326,3 @@ fn number(shared: Shared, place: usize, record: &Record) -> bool {
 }
 
 const _: () = assert!(THREADS_MAX.is_power_of_two(), "numbers are masked, not compared");
-const _: () = assert!(THREAD_SLOTS == 1 << 12, "place_of keeps the highest twelve bits");

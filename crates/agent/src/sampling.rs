@@ -8,49 +8,24 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use wire::{RATE_MAX, RATE_MIN, distance};
+use wire::{Mode, RATE_MAX, RATE_MIN, distance};
 
 use crate::arch;
 use crate::record::Thread;
 use crate::shared::add;
 
-/// Whether a call that allocates `size` bytes passes without a record and without being timed; then it is counted.
+/// Whether a block of so many bytes is not the one that is sampled next. Nothing is left while every block is recorded.
 #[inline]
 pub(crate) fn passes(thread: Thread, size: u64) -> bool {
-    if !would_pass(thread, size) {
-        return false;
-    }
-    let figures = &thread.record.figures;
-    figures.countdown.store(figures.countdown.load(Relaxed) - size - 1, Relaxed);
-    add(&figures.allocations, 1);
-    true
-}
-
-/// The question of [`passes`] alone.
-#[inline]
-pub(crate) fn would_pass(thread: Thread, size: u64) -> bool {
-    let figures = &thread.record.figures;
-    // Nothing is left while every block is recorded.
-    size < figures.countdown.load(Relaxed)
-        && figures.allocations.load(Relaxed) < figures.allocation_timed_at.load(Relaxed)
-        && figures.mode.load(Relaxed) == thread.shared.control().mode.load(Relaxed)
-}
-
-/// Whether every block is recorded, and the thread knows it.
-#[inline]
-pub(crate) fn is_exact(thread: Thread) -> bool {
-    thread.record.figures.mode.load(Relaxed) | thread.shared.control().mode.load(Relaxed) == 0
+    size < thread.record.figures.countdown.load(Relaxed)
 }
 
 /// How a block of this size is recorded: 0 for as itself, or the rate at which it was sampled; none if it is not.
 #[inline]
 pub(crate) fn choose(thread: Thread, size: u64) -> Option<u32> {
     let figures = &thread.record.figures;
-    let mode = thread.shared.control().mode.load(Relaxed);
-    if figures.mode.load(Relaxed) != mode {
-        change(thread, mode);
-    }
-    if mode == 0 {
+    let rate = figures.mode.load(Relaxed);
+    if rate == 0 {
         return Some(0);
     }
     let left = figures.countdown.load(Relaxed);
@@ -58,18 +33,20 @@ pub(crate) fn choose(thread: Thread, size: u64) -> Option<u32> {
         figures.countdown.store(left - size - 1, Relaxed);
         return None;
     }
-    let rate = mode.clamp(RATE_MIN, RATE_MAX);
+    let rate = rate.clamp(RATE_MIN, RATE_MAX);
     figures.countdown.store(draw(thread, rate), Relaxed);
     add(&figures.samples, 1);
     Some(rate)
 }
 
-/// Takes over another mode.
-#[cold]
-fn change(thread: Thread, mode: u32) {
-    let left = if mode == 0 { 0 } else { draw(thread, mode.clamp(RATE_MIN, RATE_MAX)) };
-    thread.record.figures.countdown.store(left, Relaxed);
-    thread.record.figures.mode.store(mode, Relaxed);
+/// Takes over a mode. Where the rate is another one, what is left until the next sample is drawn anew.
+pub(crate) fn take_over(thread: Thread, mode: Mode) {
+    let figures = &thread.record.figures;
+    if figures.mode.load(Relaxed) != mode.rate() {
+        let left = if mode.rate() == 0 { 0 } else { draw(thread, mode.rate().clamp(RATE_MIN, RATE_MAX)) };
+        figures.countdown.store(left, Relaxed);
+    }
+    figures.mode.store(mode.rate(), Relaxed);
 }
 
 /// Bytes that pass before the next one is sampled.

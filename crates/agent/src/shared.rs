@@ -2,15 +2,15 @@
 //!
 //! Owns: turning offsets of the layout into references. Must not know: what is done with them.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use wire::{Control, Link, STATE_TID_MASK, regions};
+use wire::{Control, Link, STATE_OWNER_DIED, STATE_TID_MASK, regions};
 
 use crate::record::Record;
 
-/// Where the mapping is. The loader fills it in; the kernel wipes it in a forked child. The only writable word of the image,
-/// by which the loader finds it (a name for it would cost a relocation).
-static LEAKLINE_LINK: Link = Link { base: AtomicU64::new(0) };
+/// Where the mapping is. The loader fills it in; the kernel wipes it in a forked child. The only writable words of the image,
+/// by which the loader finds them (a name would cost a relocation).
+static LEAKLINE_LINK: Link = Link { base: AtomicU64::new(0), active: AtomicU64::new(0) };
 
 /// The mapping. Only made where somebody listens.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,14 @@ impl Shared {
     #[inline]
     pub(crate) fn listening() -> Option<Self> {
         let shared = Self::mapped()?;
-        (shared.control().state.load(Relaxed) & STATE_TID_MASK != 0).then_some(shared)
+        let state = shared.control().state.load(Relaxed);
+        if state & STATE_TID_MASK == 0 {
+            if state & STATE_OWNER_DIED != 0 {
+                LEAKLINE_LINK.active.store(0, Relaxed);
+            }
+            return None;
+        }
+        Some(shared)
     }
 
     /// The mapping, if there is one in this process, whether anybody listens or not.
@@ -78,6 +85,7 @@ impl Shared {
 /// Types made of atomics only, for which every bit pattern is a value and other writers are expected.
 pub(crate) trait Plain {}
 
+impl Plain for AtomicU8 {}
 impl Plain for AtomicU32 {}
 impl Plain for AtomicU64 {}
 impl Plain for Control {}

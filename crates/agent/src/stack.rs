@@ -4,37 +4,48 @@
 //! stacks. Must not know: unwind rules, hooks.
 //!
 //! Why a remembered stack may be believed: unwinding is a function of the return address, the stack pointer, rbp and the
-//! words that it reads. All words that the first unwinding read are remembered with their addresses; if every one of them is
-//! the same again, so is the result. A stack with one differing word is unwound anew.
+//! words that it reads. Where all words lie that the first unwinding read is remembered, and a sum of them, each multiplied by a
+//! number of its own. If every one of them is the same again, so is the result; and if one is not, nor is the sum. Of several, sums
+//! are the same by chance once in 2^64. The words themselves would take four times as much of the cache as a stack of 30 frames takes now,
+//! and comparing them as long as all the rest of a hook.
 
+use core::cell::Cell as Plain;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 use wire::{FRAMES_MAX, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, regions};
 
 use crate::record::{
-    ARENA_CELLS, CELL_WORDS, Cell, LEAF_SLOTS, MEMORY_BITS, MEMORY_SLOTS, Record, STACK_CELLS_MAX, Thread,
+    ARENA_WORDS, GROUP_WORDS, Group, LEAF_SLOTS, MEMORY_BITS, MEMORY_SLOTS, Record, Thread, WORDS_MAX,
 };
 use crate::shared::{Shared, add};
 use crate::unwind::{self, Walk};
 
 /// How many places a remembered stack can stand in.
 const WAYS: usize = 4;
-/// The words of a remembered stack's first cell.
+/// The words of a remembered stack.
 const PC: usize = 0;
 const SP: usize = 1;
 /// rbp, where it decided something.
 const BP: usize = 2;
-/// Its id.
-const ID: usize = 3;
-/// The small words of the first cell: how many cells follow, or none where rbp has to be the same, and how many follow then.
-const CELLS: usize = 0;
-const CELLS_WITH_RBP: usize = 1;
-/// Where first cells can be, so that all that follow one lie in the arena.
-const FIRST_CELLS: usize = ARENA_CELLS - STACK_CELLS_MAX;
+/// What [`sum`] makes of the words that were read.
+const SUM: usize = 3;
+/// A [`Group`]: the stack's id; how many groups follow, or none where rbp has to be the same; and how many follow then.
+const FACTS: usize = 4;
+/// From here on: where the words lie, in [`Group`]s.
+const GROUPS: usize = 5;
+/// Words of a cache line, at whose multiples remembered stacks begin.
+const LINE_WORDS: usize = 8;
+/// Groups of the longest stack.
+const GROUPS_MAX: usize = 128;
+/// Where remembered stacks can begin, so that all of any lies in the arena.
+const FIRST_WORDS: usize = ARENA_WORDS - GROUPS - GROUPS_MAX;
 /// Words that lie further above the stack pointer are not remembered: their distance, in words, has 16 bits.
 const DISTANCE_MAX: u64 = 8 * u16::MAX as u64;
 /// Bits of a distance beside a return address, which has the others.
 const LEAF_BITS: u32 = 16;
+const _: () = assert!(STACKS_MAX <= 1 << u16::BITS, "an id is one of four facts in a word");
+const _: () = assert!(WORDS_MAX.div_ceil(GROUP_WORDS) < GROUPS_MAX, "the longest stack fits");
+
 /// Words of the frames region.
 const FRAME_WORDS: usize = STACKS_MAX * FRAMES_MAX;
 
@@ -48,19 +59,20 @@ pub(crate) struct Entry {
 }
 
 /// The id of the stack whose innermost return address is at `sp`.
+#[inline(never)]
+pub(crate) fn id_of(thread: Thread, sp: u64, bp: u64) -> u32 {
+    take_over(thread);
+    known(thread.record, sp, bp).unwrap_or_else(|| id_elsewhere(thread, sp, bp))
+}
+
+/// The same, where it is remembered in the first place that it is looked for.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn id_of(thread: Thread, sp: u64, bp: u64) -> u32 {
-    let record = thread.record;
+pub(crate) fn known(record: &Record, sp: u64, bp: u64) -> Option<u32> {
+    let high = record.known_anchor(sp)?;
     // The stack pointer was valid an instant ago: the call pushed the return address there.
     let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
-    if record.generation.load(Relaxed) == thread.shared.control().generation.load(Relaxed)
-        && let Some(high) = record.known_anchor(sp)
-        && let Some(id) = recall(record, place_of(record, entry, high), entry)
-    {
-        return id;
-    }
-    id_elsewhere(thread, sp, bp)
+    recall(record, place_of(record, entry, high), entry)
 }
 
 /// Looks at the further places where the stack may stand, and unwinds.
@@ -68,9 +80,6 @@ pub(crate) fn id_of(thread: Thread, sp: u64, bp: u64) -> u32 {
 #[inline(never)]
 fn id_elsewhere(thread: Thread, sp: u64, bp: u64) -> u32 {
     let record = thread.record;
-    if record.generation.load(Relaxed) != thread.shared.control().generation.load(Relaxed) {
-        forget(thread);
-    }
     let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
     let before = record.known_high();
     let Some(high) = record.anchor(thread.shared, sp) else { return unwind_and_intern(thread, entry, None) };
@@ -88,32 +97,55 @@ fn id_elsewhere(thread: Thread, sp: u64, bp: u64) -> u32 {
 #[inline(always)]
 fn recall(record: &Record, place: usize, entry: Entry) -> Option<u32> {
     let at = record.memory.get(place)?.load(Relaxed) as usize;
-    if at >= FIRST_CELLS {
+    if at >= FIRST_WORDS {
         return None;
     }
-    let head = record.arena.get(at)?;
-    if head.words[PC].get() != entry.pc || head.words[SP].get() != entry.sp {
+    let known = record.arena.words::<GROUPS>(at)?;
+    if known[PC].get() != entry.pc || known[SP].get() != entry.sp {
         return None;
     }
-    let mut cells = usize::from(head.small[CELLS].get());
-    if cells == 0 {
-        if head.words[BP].get() != entry.bp {
+    let [facts] = record.arena.groups(at + FACTS, 1)? else { return None };
+    let [id, mut groups, with_rbp, _] = facts.each_ref().map(Plain::get);
+    if groups == 0 {
+        if known[BP].get() != entry.bp {
             return None;
         }
-        cells = usize::from(head.small[CELLS_WITH_RBP].get());
+        groups = with_rbp;
     }
-    for cell in record.arena.get(at + 1..at + 1 + cells % STACK_CELLS_MAX)? {
-        let differs = |i: usize| {
-            let distance = u64::from(cell.small[i].get());
-            unwind::word_on_own_stack(entry.sp + 8 * distance) ^ cell.words[i].get()
-        };
-        // One branch for all four: each alone would cost as much as the comparison.
-        if differs(0) | differs(1) | differs(2) | differs(3) != 0 {
-            return None;
-        }
-    }
-    Some(head.words[ID].get() as u32)
+    let groups = record.arena.groups(at + GROUPS, usize::from(groups) % GROUPS_MAX)?;
+    (sum(groups, entry.sp) == known[SUM].get()).then_some(u32::from(id))
 }
+
+/// The sum of the words above `sp` that the groups name, each times a number of its own. Two words together have one number: what differs
+/// between return addresses is in their lower halves, and of one of them they are added as upper half.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn sum(groups: &[Group], sp: u64) -> u64 {
+    let mut sum = 0_u64;
+    for (group, factors) in groups.iter().zip(&FACTORS) {
+        let word = |i: usize| unwind::word_on_own_stack(sp + 8 * u64::from(group[i].get()));
+        let first = word(0).wrapping_add(word(1).rotate_left(32));
+        let second = word(2).wrapping_add(word(3).rotate_left(32));
+        sum = sum.wrapping_add(first.wrapping_mul(factors[0]));
+        sum = sum.wrapping_add(second.wrapping_mul(factors[1]));
+    }
+    sum
+}
+
+/// Odd numbers without a pattern (the generator "splitmix64").
+static FACTORS: [[u64; 2]; GROUPS_MAX] = {
+    let mut factors = [[0; 2]; GROUPS_MAX];
+    let mut state = 0_u64;
+    let mut i = 0;
+    while i < 2 * GROUPS_MAX {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        factors[i / 2][i % 2] = (word ^ (word >> 31)) | 1;
+        i += 1;
+    }
+    factors
+};
 
 /// Where a stack is remembered, by what tells stacks apart: return address, stack pointer and, where a leaf rule is known, the
 /// caller's return address (wrappers such as `operator new` make the first two the same for many stacks).
@@ -185,43 +217,47 @@ fn unwind_and_intern(thread: Thread, entry: Entry, high: Option<u64>) -> u32 {
 
 /// Remembers the words of a walk. The index points there only once they are all in place.
 fn remember(record: &Record, place: usize, entry: Entry, walk: &Walk, id: u32) {
-    let len = 1 + walk.words.div_ceil(CELL_WORDS);
+    let groups = walk.words.div_ceil(GROUP_WORDS);
+    let len = (GROUPS + groups).next_multiple_of(LINE_WORDS);
     let mut at = record.arena_next.load(Relaxed) as usize;
-    if at == 0 || at + len > FIRST_CELLS {
+    if at == 0 || at + len > FIRST_WORDS {
         forget_stacks(record);
-        at = 1;
+        at = LINE_WORDS;
     }
     record.arena_next.store((at + len) as u32, Relaxed);
-    let Some((head, body)) = record.arena.get(at..at + len).and_then(|cells| cells.split_first()) else { return };
-    for (group, cell) in body.iter().enumerate() {
-        if !fill(cell, record, group * CELL_WORDS, walk.words, entry.sp) {
+    let (Some(head), Some(body)) = (record.arena.words::<GROUPS>(at), record.arena.groups(at + GROUPS, groups)) else {
+        return;
+    };
+    for (number, group) in body.iter().enumerate() {
+        if !fill(group, record, number * GROUP_WORDS, walk.words, entry.sp) {
             return;
         }
     }
-    for (word, value) in head.words.iter().zip([entry.pc, entry.sp, entry.bp, u64::from(id)]) {
+    for (word, value) in head.iter().zip([entry.pc, entry.sp, entry.bp, sum(body, entry.sp)]) {
         word.set(value);
     }
-    let (without, with) = if walk.used_rbp { (0, body.len()) } else { (body.len(), 0) };
-    head.small[CELLS].set(without as u16);
-    head.small[CELLS_WITH_RBP].set(with as u16);
+    let (without, with) = if walk.used_rbp { (0, groups) } else { (groups, 0) };
+    let Some([facts]) = record.arena.groups(at + FACTS, 1) else { return };
+    for (fact, value) in facts.iter().zip([id as usize, without, with]) {
+        fact.set(value as u16);
+    }
     let ways = (0..WAYS).filter_map(|way| record.memory.get((place + way) % MEMORY_SLOTS));
     let free = ways.clone().find(|slot| slot.load(Relaxed) == 0);
-    let victim = record.memory.get((place + at % WAYS) % MEMORY_SLOTS);
+    let victim = record.memory.get((place + at / LINE_WORDS % WAYS) % MEMORY_SLOTS);
     if let Some(slot) = free.or(victim) {
         slot.store(at as u32, Release);
     }
 }
 
-/// Fills a cell with the words of a walk from one on; the last cell is filled up with the last word. False where one lies too far
-/// away.
-fn fill(cell: &Cell, record: &Record, from: usize, words: usize, sp: u64) -> bool {
-    for (i, (small, value)) in cell.small.iter().zip(&cell.words).enumerate() {
+/// Notes where the words of a walk lie from one on; the last group is filled up with the last word. False where one lies too far away,
+/// or is no longer what was read: another thread writes there.
+fn fill(group: &Group, record: &Record, from: usize, words: usize, sp: u64) -> bool {
+    for (i, distance) in group.iter().enumerate() {
         let (above, word) = word(record, (from + i).min(words - 1), sp);
-        if above > DISTANCE_MAX {
+        if above > DISTANCE_MAX || unwind::word_on_own_stack(sp + above) != word {
             return false;
         }
-        small.set((above / 8) as u16);
-        value.set(word);
+        distance.set((above / 8) as u16);
     }
     true
 }
@@ -234,12 +270,18 @@ fn word(record: &Record, index: usize, sp: u64) -> (u64, u64) {
     }
 }
 
-/// Forgets all that depends on which modules are loaded.
+/// Forgets all that depends on which modules are loaded, if others are.
+pub(crate) fn take_over(thread: Thread) {
+    let (record, generation) = (thread.record, thread.shared.control().generation.load(Relaxed));
+    if record.generation.load(Relaxed) != generation {
+        record.generation.store(generation, Relaxed);
+        forget(record);
+    }
+}
+
 #[cold]
 #[inline(never)]
-fn forget(thread: Thread) {
-    let record = thread.record;
-    record.generation.store(thread.shared.control().generation.load(Relaxed), Relaxed);
+fn forget(record: &Record) {
     for word in record.leaves.iter().chain(record.rules.iter().map(|[pc, _]| pc)) {
         word.store(0, Relaxed);
     }
@@ -250,7 +292,7 @@ fn forget_stacks(record: &Record) {
     for slot in &record.memory {
         slot.store(0, Relaxed);
     }
-    record.arena_next.store(1, Relaxed);
+    record.arena_next.store(LINE_WORDS as u32, Relaxed);
 }
 
 /// The id of a stack in the table of all threads; 0 where the table is full.

@@ -23,6 +23,7 @@ use wire::{
     SLOT_LEFT, SPAN_SHIFT, Slot, regions,
 };
 
+use crate::arch;
 use crate::record::Thread;
 use crate::shared::Shared;
 
@@ -52,50 +53,42 @@ pub(crate) enum Put {
     NoRoom,
 }
 
-/// Puts in a block that the calling thread was given.
+/// Puts in a block that the calling thread was given, if there is room for it in its own line and nothing else is to be done; false where
+/// nothing was.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn put(thread: Thread, address: u64, slot: Slot) -> Put {
-    if let Some(bucket) = bucket_of(thread.shared, address)
-        && bucket.is_only_and_of(thread.owner_unchecked())
-    {
-        let line = line(thread.shared, bucket.line(bucket.home(address)));
-        let [first, second, third] = [0, 1, 2].map(|place| line.first[place].load(Relaxed));
-        let key = Block::key(address);
-        if line.first[LAST].load(Relaxed) == 0 && first as u16 != key && second as u16 != key && third as u16 != key {
-            let held = first as u32 & 1 | (second as u32 & 1) << 1 | (third as u32 & 1) << 2;
-            fill(line, held.trailing_ones() as usize % LINE_SLOTS, slot);
-            return Put::Done;
-        }
+pub(crate) fn put_near(thread: Thread, address: u64, slot: Slot) -> bool {
+    let Some(bucket) = bucket_of(thread.shared, address) else { return false };
+    if !bucket.is_only_and_of(thread.owner_unchecked()) {
+        return false;
     }
-    put_elsewhere(thread, address, slot)
+    let line = line(thread.shared, bucket.line(bucket.home(address)));
+    let words = arch::Four::read(&line.first);
+    if line.first[LAST].load(Relaxed) != 0 || words.with_key(Block::key(address)) != 0 {
+        return false;
+    }
+    fill(line, words.odd().trailing_ones() as usize % LINE_SLOTS, slot);
+    true
 }
 
-/// Takes out a block that is about to be freed, if it lies in its own line: nearly all do.
+/// Takes out a block that is about to be freed, if it lies in its own line, is recorded for itself and small: nearly all are.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 pub(crate) fn take_near(shared: Shared, address: u64) -> Option<Slot> {
     let bucket = bucket_of(shared, address)?;
     let line = line(shared, bucket.line(bucket.home(address)));
-    find(line, address).map(|place| empty(line, place))
+    let place = find(line, address)?;
+    let slot = Slot { first: line.first[place].load(Relaxed), second: line.second[place].load(Relaxed) };
+    if !slot.is_small() {
+        return None;
+    }
+    line.first[place].store(SLOT_LEFT, Relaxed);
+    Some(slot)
 }
 
 /// Takes out a block that is about to be freed; [`Slot::NONE`] where it is not there.
 pub(crate) fn take(shared: Shared, address: u64) -> Slot {
     bucket_of(shared, address).map_or(Slot::NONE, |bucket| take_elsewhere(shared, bucket, address))
-}
-
-/// Whether a block may be there: surely not, or [`take`] will tell.
-#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
-#[inline(always)]
-pub(crate) fn may_hold(shared: Shared, address: u64) -> bool {
-    let Some(bucket) = bucket_of(shared, address) else { return false };
-    let line = line(shared, bucket.line(bucket.home(address)));
-    // One after the other, unlike in `find`: hardly ever is it there, and every call would save the registers that this needs more.
-    let key = Block::key(address);
-    line.first.iter().any(|word| word.load(Relaxed) as u16 == key)
-        || line.first[LAST].load(Relaxed) != 0
-        || bucket.has_more()
 }
 
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
@@ -107,10 +100,8 @@ fn directory(shared: Shared, span: u64) -> &'static AtomicU64 {
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 fn bucket_of(shared: Shared, address: u64) -> Option<Bucket> {
-    let span = address >> SPAN_SHIFT;
-    if span >> (ADDRESS_BITS - SPAN_SHIFT) != 0 {
-        return None;
-    }
+    // Addresses beyond are never put in (see `put`): the kernel gives them to nobody who does not ask for them.
+    let span = address << (u64::BITS - ADDRESS_BITS) >> (u64::BITS - ADDRESS_BITS + SPAN_SHIFT);
     Bucket::from_word(directory(shared, span).load(Acquire))
 }
 
@@ -124,9 +115,7 @@ fn line(shared: Shared, number: u32) -> &'static Line {
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 fn find(line: &Line, address: u64) -> Option<usize> {
-    let key = Block::key(address);
-    let is = |slot: usize| u32::from(line.first[slot].load(Acquire) as u16 == key) << slot;
-    let found = is(0) | is(1) | is(2) | is(3);
+    let found = arch::Four::read(&line.first).with_key(Block::key(address));
     (found != 0).then(|| found.trailing_zeros() as usize % LINE_SLOTS)
 }
 
@@ -176,9 +165,9 @@ fn take_elsewhere(shared: Shared, bucket: Bucket, address: u64) -> Slot {
         .unwrap_or(Slot::NONE)
 }
 
-#[cold]
+/// Puts in a block that the calling thread was given.
 #[inline(never)]
-fn put_elsewhere(thread: Thread, address: u64, block: Slot) -> Put {
+pub(crate) fn put(thread: Thread, address: u64, block: Slot) -> Put {
     if address >> ADDRESS_BITS != 0 {
         return Put::NoRoom;
     }

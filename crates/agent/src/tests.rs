@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use wire::{Block, PackedRule, RuleKind, SiteCounters, Slot, StackRecord, regions};
 
 use crate::heap;
-use crate::hooks::{leakline_free, leakline_malloc, leakline_realloc};
+use crate::hooks::{leakline_counts, leakline_free, leakline_frees, leakline_malloc, leakline_realloc};
 use crate::record::Thread;
 use crate::shared::{ModuleCell, Shared};
 use crate::stack;
+use crate::turn;
 
 const LINES: u32 = 1 << 20;
 const GRANULE_SHIFT: u32 = 5;
@@ -106,6 +107,13 @@ impl Frames {
 fn thread(frames: &Frames) -> Thread {
     shared();
     Thread::current(frames.sp()).expect("a test's thread has a record")
+}
+
+/// Calls that allocated and calls that freed.
+fn calls(thread: Thread) -> [u64; 2] {
+    let figures = &thread.record.figures;
+    [(&figures.allocations, &figures.allocations_left), (&figures.frees, &figures.frees_left)]
+        .map(|(counted, left)| wire::calls_made(counted.load(Relaxed), left.load(Relaxed)))
 }
 
 fn frames_of(id: u32) -> Vec<u64> {
@@ -293,7 +301,7 @@ fn blocks_are_counted_from_birth_to_free() {
     assert_eq!((block.size, block.stack), (100, site));
     assert_eq!(heap::take(thread, address), Slot::NONE, "it is taken once");
     heap::restore(thread, address, slot);
-    heap::count_free(thread, heap::take(thread, address));
+    heap::count_taken(thread, address, heap::take(thread, address));
     assert_eq!([0, 1, 2, 3, 4, 5].map(figures), [1, 100, 1, 100, 0, 0]);
     insert(thread, address, 7, site);
     insert(thread, address, 9, site);
@@ -350,8 +358,76 @@ fn hooks_count_what_the_real_function_did() {
     assert!(!live());
     assert_eq!(leakline_malloc(1, 0, 0, sp, 0, address_of(refuse)), 0);
     leakline_free(0, 0, 0, sp, 0, address_of(nothing));
-    let figures = &thread.record.figures;
-    assert!(figures.allocations.load(Relaxed) >= 2 && figures.frees.load(Relaxed) >= 2);
+    assert!(calls(thread).into_iter().all(|calls| calls >= 2), "{:?}", calls(thread));
+}
+
+/// What stubs leave to the agent: the block is recorded after the call, and taken out before its free, wherever either stands.
+#[test]
+fn what_stubs_decided_to_record_is_recorded() {
+    let frames = Frames::new(&[in_function(2)]);
+    let thread = thread(&frames);
+    let record = std::ptr::from_ref(thread.record).expose_provenance();
+    let allocate = |address: usize, size: u64| {
+        turn::count_allocation(thread);
+        thread.enter(frames.sp());
+        thread.record.figures.size.store(size, Relaxed);
+        assert_eq!(leakline_counts(address, 0, record), address);
+        assert_eq!(thread.record.figures.guard.load(Relaxed), 0, "the call is over");
+    };
+    let free = |address: usize| {
+        turn::count_free(thread);
+        leakline_frees(address, 0, 0, record, 0, address_of(nothing));
+    };
+    let block = |i: usize| 0x6677_0000_0020 + 48 * i;
+    let before = calls(thread);
+    // So many that lines and buckets are full, of sizes small and not.
+    let size_of = |i: usize| if i % 100 == 7 { 1 << 33 } else { i as u64 + 1 };
+    (0..400).for_each(|i| allocate(block(i), size_of(i)));
+    let sizes = |i: usize| look_at(thread, block(i) as u64).map(|block| (block.size, frames_of(block.stack).len()));
+    assert!((0..400).all(|i| sizes(i) == Some((size_of(i), 1))));
+    (0..400).step_by(2).for_each(|i| free(block(i)));
+    assert!((0..400).all(|i| sizes(i).is_some() == (i % 2 == 1)));
+    allocate(0, 5);
+    free(0);
+    free(block(1000));
+    let after = calls(thread);
+    assert_eq!([after[0] - before[0], after[1] - before[1]], [401, 201], "to free nothing is no free");
+    (1..400).step_by(2).for_each(|i| free(block(i)));
+}
+
+#[test]
+fn calls_are_timed_now_and_then_and_counted_always() {
+    const CALLS: u64 = 20_000;
+    let thread = thread(&Frames::new(&[in_function(2)]));
+    let before = calls(thread);
+    let timed = (0..CALLS).filter(|_| turn::count_allocation(thread)).count() as u64;
+    assert_eq!(calls(thread)[0] - before[0], CALLS);
+    // Every 171st to 341st.
+    assert!((CALLS / 341..=CALLS / 171 + 2).contains(&timed), "{timed}");
+    let timed = (0..CALLS).filter(|_| turn::count_free(thread)).count() as u64;
+    assert!((CALLS / 341..=CALLS / 171 + 2).contains(&timed), "{timed}");
+    turn::uncount_free(thread);
+    assert_eq!(calls(thread)[1] - before[1], CALLS - 1);
+}
+
+/// Of two words that change at once neither hides the other, though they share a number.
+#[test]
+fn words_that_change_together_are_seen() {
+    let words = [in_function(0), 7, in_function(1), 7, 7, 7, in_function(1), 7, 7, 7, in_function(2)];
+    let unwound = |frames: &Frames| thread(frames).record.figures.stacks_unwound.load(Relaxed);
+    let mut frames = Frames::new(&words);
+    assert_eq!(names(&frames, 0), "0 1 1 2");
+    for (first, second) in [(2, 6), (2, 10), (6, 10)] {
+        for (up, down) in [(1, 1), (1, -1), (-1, 1), (2, -1), (-3, 5_i64)] {
+            frames.words[first] = words[first].wrapping_add_signed(up);
+            frames.words[second] = words[second].wrapping_add_signed(down);
+            let before = unwound(&frames);
+            stack::id_of(thread(&frames), frames.sp(), 0);
+            assert!(unwound(&frames) > before, "words {first} and {second} changed by {up} and {down}");
+        }
+        frames.words[..words.len()].copy_from_slice(&words);
+        assert_eq!(names(&frames, 0), "0 1 1 2");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::heap;
 use crate::hooks::{note, note_free, take};
 use crate::record::Thread;
 use crate::sampling;
+use crate::turn;
 
 /// Calls the real function and counts the block that it returns.
 fn allocate(hooked: &Hooked, size: usize) -> Answer {
@@ -36,7 +37,7 @@ fn resize(hooked: &Hooked, block: usize, size: usize) -> Answer {
         }
     } else {
         if block != 0 {
-            note_free(thread, old);
+            note_free(thread, block, old);
         }
         insert(thread, hooked, address, size);
     }
@@ -45,6 +46,7 @@ fn resize(hooked: &Hooked, block: usize, size: usize) -> Answer {
 }
 
 fn insert(thread: Thread, hooked: &Hooked, address: usize, size: usize) {
+    turn::count_allocation(thread);
     let rate = sampling::choose(thread, size as u64);
     note(thread, address as u64, size as u64, rate, (hooked.sp, hooked.bp));
 }
@@ -115,7 +117,7 @@ pub extern "C" fn leakline_wide_in_place(arguments: usize, sp: usize, bp: usize,
     let [block, size, ..] = hooked.arguments;
     let old = if has >= size { take(thread, block) } else { Slot::NONE };
     if old.is_block() {
-        note_free(thread, old);
+        note_free(thread, block, old);
         insert(thread, &hooked, block, size);
     }
     thread.leave();

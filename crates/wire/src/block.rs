@@ -9,9 +9,9 @@ pub const BLOCK_SIZE_MAX: u64 = (1 << (SIZE_LOW_BITS + SIZE_HIGH_BITS)) - 1;
 pub const SPAN_SHIFT: u32 = 16;
 
 /// First word of a slot whose block was taken out: free, but whoever searches must look further.
-pub const SLOT_LEFT: u64 = 1 << 14;
+pub const SLOT_LEFT: u64 = 2;
 /// First word of a slot that somebody is filling.
-pub const SLOT_CLAIMED: u64 = 1 << 15;
+pub const SLOT_CLAIMED: u64 = 4;
 
 const KEY_BITS: u32 = 16;
 const STACK_BITS: u32 = 16;
@@ -44,29 +44,29 @@ impl Block {
     /// The lowest bits of the first word: odd, and no other block of the span has the same.
     #[inline]
     pub const fn key(address: u64) -> u16 {
-        (address >> 2) as u16 & ((1 << (SPAN_SHIFT - 2)) - 1) | 1
+        address as u16 | 1
     }
 
-    /// The block at an address, born at a tick, recorded for itself (rate 0) or sampled at a rate.
+    /// The block at an address, born at a moment, recorded for itself (rate 0) or sampled at a rate.
     #[inline]
-    pub const fn new(address: u64, size: u64, stack: u32, tick: u64, rate: u32) -> Self {
+    pub const fn new(address: u64, size: u64, stack: u32, birth: Moment, rate: u32) -> Self {
         let size = if size > BLOCK_SIZE_MAX { BLOCK_SIZE_MAX } else { size };
         let offset = address & ((1 << SPAN_SHIFT) - 8);
-        Self { offset, size, stack, birth: birth_of(birth_word(tick)), rate }
+        Self { offset, size, stack, birth: birth.ticks(), rate }
     }
 
     /// The two words; the first is odd.
     #[inline]
     pub const fn pack(self) -> Slot {
-        let Slot { first, second } = Slot::small(self.offset, self.size, self.stack, self.birth);
+        let Slot { first, second } = Slot::small(self.offset, self.size, self.stack, Moment::new(self.birth));
         let size_high = self.size >> SIZE_LOW_BITS & ((1 << SIZE_HIGH_BITS) - 1);
         Slot { first, second: second | size_high << RATE_BITS | self.rate as u64 }
     }
 
     /// See [`Slot::age`].
     #[inline]
-    pub const fn age(self, tick: u64) -> u64 {
-        self.pack().age(tick)
+    pub const fn age(self, now: Moment) -> u64 {
+        self.pack().age(now)
     }
 }
 
@@ -85,10 +85,10 @@ impl Slot {
 
     /// A block that is recorded for itself and whose size [is small](Self::is_small_size).
     #[inline]
-    pub const fn small(address: u64, size: u64, stack: u32, tick: u64) -> Self {
+    pub const fn small(address: u64, size: u64, stack: u32, birth: Moment) -> Self {
         let stack = stack as u64 & ((1 << STACK_BITS) - 1);
         let first = Block::key(address) as u64 | stack << KEY_BITS | size << (KEY_BITS + STACK_BITS);
-        Self { first, second: birth_word(tick) }
+        Self { first, second: birth.0 }
     }
 
     /// Whether all of a size stands in the first word.
@@ -121,12 +121,17 @@ impl Slot {
         self.first >> (KEY_BITS + STACK_BITS)
     }
 
-    /// The age of a block at a tick, in ticks. Births may lie a little ahead of a tick that was read elsewhere.
+    /// The age of a block at a moment, in ticks. Births may lie a little ahead of a moment that was read elsewhere.
     #[inline]
-    pub const fn age(self, tick: u64) -> u64 {
-        // With every bit below the births set, the difference of the births is exact, whatever stands there in the slot.
-        let age = (birth_word(tick) | RARE_MASK).wrapping_sub(self.second);
-        if age.cast_signed() < 0 { 0 } else { birth_of(age) }
+    pub const fn age(self, now: Moment) -> u64 {
+        Self { first: self.first, second: self.second & !RARE_MASK }.small_age(now)
+    }
+
+    /// The same, of a block that [is small](Self::is_small).
+    #[inline]
+    pub const fn small_age(self, now: Moment) -> u64 {
+        let age = now.0.wrapping_sub(self.second);
+        if age.cast_signed() < 0 { 0 } else { age >> (BIRTH_AT - BIRTH_SHIFT) }
     }
 
     /// The block, or none.
@@ -140,28 +145,47 @@ impl Slot {
     pub const fn block(self) -> Block {
         let size_high = self.second >> RATE_BITS & ((1 << SIZE_HIGH_BITS) - 1);
         Block {
-            offset: (self.first & ((1 << (SPAN_SHIFT - 2)) - 2)) << 2,
+            offset: self.first & ((1 << SPAN_SHIFT) - 8),
             size: self.small_size() | size_high << SIZE_LOW_BITS,
             stack: self.stack(),
-            birth: birth_of(self.second),
+            birth: Moment(self.second & !RARE_MASK).ticks(),
             rate: self.second as u32 & ((1 << RATE_BITS) - 1),
         }
     }
 }
 
-/// A tick as it stands in the second word.
-#[inline]
-const fn birth_word(tick: u64) -> u64 {
-    tick << (BIRTH_AT - BIRTH_SHIFT) & !RARE_MASK
+/// A time in the precision that is kept, as it stands in the second word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The moment of a reading of the time stamp counter.
+    #[inline]
+    pub const fn new(ticks: u64) -> Self {
+        Self(ticks << (BIRTH_AT - BIRTH_SHIFT) & !RARE_MASK)
+    }
+
+    /// From a word that [`Self::word`] gave.
+    #[inline]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// As a word.
+    #[inline]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// In ticks.
+    #[inline]
+    pub const fn ticks(self) -> u64 {
+        self.0 >> (BIRTH_AT - BIRTH_SHIFT)
+    }
 }
 
-/// The tick of a second word, in the precision that is kept.
-#[inline]
-const fn birth_of(word: u64) -> u64 {
-    (word & !RARE_MASK) >> (BIRTH_AT - BIRTH_SHIFT)
-}
-
-const _: () = assert!(SPAN_SHIFT - 2 <= 14, "a key leaves the marks of free slots alone");
+const _: () = assert!(SPAN_SHIFT == KEY_BITS, "a key is what tells addresses of a span apart, and odd");
+const _: () = assert!(SLOT_LEFT < 8 && SLOT_CLAIMED < 8, "no offset of a block looks like the word of a free slot");
 const _: () = assert!(crate::RATE_MAX < 1 << RATE_BITS, "a rate fits its bits");
 const _: () = assert!(crate::STACKS_MAX <= 1 << STACK_BITS, "a stack fits its bits");
 
@@ -171,15 +195,15 @@ mod tests {
 
     #[track_caller]
     fn check(address: u64, size: u64, stack: u32, tick: u64, rate: u32) {
-        let block = Block::new(address, size, stack, tick, rate);
+        let block = Block::new(address, size, stack, Moment::new(tick), rate);
         let slot = block.pack();
         assert_eq!(slot.unpack(), Some(block));
         assert_eq!((block.offset, block.size, block.stack, block.rate), (address & 0xfff8, size, stack, rate));
-        assert!(slot.age(tick) < 1 << BIRTH_SHIFT, "born now");
+        assert_eq!(slot.age(Moment::new(tick)), 0, "born now");
         assert_eq!(slot.first as u16, Block::key(address));
         assert_eq!(slot.is_small(), rate == 0 && Slot::is_small_size(size));
         if slot.is_small() {
-            assert_eq!(slot, Slot::small(address, size, stack, tick));
+            assert_eq!(slot, Slot::small(address, size, stack, Moment::new(tick)));
             assert_eq!((slot.stack(), slot.small_size()), (stack, size));
         }
     }
@@ -198,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_larger_size_is_stored_as_the_largest() {
-        assert_eq!(Block::new(8, u64::MAX, 5, 6, 0).size, BLOCK_SIZE_MAX);
+        assert_eq!(Block::new(8, u64::MAX, 5, Moment::new(6), 0).size, BLOCK_SIZE_MAX);
     }
 
     #[test]
@@ -206,17 +230,17 @@ mod tests {
         let keys: std::collections::BTreeSet<u16> =
             (0..1 << 13).map(|i| Block::key(0x7000_0000_0000 + i * 8)).collect();
         assert_eq!(keys.len(), 1 << 13);
-        assert!(keys.iter().all(|key| key & 1 == 1 && u64::from(*key) < SLOT_LEFT));
+        assert!(keys.iter().all(|key| key & 1 == 1));
     }
 
     #[test]
     fn ages_survive_the_wrap_of_the_clock_and_are_never_negative() {
         let tick = 1 << 62;
         for rate in [0, crate::RATE_MAX] {
-            let slot = Block::new(8, 1 << 35, 1, tick - (1 << 20), rate).pack();
-            assert_eq!(slot.age(tick + (1 << 20)), 1 << 21);
-            assert_eq!(slot.age(tick - (1 << 20)), 0);
-            assert_eq!(slot.age(tick - (1 << 21)), 0, "seen by a clock that is behind");
+            let slot = Block::new(8, 1 << 35, 1, Moment::new(tick - (1 << 20)), rate).pack();
+            assert_eq!(slot.age(Moment::new(tick + (1 << 20))), 1 << 21);
+            assert_eq!(slot.age(Moment::new(tick - (1 << 20))), 0);
+            assert_eq!(slot.age(Moment::new(tick - (1 << 21))), 0, "seen by a clock that is behind");
         }
     }
 }

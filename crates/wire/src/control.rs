@@ -2,7 +2,8 @@
 //!
 //! Owns: [`Control`]. Must not know: who maps it.
 
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 use crate::gate::{Gate, LoadGate};
 
@@ -10,13 +11,69 @@ use crate::gate::{Gate, LoadGate};
 pub const MAGIC: u64 = 0x656e_696c_6b61_656c;
 
 /// Grows whenever the layout changes; leakline only cleans up, never reads, a file of another version.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// The bits of [`Control::state`] that hold a thread number. All zero: nobody listens and hooks pass calls through.
 ///
 /// The state is a robust futex: its value is the thread number of leakline's keeper thread, and when that thread dies, by
 /// whatever means, the kernel clears these bits. So the hooks go dormant without leakline's help.
 pub const STATE_TID_MASK: u32 = 0x3fff_ffff;
+
+/// The bit of [`Control::state`] that the kernel sets when it clears the others: leakline was killed.
+pub const STATE_OWNER_DIED: u32 = 0x4000_0000;
+
+/// Which blocks are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(u32);
+
+impl Mode {
+    /// Every block is recorded.
+    pub const EXACT: Self = Self(0);
+    /// What is left of a word for other things begins here.
+    const BITS: u32 = 6;
+
+    /// Blocks are sampled at a rate, see [`crate::weigh`].
+    pub const fn sampled(rate: u32) -> Self {
+        Self::of(rate)
+    }
+
+    /// The mode in the lowest bits of a word.
+    #[inline]
+    pub const fn of(word: u32) -> Self {
+        Self(word & ((1 << Self::BITS) - 1))
+    }
+
+    /// The rate at which blocks are sampled; 0 where every block is recorded.
+    #[inline]
+    pub const fn rate(self) -> u32 {
+        self.0
+    }
+}
+
+const _: () = assert!(crate::RATE_MAX < 1 << Mode::BITS, "a rate fits its bits");
+
+impl Control {
+    /// Lets all threads look up at their next call.
+    pub fn next_turn(&self) {
+        self.turn.fetch_add(1 << Mode::BITS, Release);
+    }
+
+    /// Sets the mode. A thread takes it over with the turn, both at once: while one thread knows it, no other goes by the mode before.
+    pub fn set_mode(&self, mode: Mode) {
+        let next = |word: u32| {
+            let turn = (word >> Mode::BITS).wrapping_add(1) << Mode::BITS;
+            (Mode::of(word) != mode).then_some(turn | mode.rate())
+        };
+        let _ = self.turn.fetch_update(Release, Relaxed, next);
+    }
+
+    /// State and turn, as [`crate::ThreadFigures::seen`] has them.
+    #[inline]
+    pub fn state_and_turn(&self) -> u64 {
+        let turn = self.turn.load(Acquire);
+        u64::from(self.state.load(Relaxed)) | u64::from(turn) << 32
+    }
+}
 
 /// Binary logarithm of the granule of glibc, whose blocks of all sizes lie side by side; allocators with smaller ones keep
 /// sizes apart.
@@ -35,14 +92,17 @@ pub struct Control {
     pub version: AtomicU32,
     /// See [`STATE_TID_MASK`].
     pub state: AtomicU32,
+    /// [`Mode`] in the lowest bits; the others are counted up every few milliseconds and whenever threads have to take something over:
+    /// another mode, other modules. It stands behind the state so that a call asks by one reading whether all is as its thread last
+    /// saw it. What a thread knows of the time is then no older than those milliseconds either: to read the time stamp counter in every
+    /// call would cost as much as all the rest of a hook.
+    pub turn: AtomicU32,
     /// Age in ticks of the time stamp counter from which a block has expired.
     pub expire_ticks: AtomicU64,
     /// Grows when the modules change: what was learnt of unwinding before is void.
     pub generation: AtomicU32,
     /// Greatest number of frames kept of a stack.
     pub depth: AtomicU32,
-    /// Which blocks are recorded: 0 for all, or the rate at which they are sampled, see [`crate::weigh`].
-    pub mode: AtomicU32,
     /// Greatest number of stacks that get an id.
     pub stacks_max: AtomicU32,
     /// How many lines of blocks there may be.
@@ -69,8 +129,6 @@ pub struct Control {
     pub more_code: [[AtomicU64; 2]; CODE_AREAS_MORE],
     /// The target's process number as the target itself sees it.
     pub process: AtomicU32,
-    /// The time, now and then.
-    pub clock: Clock,
     /// Where the table of live blocks has room.
     pub blocks: BlockCursors,
     /// Where the stacks have room.
@@ -83,17 +141,6 @@ pub struct Control {
     pub gate: Gate,
     /// Where it waits when it has loaded code.
     pub loads: LoadGate,
-}
-
-/// The time stamp counter as leakline's keeper last read it, every few milliseconds.
-///
-/// Reading the counter costs as much as all the rest of a hook (9 ns of 23 on the machine where it was measured, twice a
-/// pair), reading this word nothing: a thread reads the counter itself only when this word has moved on, or every few calls.
-#[derive(Debug, Default)]
-#[repr(C, align(64))]
-pub struct Clock {
-    /// Ticks.
-    pub ticks: AtomicU64,
 }
 
 /// Next free places for live blocks; alone in their cache line, like the other cursors.
@@ -138,4 +185,5 @@ pub struct EventCursor {
     pub next: AtomicU64,
 }
 
+const _: () = assert!(offset_of!(Control, turn) == offset_of!(Control, state) + 4, "both are read at once");
 const _: () = assert!(size_of::<Control>() <= 4096, "the control page is one page");

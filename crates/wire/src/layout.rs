@@ -5,6 +5,7 @@
 use crate::block::SPAN_SHIFT;
 use crate::bucket::{Bucket, FurtherBucket, LINE_SLOTS, LINES_MAX};
 use crate::event::{EVENTS, Event};
+use crate::mark::MARK_SHIFT;
 use crate::tables::{Module, Robust, SampledCounters, SiteCounters, StackRecord};
 
 /// Threads that can have a record; further ones pass through and are counted.
@@ -56,8 +57,8 @@ impl Layout {
 pub mod regions {
     use super::{
         ADDRESS_BITS, Bucket, COUNTERS_BYTES, EVENTS, Event, FRAMES_MAX, FURTHER_BUCKETS_MAX, FurtherBucket,
-        LINE_BYTES, LINES_MAX, Layout, MODULES_MAX, Module, PAGE, Robust, SAMPLED_BYTES, SPAN_SHIFT, STACK_INDEX_SLOTS,
-        STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX,
+        LINE_BYTES, LINES_MAX, Layout, MARK_SHIFT, MODULES_MAX, Module, PAGE, Robust, SAMPLED_BYTES, SPAN_SHIFT,
+        STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX,
     };
 
     /// [`crate::Control`].
@@ -66,14 +67,16 @@ pub mod regions {
     pub const ROBUST: Layout = Layout::after(CONTROL, size_of::<Robust>() as u64);
     /// Four buffers of [`Module`]s.
     pub const MODULES: Layout = Layout::after(ROBUST, (4 * MODULES_MAX * size_of::<Module>()) as u64);
-    /// Unwind rows: `u32` words.
-    pub const ROWS: Layout = Layout::after(MODULES, 1 << 30);
     /// `u32` places of records by the number of the thread: which of them are used.
-    pub const THREADS: Layout = Layout::after(ROWS, (THREADS_MAX * 4) as u64);
+    pub const THREADS: Layout = Layout::after(MODULES, (THREADS_MAX * 4) as u64);
     /// One [`RECORD_BYTES`] per place; each begins with [`crate::ThreadFigures`].
     pub const RECORDS: Layout = Layout::after(THREADS, THREAD_SLOTS as u64 * RECORD_BYTES);
+    /// [Marks](crate::mark_at): bytes by `address >> MARK_SHIFT`.
+    pub const MARKS: Layout = Layout::after(RECORDS, 1 << (ADDRESS_BITS - MARK_SHIFT));
+    /// Unwind rows: `u32` words.
+    pub const ROWS: Layout = Layout::after(MARKS, 1 << 30);
     /// [`crate::SiteCounters`], by number of the thread, then by stack.
-    pub const COUNTERS: Layout = Layout::after(RECORDS, THREADS_MAX as u64 * COUNTERS_PER_THREAD);
+    pub const COUNTERS: Layout = Layout::after(ROWS, THREADS_MAX as u64 * COUNTERS_PER_THREAD);
     /// [`crate::SampledCounters`], in the same order.
     pub const SAMPLED: Layout = Layout::after(COUNTERS, THREADS_MAX as u64 * SAMPLED_PER_THREAD);
     /// `u32` stack ids by hash, zero where free.
@@ -123,9 +126,10 @@ mod tests {
             regions::CONTROL,
             regions::ROBUST,
             regions::MODULES,
-            regions::ROWS,
             regions::THREADS,
             regions::RECORDS,
+            regions::MARKS,
+            regions::ROWS,
             regions::COUNTERS,
             regions::SAMPLED,
             regions::STACK_INDEX,

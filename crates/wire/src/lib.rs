@@ -14,9 +14,10 @@
 //! | robust | leakline | the robust list by which the kernel tells the agent that leakline died |
 //! | patches | leakline | which code was changed, for whoever has to clean up |
 //! | modules | leakline | ranges of code, in four buffers used in turn |
-//! | rows | leakline | unwind rows: sorted starts, then packed rules |
 //! | threads | agent | which records are used |
 //! | records | agent | what one thread owns: guard, figures, caches |
+//! | marks | agent, leakline | which pages of the target hold recorded blocks |
+//! | rows | leakline | unwind rows: sorted starts, then packed rules |
 //! | counters | agent | one [`SiteCounters`] per thread and stack |
 //! | sampled | agent | one [`SampledCounters`] per thread and stack |
 //! | stack index, stacks, frames | agent | every distinct stack once |
@@ -35,15 +36,17 @@ mod control;
 mod event;
 mod gate;
 mod layout;
+mod mark;
+mod place;
 mod rule;
 mod sample;
 mod tables;
 
-pub use block::{BLOCK_SIZE_MAX, Block, SLOT_CLAIMED, SLOT_LEFT, SPAN_SHIFT, Slot};
+pub use block::{BLOCK_SIZE_MAX, Block, Moment, SLOT_CLAIMED, SLOT_LEFT, SPAN_SHIFT, Slot};
 pub use bucket::{Bucket, FurtherBucket, LINE_SLOTS, LINES_MAX};
 pub use control::{
-    BlockCursors, CODE_AREAS_MORE, Clock, Control, EventCursor, GRANULE_OF_MIXED_SIZES, MAGIC, STATE_TID_MASK,
-    StackCursors, ThreadCursors, VERSION,
+    BlockCursors, CODE_AREAS_MORE, Control, EventCursor, GRANULE_OF_MIXED_SIZES, MAGIC, Mode, STATE_OWNER_DIED,
+    STATE_TID_MASK, StackCursors, ThreadCursors, VERSION,
 };
 pub use event::{Call, EVENTS, Event};
 pub use gate::{GATE_EXECUTE, GATE_EXIT, GATE_KIND_BITS, GATE_KIND_MASK, Gate, LoadGate};
@@ -51,9 +54,11 @@ pub use layout::{
     ADDRESS_BITS, COUNTERS_BYTES, FILE_BYTES, FRAMES_MAX, FURTHER_BUCKETS_MAX, LINE_BYTES, Layout, MODULES_MAX,
     PATCHES_MAX, SAMPLED_BYTES, STACK_INDEX_SLOTS, STACKS_MAX, THREAD_SLOTS, THREADS_MAX, regions,
 };
+pub use mark::{MARK_COUNT_MAX, MARK_EXACT, MARK_SHIFT, mark_at};
+pub use place::{PLACE_FACTOR, PLACE_SHIFT, record_at, thread_place};
 pub use rule::{PackedRule, RuleKind};
 pub use sample::{BLOCK_PARTS, RATE_MAX, RATE_MIN, Weight, blocks_variance_parts, bytes_squared, distance, weigh};
 pub use tables::{
     FRAME_ADDRESS_MASK, Link, Module, Robust, SampledCounters, SampledSum, SiteCounters, StackRecord, ThreadFigures,
-    TimedCalls,
+    TimedCalls, calls_made,
 };

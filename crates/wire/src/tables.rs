@@ -7,12 +7,14 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 /// The part of a frame word that is an address; the two highest bits say how the frame was found.
 pub const FRAME_ADDRESS_MASK: u64 = (1 << 62) - 1;
 
-/// What stands just before the agent's code in the target: private memory that the kernel wipes in a forked child.
+/// What stands in a page of its own behind the agent's code in the target: private memory that the kernel wipes in a forked child.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Link {
     /// Where the shared file is mapped; zero in a forked child, where hooks must pass calls through.
     pub base: AtomicU64,
+    /// The same, until the first call that finds that leakline was killed: from then on calls pass without another look.
+    pub active: AtomicU64,
 }
 
 /// The robust list of leakline's keeper thread, see `set_robust_list(2)`. Addresses are leakline's.
@@ -46,7 +48,10 @@ pub struct Module {
 }
 
 /// What one thread counts, apart from sites, and what a call that passes unrecorded needs: the first cache line is all that such
-/// a call reads and writes. These are the first lines of its record.
+/// a call reads and writes, and a free the next word. These are the first lines of its record.
+///
+/// Calls are counted down: `allocations` and `frees` hold those that are still to come until the thread next looks up from its
+/// work (to read the clock, to time a call) as well, see [`calls_made`].
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct ThreadFigures {
@@ -54,8 +59,22 @@ pub struct ThreadFigures {
     pub pointer: AtomicU64,
     /// Stack pointer of the hook that runs; zero where none does.
     pub guard: AtomicU64,
+    /// [`crate::Control::state`] (low half) and [`crate::Control::turn`] as this thread last saw them.
+    pub seen: AtomicU64,
     /// Bytes until the next sample; zero while every block is recorded.
     pub countdown: AtomicU64,
+    /// Of `allocations`, those to come.
+    pub allocations_left: AtomicU64,
+    /// Of `frees`, those to come.
+    pub frees_left: AtomicU64,
+    /// [`crate::Mode`] as this thread last saw it.
+    pub mode: AtomicU32,
+    /// Number of the thread plus one, once it has one.
+    pub number: AtomicU32,
+    /// Size of the block that the hook that runs is to record.
+    pub size: AtomicU64,
+    /// Frees of blocks that are not in the table: older than the attach, or not sampled.
+    pub frees_of_older: AtomicU64,
     /// Calls that allocated.
     pub allocations: AtomicU64,
     /// Calls that freed.
@@ -64,12 +83,6 @@ pub struct ThreadFigures {
     pub allocation_timed_at: AtomicU64,
     /// At so many frees the next call is timed.
     pub free_timed_at: AtomicU64,
-    /// [`crate::Control::mode`] as this thread last saw it.
-    pub mode: AtomicU32,
-    /// Number of the thread plus one, once it has one.
-    pub number: AtomicU32,
-    /// Frees of blocks that are not in the table: older than the attach, or not sampled.
-    pub frees_of_older: AtomicU64,
     /// Blocks that found no room in the table.
     pub blocks_unrecorded: AtomicU64,
     /// Blocks that replaced one whose free was not seen.
@@ -92,8 +105,15 @@ pub struct ThreadFigures {
     pub sample_ticks: AtomicU64,
     /// Clock readings that are part of `sample_ticks`.
     pub sample_readings: AtomicU64,
-    /// Fills the cache line.
-    pub pad: [AtomicU64; 2],
+    /// Fills the cache lines.
+    pub pad: [AtomicU64; 6],
+}
+
+/// How many calls were made, of those that were counted in advance and those of them that are to come. A thread may be between the two
+/// when it is looked at.
+#[inline]
+pub const fn calls_made(counted: u64, left: u64) -> u64 {
+    counted.saturating_sub(left)
 }
 
 /// What was spent in the hooks by those calls that were timed, without the real functions. The first of a pair is for calls that
@@ -181,7 +201,7 @@ pub struct StackRecord {
     pub frames: AtomicU32,
 }
 
-const _: () = assert!(size_of::<ThreadFigures>() == 256, "a thread's figures are four cache lines");
+const _: () = assert!(size_of::<ThreadFigures>() == 320, "a thread's figures are five cache lines");
 const _: () = assert!(size_of::<SampledCounters>() == 128, "the figures of a sampled stack are two cache lines");
 const _: () = assert!(size_of::<SiteCounters>() == 128, "the figures of every allocation and free are one cache line");
 const _: () = assert!(size_of::<StackRecord>() == 16, "stack records are indexed by shifting");

@@ -2,11 +2,15 @@
 //!
 //! Owns: the streams. Must not know: hooks, stacks. All random numbers begin at fixed words, so that each run is the same.
 
-use wire::{BLOCK_PARTS, Block, SAMPLED_BYTES, SampledCounters, SampledSum, regions};
+use wire::{
+    BLOCK_PARTS, Block, MARK_COUNT_MAX, MARK_EXACT, SAMPLED_BYTES, SampledCounters, SampledSum, calls_made, regions,
+};
 
 use super::*;
 use crate::heap;
+use crate::marks;
 use crate::table::tests::{table, thread};
+use crate::turn;
 
 const LINES: u32 = 1 << 16;
 const RATE: u32 = 15;
@@ -21,24 +25,25 @@ fn sampler(seed: u64) -> Thread {
     // No call is timed.
     thread.record.figures.allocation_timed_at.store(u64::MAX, Relaxed);
     thread.shared.control().expire_ticks.store(u64::MAX, Relaxed);
-    thread.shared.control().mode.store(RATE, Relaxed);
+    thread.shared.control().set_mode(Mode::sampled(RATE));
     thread
 }
 
 /// What the hooks do of an allocation; whether it was recorded.
 fn allocate(thread: Thread, address: u64, size: u64) -> bool {
-    if passes(thread, size) {
-        return false;
-    }
-    let Some(rate) = choose(thread, size) else {
-        add(&thread.record.figures.allocations, 1);
-        return false;
-    };
+    turn::count_allocation(thread);
+    let rate = choose(thread, size);
     match rate {
-        0 => heap::insert(thread, address, size, SITE),
-        _ => heap::insert_sampled(thread, address, size, SITE, rate),
+        None => {}
+        Some(0) => heap::insert(thread, address, size, SITE),
+        Some(rate) => heap::insert_sampled(thread, address, size, SITE, rate),
     }
-    true
+    rate.is_some()
+}
+
+/// Takes out the block at an address, as a free does.
+fn free(thread: Thread, address: u64) {
+    heap::count_taken(thread, address, heap::take(thread, address));
 }
 
 fn sampled(thread: Thread) -> &'static SampledCounters {
@@ -87,7 +92,9 @@ fn estimates_lie_within_their_errors_and_to_both_sides() {
             // In standard errors: their sum over the streams would be far from zero if estimates were biased.
             sums[i] += (found - truth[i]) / error;
         }
-        assert_eq!(thread.record.figures.allocations.load(Relaxed), BLOCKS, "calls are counted, not estimated");
+        let figures = &thread.record.figures;
+        let made = calls_made(figures.allocations.load(Relaxed), figures.allocations_left.load(Relaxed));
+        assert_eq!(made, BLOCKS, "calls are counted, not estimated");
     }
     for i in 0..2 {
         assert!(within[i] * 10 >= STREAMS * 8, "{within:?} of {STREAMS} intervals of 95 % hold the truth");
@@ -104,12 +111,12 @@ fn changes_of_the_mode_bias_nothing() {
     let mut exact = 0;
     for i in 1..=BLOCKS {
         let is_exact = i / 50 % 2 == 1;
-        thread.shared.control().mode.store(if is_exact { 0 } else { RATE }, Relaxed);
+        thread.shared.control().set_mode(if is_exact { Mode::EXACT } else { Mode::sampled(RATE) });
         let address = 0x5000_0000_0000 + i * 112;
         let recorded = allocate(thread, address, 100);
         if is_exact {
             exact += u64::from(recorded);
-            heap::count_free(thread, heap::take(thread, address));
+            free(thread, address);
         }
     }
     assert_eq!(exact, BLOCKS / 2, "every block of an exact phase is recorded");
@@ -128,7 +135,7 @@ fn what_is_freed_is_taken_from_what_was_allocated_to_the_last_part() {
     for i in &recorded {
         let taken = heap::take(thread, address_of(*i));
         assert_eq!(taken.unpack().map(|block: Block| (block.size, block.rate)), Some((size_of(*i), RATE)));
-        heap::count_free(thread, taken);
+        heap::count_taken(thread, address_of(*i), taken);
     }
     let figures = |sum: &SampledSum| {
         [&sum.samples, &sum.blocks, &sum.bytes, &sum.blocks_variance, &sum.bytes_variance]
@@ -144,4 +151,71 @@ fn threads_draw_different_numbers() {
     let (one, other) = (sampler(0), sampler(0));
     // Without a seed it is the clock's; both run in this thread, at different times.
     assert_ne!([random(one), random(one)], [random(other), random(other)]);
+}
+
+/// Whether the free of a block with this address has to look for it.
+fn is_marked(thread: Thread, address: u64) -> bool {
+    heap::may_hold(thread, address)
+}
+
+#[test]
+fn a_page_is_marked_as_long_as_it_holds_sampled_blocks() {
+    let thread = sampler(3);
+    turn::catch_up(thread);
+    let page = 0x5000_0123_4000;
+    let blocks = [page + 16, page + 2048, page + 4080];
+    for block in blocks {
+        heap::insert_sampled(thread, block, 100, SITE, RATE);
+    }
+    assert_eq!([page - 16, page, page + 4096].map(|at| is_marked(thread, at)), [false, true, false]);
+    for (block, marked) in blocks.into_iter().zip([true, true, false]) {
+        free(thread, block);
+        assert_eq!(is_marked(thread, page), marked, "{block:#x}");
+    }
+    // Freed unseen, and given out again.
+    heap::insert_sampled(thread, page, 100, SITE, RATE);
+    heap::insert_sampled(thread, page, 100, SITE, RATE);
+    free(thread, page);
+    assert!(!is_marked(thread, page));
+}
+
+#[test]
+fn a_mark_that_cannot_count_further_stays() {
+    let thread = sampler(4);
+    turn::catch_up(thread);
+    let page = 0x5000_0123_4000;
+    (0..u64::from(MARK_COUNT_MAX) + 5).for_each(|_| marks::add(thread.shared, page));
+    (0..u64::from(MARK_COUNT_MAX) + 5).for_each(|_| marks::remove(thread.shared, page));
+    assert!(is_marked(thread, page));
+    let other = page + 4096;
+    marks::remove(thread.shared, other);
+    assert!(!is_marked(thread, other), "never less than none");
+    marks::keep(thread.shared, other);
+    marks::add(thread.shared, other);
+    marks::remove(thread.shared, other);
+    let mark: &core::sync::atomic::AtomicU8 = thread.shared.at(wire::mark_at(other));
+    assert_eq!(mark.load(Relaxed), MARK_EXACT);
+}
+
+#[test]
+fn a_page_keeps_the_mark_of_blocks_that_were_recorded_for_themselves() {
+    let thread = sampler(5);
+    thread.shared.control().set_mode(Mode::EXACT);
+    let (near, far) = (0x5000_0123_4000, 0x5000_0123_5000);
+    turn::catch_up(thread);
+    assert!(!heap::insert_near(thread, near, 100, SITE), "its page has no mark, and its span no bucket");
+    heap::insert(thread, near, 100, SITE);
+    assert!(!heap::insert_near(thread, far, 100, SITE), "nor has its neighbour a mark");
+    assert!(heap::insert_near(thread, near + 16, 100, SITE));
+    assert_eq!([near, far].map(|at| is_marked(thread, at)), [true, false]);
+    free(thread, near);
+    free(thread, near + 16);
+    assert!(is_marked(thread, near), "only leakline takes it away");
+    // A block that is put back, since it was not resized after all, has one.
+    heap::insert(thread, far, 100, SITE);
+    let slot = heap::take(thread, far);
+    let mark: &core::sync::atomic::AtomicU8 = thread.shared.at(wire::mark_at(far));
+    mark.store(0, Relaxed);
+    heap::restore(thread, far, slot);
+    assert!(is_marked(thread, far));
 }

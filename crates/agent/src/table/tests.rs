@@ -6,9 +6,20 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
+use wire::Moment;
+
 use super::*;
 
 const LINES: u32 = 1 << 16;
+
+/// As the hooks do: first where it is quick.
+fn put(thread: Thread, address: u64, slot: Slot) -> Put {
+    if put_near(thread, address, slot) { Put::Done } else { super::put(thread, address, slot) }
+}
+
+fn take(shared: Shared, address: u64) -> Slot {
+    take_near(shared, address).unwrap_or_else(|| super::take(shared, address))
+}
 
 /// A table with room for so many lines.
 pub(crate) fn table(lines: u32, granule_shift: u32) -> Shared {
@@ -34,7 +45,7 @@ pub(crate) fn thread(shared: Shared, number: u64) -> Thread {
 /// Puts in a block whose stack is its size; the thread allocated blocks of that size until now.
 fn put_sized(thread: Thread, address: u64, size: u64) -> Put {
     thread.record.bytes.store(size, Relaxed);
-    put(thread, address, Block::new(address, size, size as u32, 1 << 20, 0).pack())
+    put(thread, address, Block::new(address, size, size as u32, Moment::new(1 << 20), 0).pack())
 }
 
 fn size_of_taken(shared: Shared, address: u64) -> Option<u64> {
@@ -73,7 +84,7 @@ fn check_against_map(hint: u64, granule: u64, live_max: usize) {
         let address = 0x5000_0000_0000 + random.below(3 << SPAN_SHIFT) / granule * granule;
         if random.below(100) < 55 && map.len() < live_max {
             thread.record.bytes.store(hint, Relaxed);
-            let block = Block::new(address, step, 7, step << 20, 0);
+            let block = Block::new(address, step, 7, Moment::new(step << 20), 0);
             let done = put(thread, address, block.pack());
             let expected = map.insert(address, block).map_or(Put::Done, |before| Put::Replaced(before.pack()));
             assert_eq!(done, expected, "step {step}, {address:#x}");
@@ -184,8 +195,8 @@ fn a_span_of_two_threads_keeps_the_blocks_of_both() {
     for i in 0..500 {
         assert_eq!(put_sized(if i % 3 == 0 { one } else { other }, address(i), i), Put::Done);
     }
-    assert_eq!(put_sized(other, address(3), 1_000), Put::Replaced(Slot::small(address(3), 3, 3, 1 << 20)));
-    assert_eq!(put_sized(one, address(4), 1_001), Put::Replaced(Slot::small(address(4), 4, 4, 1 << 20)));
+    assert_eq!(put_sized(other, address(3), 1_000), Put::Replaced(Slot::small(address(3), 3, 3, Moment::new(1 << 20))));
+    assert_eq!(put_sized(one, address(4), 1_001), Put::Replaced(Slot::small(address(4), 4, 4, Moment::new(1 << 20))));
     assert_eq!(scanned(shared).len(), 500);
     let sizes: Vec<u64> = (0..500).filter_map(|i| size_of_taken(shared, address(i))).collect();
     let expected: Vec<u64> = (0..500).map(|i| if i == 3 || i == 4 { i + 997 } else { i }).collect();
@@ -214,7 +225,7 @@ fn threads_at_work_in_the_same_spans_lose_no_block_and_make_none_up() {
             if let Some(known) = block.take() {
                 assert_eq!(take(shared, address).unpack(), Some(known), "thread {number}, {address:#x}");
             } else {
-                let fresh = Block::new(address, round as u64, number as u32, 1 << 20, 0);
+                let fresh = Block::new(address, round as u64, number as u32, Moment::new(1 << 20), 0);
                 assert_eq!(put(thread, address, fresh.pack()), Put::Done, "{address:#x}");
                 *block = Some(fresh);
             }

@@ -6,7 +6,7 @@ use std::arch::naked_asm;
 use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Frames, in_function, thread};
+use super::{Frames, calls, in_function, thread};
 use crate::exceptions::{Found, find, leaves};
 use crate::heap;
 use crate::named::{leakline_named_first, leakline_named_frees_second, leakline_named_resizes};
@@ -67,13 +67,13 @@ fn this_thread() -> Thread {
 fn every_parameter_arrives_and_every_result_comes_back() {
     let thread = this_thread();
     let figures = &thread.record.figures;
-    let before = (figures.allocations.load(Relaxed), figures.frees.load(Relaxed));
+    let before = calls(thread);
     let Two(block, size) = call(hooked_many, 48);
     assert_eq!((block, size), (0x7000_0000 + 48 * 64, 48));
     assert_eq!(hooked_gives_back(1, block, 1.5).to_bits(), 3.0_f64.to_bits());
     assert_eq!(hooked_gives_back(1, 0, 1.5).to_bits(), 3.0_f64.to_bits(), "nothing is freed");
-    let after = (figures.allocations.load(Relaxed), figures.frees.load(Relaxed));
-    assert_eq!(after, (before.0 + 1, before.1 + 1));
+    let after = calls(thread);
+    assert_eq!(after, before.map(|calls| calls + 1));
     assert_eq!(figures.guard.load(Relaxed), 0, "the hook is left");
 }
 
@@ -81,12 +81,12 @@ fn every_parameter_arrives_and_every_result_comes_back() {
 fn a_call_inside_of_a_hook_is_the_functions_alone() {
     let frames = Frames::new(&[in_function(2)]);
     let thread = thread(&frames);
-    let before = thread.record.figures.allocations.load(Relaxed);
+    let before = calls(thread);
     // As if a hook further out had been entered.
     thread.enter(frames.sp());
     assert_eq!(call(hooked_many, 16), Two(0x7000_0000 + 16 * 64, 16));
     thread.leave();
-    assert_eq!(thread.record.figures.allocations.load(Relaxed), before);
+    assert_eq!(calls(thread), before);
 }
 
 thread_local! {
@@ -97,7 +97,7 @@ thread_local! {
 /// Is told that it is left in the two phases of an exception, as the unwinder does; by then its block is out of the table.
 extern "C" fn throws(block: usize, _: usize) -> usize {
     let thread = Thread::calling().expect("a test's thread has a record");
-    let is_recorded = || heap::may_hold(thread.shared, block as u64);
+    let is_recorded = || heap::may_hold(thread, block as u64);
     assert_eq!((thread.record.figures.guard.load(Relaxed) != 0, RESIZED.get()), (true, block));
     assert_eq!(leaves(1, 1, 0, 0, 0), 8);
     assert!(thread.record.figures.guard.load(Relaxed) != 0, "nothing is left in the search for a handler");
@@ -116,10 +116,10 @@ fn a_block_whose_resize_throws_is_alive() {
     let thread = this_thread();
     let Two(block, _) = call(hooked_many, 80);
     RESIZED.set(block);
-    let frees = thread.record.figures.frees.load(Relaxed);
+    let before = calls(thread);
     // It returns here, unlike after an exception, and has failed; the guard of a call further out is not touched.
     assert_eq!(hooked_throws(block, 100), 0);
-    assert_eq!(thread.record.figures.frees.load(Relaxed), frees);
+    assert_eq!(calls(thread)[1], before[1]);
     let frames = Frames::new(&[in_function(2)]);
     thread.enter(frames.sp());
     assert_eq!(leaves(1, 2, 0, 0, 0), 8);

@@ -103,6 +103,7 @@ impl CodeTables {
         file.write_words(at, &words)?;
         control.modules.store((modules.len() as u32) << 2 | self.buffer, Release);
         control.generation.fetch_add(1, Relaxed);
+        control.next_turn();
         self.published = modules;
         Ok(written)
     }

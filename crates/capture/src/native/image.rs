@@ -5,6 +5,7 @@
 use std::io;
 
 use stacks::module::{module_layout, symbols};
+use wire::Link;
 
 /// Built by `build.rs`.
 static AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/image/libagent.so"));
@@ -256,6 +257,10 @@ const HOOKS: [(Hook, &str); 62] = [
     (Hook::NamedFreesThird, "leakline_named_frees_third"),
 ];
 
+/// What stubs that decide by themselves jump to.
+const COUNTS: &str = "leakline_counts";
+const FREES: &str = "leakline_frees";
+
 /// The agent, ready to be written anywhere.
 #[derive(Debug)]
 pub(crate) struct Image {
@@ -266,6 +271,10 @@ pub(crate) struct Image {
     /// Offset of the link.
     pub(crate) link: u64,
     hooks: Vec<(Hook, u64)>,
+    /// Offset of what records a block that a stub decided to record, ...
+    pub(crate) counts: u64,
+    /// ... and of what takes one out.
+    pub(crate) frees: u64,
 }
 
 impl Image {
@@ -288,11 +297,14 @@ impl Image {
                 _ => return Err(bad("has segments out of order")),
             }
         }
-        let names: Vec<&str> = HOOKS.iter().map(|(_, name)| *name).collect();
+        let names: Vec<&str> = HOOKS.iter().map(|(_, name)| *name).chain([COUNTS, FREES]).collect();
         let found = symbols(AGENT, &names).map_err(|error| bad(&error.to_string()))?;
         let address = |name: &str| found.iter().find(|symbol| symbol.name == name).map(|symbol| symbol.vaddr);
         let hooks = HOOKS.iter().map(|(hook, name)| Some((*hook, address(name)?))).collect::<Option<Vec<_>>>();
-        Ok(Self { code, link_page, link: end - 8, hooks: hooks.ok_or_else(|| bad("lacks a hook"))? })
+        let (Some(hooks), Some(counts), Some(frees)) = (hooks, address(COUNTS), address(FREES)) else {
+            return Err(bad("lacks a hook"));
+        };
+        Ok(Self { code, link_page, link: end - size_of::<Link>() as u64, hooks, counts, frees })
     }
 
     /// Offset of the code of a hook.
@@ -336,7 +348,7 @@ mod tests {
             .map(String::from)
             .collect();
         assert!(imports.is_empty(), "{imports:?}");
-        // The one writable word is the link.
+        // The only writable words are the link.
         assert!(!readelf("-S").contains(" .data "), "{}", readelf("-S"));
     }
 }

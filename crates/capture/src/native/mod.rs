@@ -25,6 +25,7 @@ mod image;
 mod launch;
 mod ledger;
 mod load;
+mod marks;
 mod modules;
 mod note;
 mod own_stack;

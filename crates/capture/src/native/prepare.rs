@@ -10,7 +10,7 @@ use model::Kinds;
 
 use wire::{CODE_AREAS_MORE, PATCHES_MAX};
 
-use super::arch::{self, PatchError, Relocation, SITE_BYTES, Stub};
+use super::arch::{self, Decides, PatchError, Relocation, SITE_BYTES, Size, Stub};
 use super::arm::{Changed, lies_on_two_pages};
 use super::code::{CodeTables, Compiled};
 use super::custom::Custom;
@@ -234,7 +234,7 @@ fn hook_all(sites: &[Site], places: &[(usize, u64)], code_at: u64, image: &Image
     // Functions that throw need the others of their module.
     for round in [true, false] {
         for (site, (_, site_at)) in sites.iter().zip(places).filter(|(site, _)| is_plain(site) == round) {
-            let Some(stub) = stub_of(site, code_at + image.link, &hooked.callable) else {
+            let Some(stub) = stub_of(site, code_at, image, &hooked.callable) else {
                 let reason = "it may throw, and there is no function of its kind that does not";
                 hooked.unhooked.push((site.hook(), format!("{}: {reason}", site.name())));
                 continue;
@@ -247,10 +247,18 @@ fn hook_all(sites: &[Site], places: &[(usize, u64)], code_at: u64, image: &Image
 }
 
 /// How the hook of a function is called; none where it throws and there is nothing to call in its place.
-fn stub_of(site: &Site, link: u64, callable: &[Callable]) -> Option<Stub> {
+fn stub_of(site: &Site, code_at: u64, image: &Image, callable: &[Callable]) -> Option<Stub> {
+    let link = code_at + image.link;
+    let allocation = |size| Stub::Deciding(link, Decides::Allocation { size, counts: code_at + image.counts });
     let quiet = match site.form {
         // Exceptions may still have to pass a frame of ours when nobody listens any more.
         Form::Plain(Hook::FindsTable) => return Some(Stub::Plain),
+        // These are called the most.
+        Form::Plain(Hook::Malloc) => return Some(allocation(Size::First)),
+        Form::Plain(Hook::Calloc) => return Some(allocation(Size::FirstTwo)),
+        Form::Plain(Hook::Free) => {
+            return Some(Stub::Deciding(link, Decides::Free { frees: code_at + image.frees }));
+        }
         Form::Plain(_) => return Some(Stub::Asking(link)),
         Form::Named(_) => return Some(Stub::Named),
         Form::Whole(_) => return Some(Stub::Whole),

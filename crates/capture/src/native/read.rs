@@ -6,7 +6,7 @@
 
 mod lines;
 
-pub(crate) use lines::{aged_blocks, live_blocks};
+pub(crate) use lines::{aged_blocks, exact_pages, live_blocks};
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use model::{Address, FrameTrust};
 use model::{Bytes, Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally};
 use wire::{
-    Block, COUNTERS_BYTES, Control, FRAMES_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, SAMPLED_BYTES, STACKS_MAX,
-    SampledCounters, Slot, THREAD_SLOTS, THREADS_MAX, ThreadFigures, regions, weigh,
+    Block, COUNTERS_BYTES, Control, FRAMES_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, Mode, Moment, SAMPLED_BYTES,
+    STACKS_MAX, SampledCounters, Slot, THREAD_SLOTS, THREADS_MAX, ThreadFigures, calls_made, regions, weigh,
 };
 
 use super::cost::Work;
@@ -74,6 +74,14 @@ pub(crate) struct How {
     pub(crate) ended: Option<u64>,
 }
 
+/// The word of a field of [`wire::ThreadFigures`].
+macro_rules! figure {
+    ($words:expr, $($field:tt)+) => {
+        $words.get(core::mem::offset_of!(wire::ThreadFigures, $($field)+) / 8).copied().unwrap_or(0)
+    };
+}
+pub(super) use figure;
+
 /// Everything counted until now, and the work that went into it.
 pub(crate) fn snapshot(file: &SharedFile, control: &Control, ticks: &Ticks, how: How) -> io::Result<(Snapshot, Work)> {
     let stacks = (control.stacks.ids.load(Relaxed) as usize).clamp(1, STACKS_MAX);
@@ -126,6 +134,18 @@ pub(crate) fn is_busy(file: &SharedFile, control: &Control) -> bool {
     places(file, threads).is_ok_and(|places| places.iter().any(is_set))
 }
 
+/// Whether some thread is inside a hook that it entered while every block was recorded.
+pub(crate) fn records_exactly(file: &SharedFile, control: &Control) -> bool {
+    let threads = (control.threads.records.load(Relaxed) as usize).min(THREADS_MAX);
+    let is_exact = |seen: u64| Mode::of((seen >> 32) as u32) == Mode::EXACT;
+    let records = |(thread, place): (u64, u64)| {
+        let words = figures(file, thread, place)?;
+        io::Result::Ok(words.is_some_and(|words| figure!(words, guard) != 0 && is_exact(figure!(words, seen))))
+    };
+    // What cannot be read may be one.
+    places(file, threads).is_ok_and(|places| (0..).zip(places).any(|each| records(each).unwrap_or(true)))
+}
+
 /// The frames of a stack, innermost first; none where the record makes no sense.
 pub(crate) fn stack(file: &SharedFile, control: &Control, id: StackId) -> Option<Vec<(Address, FrameTrust)>> {
     if id.0 == 0 || id.0 >= control.stacks.ids.load(Relaxed).min(STACKS_MAX as u32) {
@@ -145,18 +165,19 @@ pub(crate) fn stack(file: &SharedFile, control: &Control, id: StackId) -> Option
     Some(words.into_iter().map(|word| (Address(word & wire::FRAME_ADDRESS_MASK), trust(word))).collect())
 }
 
-/// The word of a field of [`wire::ThreadFigures`].
-macro_rules! figure {
-    ($words:expr, $($field:tt)+) => {
-        $words.get(core::mem::offset_of!(wire::ThreadFigures, $($field)+) / 8).copied().unwrap_or(0)
-    };
+/// Calls of a thread that allocated, and those that freed.
+pub(super) fn calls(words: &[u64]) -> [u64; 2] {
+    [
+        calls_made(figure!(words, allocations), figure!(words, allocations_left)),
+        calls_made(figure!(words, frees), figure!(words, frees_left)),
+    ]
 }
-pub(super) use figure;
 
 fn add_figures(words: &[u64], coverage: &mut Coverage, losses: &mut Losses) {
+    let [allocations, frees] = calls(words);
     let counts = [
-        figure!(words, allocations),
-        figure!(words, frees),
+        allocations,
+        frees,
         figure!(words, frees_of_older),
         figure!(words, samples),
         figure!(words, blocks_unrecorded),
@@ -168,8 +189,8 @@ fn add_figures(words: &[u64], coverage: &mut Coverage, losses: &mut Losses) {
         return;
     }
     let add = |sum: &mut u64, figure: u64| *sum = sum.saturating_add(figure);
-    add(&mut coverage.allocations, figure!(words, allocations));
-    add(&mut coverage.frees, figure!(words, frees));
+    add(&mut coverage.allocations, allocations);
+    add(&mut coverage.frees, frees);
     add(&mut coverage.frees_of_older, figure!(words, frees_of_older));
     add(&mut coverage.samples, figure!(words, samples));
     add(&mut losses.blocks_unrecorded, figure!(words, blocks_unrecorded));
@@ -302,7 +323,7 @@ fn scan_blocks(
             // A block may have been born since `now` was read; nothing is born in the far future.
             match sums.get_mut(block.stack as usize) {
                 Some(sum) if block.birth != 0 && (block.rate == 0 || block.rate == how.rate) => {
-                    sum.add_live(block, block.age(now), how.expire);
+                    sum.add_live(block, block.age(Moment::new(now)), how.expire);
                 }
                 _ => losses.entries_corrupt += 1,
             }

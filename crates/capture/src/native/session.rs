@@ -19,6 +19,7 @@ use super::error::{AttachError, SessionError};
 use super::file::SharedFile;
 use super::governor::Governor;
 use super::load::{self, Loaded, Wanted};
+use super::marks::Sweep;
 use super::modules::Modules;
 use super::prepare::Plan;
 use super::read;
@@ -77,6 +78,7 @@ pub struct Session {
     stacks_max: u32,
     /// A sample is recorded since so little of the cap is left.
     is_short: bool,
+    sweep: Sweep,
 }
 
 /// Hooks the allocator of a running process.
@@ -208,6 +210,7 @@ impl Session {
             limits: Limits::NONE,
             stacks_max: options.stacks_max.saturating_add(1),
             is_short: false,
+            sweep: Sweep::Nothing,
         }
     }
 
@@ -236,6 +239,7 @@ impl Session {
             self.weigh_cost(snapshot.at, work);
             self.limit(snapshot.losses.blocks_unrecorded);
             self.set_mode();
+            self.sweep.beat(self.mode == Mode::Exact, &self.shared, self.page.control());
         }
         // After an exec the memory is another program's.
         if self.target() == TargetState::Running {
@@ -287,8 +291,8 @@ impl Session {
 
     /// Tells the agent which blocks to record. The target may have overwritten what it was told before.
     fn set_mode(&self) {
-        let mode = if self.mode == Mode::Exact { 0 } else { self.rate };
-        self.control().mode.store(mode, Relaxed);
+        let mode = if self.mode == Mode::Exact { wire::Mode::EXACT } else { wire::Mode::sampled(self.rate) };
+        self.control().set_mode(mode);
     }
 
     /// Measures what the hooks cost, and changes the mode where that is called for.
@@ -379,8 +383,6 @@ impl Session {
         control.version.store(VERSION, Relaxed);
         control.expire_ticks.store(self.ticks.ticks(options.expire), Relaxed);
         control.generation.store(1, Relaxed);
-        // The keeper keeps it from now on; a block that is born before its first beat must not seem born at the beginning of time.
-        control.clock.ticks.store(Ticks::now(), Relaxed);
         self.set_mode();
         control.depth.store(u32::from(options.depth.max(1)), Relaxed);
         control.granule_shift.store(plan.granule_shift, Relaxed);
@@ -397,7 +399,10 @@ impl Session {
         for (at, bytes) in plan.parts() {
             self.target.write(at, &bytes)?;
         }
-        self.target.write(plan.wanted.code_at + plan.image.link, &self.shared_at.to_le_bytes())
+        // Where nothing lies, the stubs find a mark: to free nothing is nothing to count.
+        self.shared.write_words(wire::mark_at(0), &[u64::from(wire::MARK_EXACT)])?;
+        let link = [self.shared_at.to_le_bytes(); size_of::<wire::Link>() / 8];
+        self.target.write(plan.wanted.code_at + plan.image.link, link.as_flattened())
     }
 
     /// Puts back what a stray write of the target changed in the control page. Hooks that were silenced by it record again.

@@ -124,7 +124,7 @@ impl Drop for Keeper {
 fn keep_clock(page: &ControlPage, stopped: &Receiver<()>) {
     // The sender never sends: it is dropped.
     while stopped.recv_timeout(CLOCK_EVERY) == Err(RecvTimeoutError::Timeout) {
-        page.control().clock.ticks.store(super::process::ticks(), Relaxed);
+        page.control().next_turn();
     }
 }
 

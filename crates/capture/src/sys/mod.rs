@@ -2,6 +2,7 @@
 //!
 //! Owns: every `unsafe` block of this crate, one system call per function. Must not know: why it is called.
 
+pub(crate) mod bytes;
 pub(crate) mod futex;
 pub(crate) mod keeper;
 pub(crate) mod map;
@@ -9,3 +10,5 @@ pub(crate) mod process;
 pub(crate) mod ptrace;
 pub(crate) mod signals;
 pub(crate) mod start;
+#[cfg(test)]
+pub(crate) mod trial;

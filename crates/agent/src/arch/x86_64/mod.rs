@@ -5,8 +5,10 @@
 use core::arch::asm;
 use core::sync::atomic::AtomicU32;
 
+mod four;
 mod named;
 
+pub(crate) use four::Four;
 pub(crate) use named::{Registers, entries};
 
 /// Offset of the saved rbp, rsp and rip in the `ucontext` that rsp points to in a signal trampoline.
@@ -36,6 +38,15 @@ pub(crate) fn thread_pointer() -> u64 {
     // SAFETY: a program that calls malloc has set up its thread pointer, and the word there is never unmapped.
     unsafe { asm!("mov {}, fs:0", out(reg) pointer, options(nostack, readonly, preserves_flags)) };
     pointer
+}
+
+/// The same value. That it is the same is hidden from the compiler: where a function is known to return what it was given, its callers
+/// keep the value over the call in a register that they have to save, instead of jumping there.
+#[inline]
+pub(crate) fn returned(mut value: usize) -> usize {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
 }
 
 /// Whether the word at `at` can be read, asked of the kernel: a set of signals is copied from there before the request is

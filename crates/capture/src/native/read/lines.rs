@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use model::{Address, AgedBlock, Bytes, LiveBlock, StackId, Tally};
 use wire::{
-    Block, Bucket, Control, FURTHER_BUCKETS_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, SPAN_SHIFT, Slot, regions, weigh,
+    Block, Bucket, Control, FURTHER_BUCKETS_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, MARK_SHIFT, Moment, SPAN_SHIFT,
+    Slot, regions, weigh,
 };
 
 use super::{PIECE, SharedFile, Ticks, Weights};
@@ -32,7 +33,7 @@ pub(crate) fn live_blocks(file: &SharedFile, control: &Control) -> io::Result<Ve
 
 /// The same, with their ages as of now, from a program that runs.
 pub(crate) fn aged_blocks(file: &SharedFile, control: &Control, ticks: &Ticks) -> io::Result<Vec<AgedBlock>> {
-    let now = Ticks::now();
+    let now = Moment::new(Ticks::now());
     let mut blocks = Vec::new();
     each_block(file, control, |block, record| {
         let (born, age) = (record.birth, ticks.duration(record.age(now)));
@@ -46,6 +47,21 @@ pub(crate) fn aged_blocks(file: &SharedFile, control: &Control, ticks: &Ticks) -
     // While a block is moved from one bucket to another it may be met in both.
     blocks.dedup_by_key(|block| block.block.at);
     Ok(blocks)
+}
+
+/// The numbers of the pages in which blocks begin that are recorded for themselves, in order.
+pub(crate) fn exact_pages(file: &SharedFile, control: &Control) -> io::Result<Vec<u64>> {
+    let mut pages = Vec::new();
+    each_block(file, control, |block, record| {
+        let page = block.at.0 >> MARK_SHIFT;
+        // Neighbours lie together.
+        if record.rate == 0 && pages.last() != Some(&page) {
+            pages.push(page);
+        }
+    })?;
+    pages.sort_unstable();
+    pages.dedup();
+    Ok(pages)
 }
 
 fn each_block(file: &SharedFile, control: &Control, mut each: impl FnMut(LiveBlock, Block)) -> io::Result<()> {
@@ -120,7 +136,7 @@ mod tests {
         control.blocks.lines.store(20, Relaxed);
         let (low, high) = (0x5000_0000_u64, 0x7fff_0000_0000_u64);
         let put = |line: u64, slot: u64, address: u64, size: u64| {
-            let Slot { first, second } = Slot::small(address, size, 3, 1 << 20);
+            let Slot { first, second } = Slot::small(address, size, 3, Moment::new(1 << 20));
             let at = regions::LINES.at + line * LINE_BYTES + slot * 8;
             file.write_words(at, &[first]).unwrap();
             file.write_words(at + 32, &[second]).unwrap();

@@ -2,12 +2,14 @@
 //!
 //! Owns: the names that the rest of the attach uses. Must not know: ptrace, files.
 
+mod deciding;
 mod frame;
 mod patch;
 mod registers;
 mod returns;
 mod wide;
 
+pub(crate) use deciding::{Decides, Size};
 pub(crate) use frame::{FRAME_BYTES_FIXED, signal_frame};
 pub(crate) use patch::{PatchError, Relocation, SITE_BYTES, Stub, calls, relocate};
 pub(crate) use registers::{

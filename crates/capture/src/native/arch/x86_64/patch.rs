@@ -12,10 +12,11 @@ use iced_x86::{
 
 use wire::{Control, STATE_TID_MASK};
 
+use super::deciding::{self, Decides};
 use super::wide::{self, Caller};
 
 /// Room for one site's stub and displaced instructions.
-pub(crate) const SITE_BYTES: usize = 128;
+pub(crate) const SITE_BYTES: usize = 320;
 const HOOK_POINTER_AT: usize = 24;
 const DISPLACED_AT: usize = 32;
 const JUMP_BYTES: usize = 5;
@@ -36,6 +37,8 @@ pub(crate) enum Stub {
     /// As the one before, but the hook is only called where somebody listens: the shared memory, whose address stands at this one,
     /// says so. There is none in a forked child.
     Asking(u64),
+    /// As the one before, with the link at this address; and of ordinary calls the stub does itself what the hook would.
+    Deciding(u64, Decides),
     /// The hook calls another function, at this address, which does not throw. If that returns null, the displaced function
     /// runs with the first arguments, and with no frame of ours below it: it may throw.
     Throwing(u64),
@@ -51,8 +54,9 @@ pub(crate) enum Stub {
 
 impl Stub {
     /// Where in a site the displaced instructions stand.
-    fn displaced_at(self) -> usize {
+    fn displaced_at(self, site_at: u64) -> usize {
         match self {
+            Self::Deciding(link, _) => deciding::head_len(link, site_at),
             Self::Plain | Self::Asking(_) | Self::Named => DISPLACED_AT,
             Self::Throwing(_) => throwing::DISPLACED_AT,
             Self::Whole => wide::WHOLE_DISPLACED_AT,
@@ -135,11 +139,15 @@ pub(crate) fn relocate(code: &[u8], entry: u64, site_at: u64, hook: u64, stub: S
     let displaced = displaced(code, at, stub)?;
     let len = displaced.iter().map(Instruction::len).sum::<usize>();
     refuse_branches(code, at, len)?;
-    let copy_at = site_at + stub.displaced_at() as u64;
-    let (copy, offsets) = copy_of(&displaced, at + len as u64, copy_at)?;
+    let (copy_at, back) = (site_at + stub.displaced_at(site_at) as u64, at + len as u64);
+    let (copy, offsets) = copy_of(&displaced, back, copy_at)?;
     let site = match stub {
         Stub::Plain => site_of(&copy, site_at, hook),
         Stub::Asking(link) => asking_site_of(&copy, link, hook),
+        Stub::Deciding(link, decides) => {
+            let again = |at| copy_of(&displaced, back, at).map(|(bytes, _)| bytes);
+            deciding::site_of((link, decides), site_at, hook, &copy, again)?
+        }
         Stub::Named => named_site_of(&copy, hook),
         Stub::Throwing(quiet) => throwing_site_of(&copy, hook, quiet),
         Stub::Whole => wide::whole_site_of(&copy, hook),
@@ -174,11 +182,10 @@ fn displaced(code: &[u8], at: u64, stub: Stub) -> Result<Vec<Instruction>, Patch
             FlowControl::Next | FlowControl::ConditionalBranch => {}
             FlowControl::UnconditionalBranch if len >= JUMP_BYTES => {}
             // It returns behind the replaced bytes: see `returning_behind`.
-            FlowControl::Call
-                if len >= JUMP_BYTES && matches!(stub, Stub::Plain | Stub::Asking(_) | Stub::Whole | Stub::Named) => {}
+            FlowControl::Call if len >= JUMP_BYTES && !matches!(stub, Stub::Throwing(_) | Stub::Behind(_)) => {}
             // It returns into the copy: safe where no exception passes, and for whoever is inside now.
             FlowControl::IndirectCall
-                if len >= JUMP_BYTES && matches!(stub, Stub::Plain | Stub::Asking(_) | Stub::Whole) => {}
+                if len >= JUMP_BYTES && !matches!(stub, Stub::Throwing(_) | Stub::Behind(_) | Stub::Named) => {}
             FlowControl::Call | FlowControl::IndirectCall => return Err(PatchError::CallInPrologue),
             FlowControl::Return | FlowControl::UnconditionalBranch | FlowControl::IndirectBranch => {
                 take_padding(&mut decoder, &mut displaced, &mut len)?;

@@ -1,0 +1,49 @@
+//! The marks of pages that hold recorded blocks.
+//!
+//! Owns: counting in them. Must not know: which blocks are recorded. What a mark says: see `wire::mark_at`.
+
+use core::sync::atomic::{AtomicU8, Ordering::AcqRel, Ordering::Relaxed};
+
+use wire::{MARK_COUNT_MAX, MARK_EXACT, mark_at};
+
+use crate::shared::Shared;
+
+fn mark(shared: Shared, address: u64) -> &'static AtomicU8 {
+    shared.at(mark_at(address))
+}
+
+/// Whether the page of a block may hold recorded ones.
+#[inline]
+pub(crate) fn is_set(shared: Shared, address: u64) -> bool {
+    mark(shared, address).load(Relaxed) != 0
+}
+
+/// Counts a sampled block in, before it is put into the table.
+pub(crate) fn add(shared: Shared, address: u64) {
+    change(shared, address, |count| count + 1);
+}
+
+/// Counts a sampled block out, after it was taken out of the table.
+pub(crate) fn remove(shared: Shared, address: u64) {
+    change(shared, address, |count| count.saturating_sub(1));
+}
+
+/// Changes a count, unless there were so many blocks once that nobody knows how many are left.
+fn change(shared: Shared, address: u64, to: impl Fn(u8) -> u8) {
+    let counted = |word: u8| {
+        let count = word & MARK_COUNT_MAX;
+        (count != MARK_COUNT_MAX).then(|| word & MARK_EXACT | to(count))
+    };
+    let _ = mark(shared, address).fetch_update(AcqRel, Relaxed, counted);
+}
+
+/// Whether the page of a block is marked as one of those that are recorded for themselves.
+#[inline]
+pub(crate) fn is_kept(shared: Shared, address: u64) -> bool {
+    mark(shared, address).load(Relaxed) & MARK_EXACT != 0
+}
+
+/// Marks the page of a block that is recorded for itself, before it is put into the table.
+pub(crate) fn keep(shared: Shared, address: u64) {
+    mark(shared, address).fetch_or(MARK_EXACT, AcqRel);
+}

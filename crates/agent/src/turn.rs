@@ -1,0 +1,88 @@
+//! What a thread does between its calls: it takes over what has changed, reads the clock, and decides which calls are timed.
+//!
+//! Owns: counting calls. Must not know: hooks, tables, what is recorded of a block.
+//!
+//! A call that has nothing to do of this finds that out by two readings: of the turn, which leakline moves on, and of the calls
+//! that are left until the thread next looks up. The stubs do the same by themselves; they leave a call in which there is more to do
+//! to its hook, and uncounted.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use wire::Mode;
+
+use crate::record::Thread;
+use crate::sampling;
+use crate::shared::add;
+use crate::stack;
+
+/// Calls between two that are timed: at least so many, and up to twice as many.
+const GAP: u64 = 171;
+/// How many calls of a thread one reading of the clock serves at most, where every block is recorded: a few microseconds' worth.
+const CLOCK_USES: u64 = 64;
+
+/// Takes over what changed since the thread last looked.
+#[inline]
+pub(crate) fn catch_up(thread: Thread) {
+    let now = thread.shared.control().state_and_turn();
+    if thread.record.figures.seen.load(Relaxed) != now {
+        take_over(thread, now);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn take_over(thread: Thread, now: u64) {
+    thread.read_time();
+    stack::take_over(thread);
+    sampling::take_over(thread, Mode::of((now >> 32) as u32));
+    // Last: a signal handler's calls are nested, but its thread may never come back here.
+    thread.record.figures.seen.store(now, Relaxed);
+}
+
+/// Counts a call that allocates; whether it is to be timed.
+#[inline]
+pub(crate) fn count_allocation(thread: Thread) -> bool {
+    let figures = &thread.record.figures;
+    count(thread, &figures.allocations_left, &figures.allocations, &figures.allocation_timed_at)
+}
+
+/// Counts a call that frees; whether it is to be timed.
+#[inline]
+pub(crate) fn count_free(thread: Thread) -> bool {
+    let figures = &thread.record.figures;
+    count(thread, &figures.frees_left, &figures.frees, &figures.free_timed_at)
+}
+
+/// Takes back that a call was counted.
+pub(crate) fn uncount_free(thread: Thread) {
+    add(&thread.record.figures.frees_left, 1);
+}
+
+#[inline]
+fn count(thread: Thread, left: &AtomicU64, counted: &AtomicU64, timed_at: &AtomicU64) -> bool {
+    catch_up(thread);
+    let calls = left.load(Relaxed);
+    if calls == 0 {
+        return look_up(thread, left, counted, timed_at);
+    }
+    left.store(calls - 1, Relaxed);
+    false
+}
+
+/// Counts a call, and those to come until the thread has to look up again. The next one to be timed comes after a gap that nobody can
+/// foresee.
+#[cold]
+#[inline(never)]
+fn look_up(thread: Thread, left: &AtomicU64, counted: &AtomicU64, timed_at: &AtomicU64) -> bool {
+    thread.read_time();
+    let made = counted.load(Relaxed);
+    let is_due = made >= timed_at.load(Relaxed);
+    if is_due {
+        timed_at.store(made + GAP + sampling::random(thread) % GAP, Relaxed);
+    }
+    let is_exact = thread.record.figures.mode.load(Relaxed) == 0;
+    let calls = timed_at.load(Relaxed).saturating_sub(made).min(if is_exact { CLOCK_USES } else { 2 * GAP }).max(1);
+    left.store(calls - 1, Relaxed);
+    counted.store(made + calls, Relaxed);
+    is_due
+}

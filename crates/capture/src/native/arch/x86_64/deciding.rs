@@ -1,0 +1,272 @@
+//! Stubs that look for themselves whether a call is an ordinary one.
+//!
+//! Owns: their bytes. Must not know: displaced instructions, or how they are moved.
+//!
+//! Most calls are: nobody listens, or their block is not sampled, or it is to be recorded and nothing else is to be done. What stands
+//! here for them is what the agent's hooks do (see `hooks.rs` and `turn.rs` there) in a fourth of the instructions. All else is left to
+//! the hook, and uncounted: a thread without a record, a call inside another hooked one, a turn that the thread has not taken over, calls
+//! that were counted down.
+//!
+//! A stub may change what a call may change, apart from the first three arguments and r10, which some languages pass a context
+//! in. While nobody listens it changes r11 only, which no call hands over.
+
+use std::mem::offset_of;
+
+use wire::{ADDRESS_BITS, Control, Link, MARK_SHIFT, PLACE_FACTOR, PLACE_SHIFT, THREAD_SLOTS, ThreadFigures, regions};
+
+/// What a stub decides, with the function of the agent that it jumps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decides {
+    /// Whether a block is recorded; where it is, the agent's function does that after the call.
+    Allocation { size: Size, counts: u64 },
+    /// Whether a block may have been.
+    Free { frees: u64 },
+}
+
+/// Where a function has the size of its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    First,
+    /// The product of the first two arguments.
+    FirstTwo,
+}
+
+/// Conditions of jumps.
+const IF_CARRY: u8 = 0x2;
+const IF_EQUAL: u8 = 0x4;
+const IF_NOT_EQUAL: u8 = 0x5;
+const IF_NEGATIVE: u8 = 0x8;
+
+/// Binary logarithm of the bytes of a record.
+const RECORD_SHIFT: u32 = regions::RECORD_BYTES.trailing_zeros();
+/// The bits of the place of a record, where they are those of its offset.
+const RECORD_MASK: u32 = (THREAD_SLOTS as u32 - 1) << RECORD_SHIFT;
+
+/// Offsets in the first line of a record, as one byte.
+const GUARD: u8 = offset_of!(ThreadFigures, guard) as u8;
+const SEEN: u8 = offset_of!(ThreadFigures, seen) as u8;
+const COUNTDOWN: u8 = offset_of!(ThreadFigures, countdown) as u8;
+const ALLOCATIONS_LEFT: u8 = offset_of!(ThreadFigures, allocations_left) as u8;
+const FREES_LEFT: u8 = offset_of!(ThreadFigures, frees_left) as u8;
+const MODE: u8 = offset_of!(ThreadFigures, mode) as u8;
+const SIZE: u8 = offset_of!(ThreadFigures, size) as u8;
+const FREES_OF_OLDER: u8 = offset_of!(ThreadFigures, frees_of_older) as u8;
+
+/// Code that is put together from its beginning to its end.
+#[derive(Debug)]
+struct Code {
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Code {
+    fn at(at: u64) -> Self {
+        Self { at, bytes: Vec::new() }
+    }
+
+    fn here(&self) -> u64 {
+        self.at + self.bytes.len() as u64
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// An instruction that ends in 32 bits.
+    fn add_word(&mut self, bytes: &[u8], word: u32) {
+        self.add(bytes);
+        self.add(&word.to_le_bytes());
+    }
+
+    /// An instruction that ends in 64 bits.
+    fn add_long(&mut self, bytes: &[u8], word: u64) {
+        self.add(bytes);
+        self.add(&word.to_le_bytes());
+    }
+
+    /// An instruction that ends in the distance from behind itself to a place, which is in reach.
+    fn add_distance(&mut self, bytes: &[u8], to: u64) {
+        let next = self.here() + bytes.len() as u64 + 4;
+        self.add_word(bytes, to.wrapping_sub(next) as u32);
+    }
+
+    /// Jumps within the site: back in as few bytes as the distance allows, forward over any distance.
+    fn jump_if(&mut self, condition: u8, to: u64) {
+        let distance = to.wrapping_sub(self.here() + 2).cast_signed();
+        match i8::try_from(distance).ok().filter(|distance| *distance < 0) {
+            Some(distance) => self.add(&[0x70 | condition, distance.cast_unsigned()]),
+            None => self.add_distance(&[0x0f, 0x80 | condition], to),
+        }
+    }
+
+    /// Jumps to anywhere.
+    fn jump(&mut self, to: u64) {
+        if is_reached(to, self.here() + 5) {
+            self.add_distance(&[0xe9], to);
+        } else {
+            self.add_word(&[0xff, 0x25], 0); // jmp *(%rip)
+            self.add(&to.to_le_bytes());
+        }
+    }
+}
+
+fn is_reached(to: u64, next: u64) -> bool {
+    i32::try_from(to.wrapping_sub(next).cast_signed()).is_ok()
+}
+
+/// How long the first part of a site is, behind which the displaced instructions stand.
+pub(super) fn head_len(link: u64, site_at: u64) -> usize {
+    head(link, site_at, [site_at; 2]).len()
+}
+
+/// A whole site: the head, the displaced instructions, and what is done where somebody listens. Those instructions stand there
+/// once more where that saves a jump; `again` makes them for another place.
+pub(super) fn site_of<E>(
+    (link, decides): (u64, Decides),
+    site_at: u64,
+    hook: u64,
+    copy: &[u8],
+    again: impl Fn(u64) -> Result<Vec<u8>, E>,
+) -> Result<Vec<u8>, E> {
+    let displaced = site_at + head_len(link, site_at) as u64;
+    let mut code = Code::at(displaced + copy.len() as u64);
+    let left = match decides {
+        Decides::Allocation { .. } => ALLOCATIONS_LEFT,
+        Decides::Free { .. } => FREES_LEFT,
+    };
+    let counted = code.here();
+    code.add(&[0x48, 0x83, 0x41, left, 1]); // addq $1, left(%rcx)
+    let asks = code.here();
+    code.add(&[0x48, 0x89, 0xe1]); // mov %rsp, %rcx
+    code.add(&[0x49, 0x89, 0xe8]); // mov %rbp, %r8
+    leave(&mut code, displaced, hook);
+    let listens = match decides {
+        Decides::Allocation { size, counts } => decide_allocation(&mut code, size, displaced, [asks, counted], counts),
+        Decides::Free { frees } => {
+            let listens = decide_free(&mut code, displaced, [asks, counted], frees);
+            let bytes = again(code.here())?;
+            code.add(&bytes);
+            listens
+        }
+    };
+    let mut site = head(link, site_at, [displaced, listens]);
+    site.extend_from_slice(copy);
+    site.extend_from_slice(&code.bytes);
+    Ok(site)
+}
+
+/// Goes on into the displaced instructions where nobody listens, or in a forked child.
+fn head(link: u64, site_at: u64, [displaced, listens]: [u64; 2]) -> Vec<u8> {
+    const LOAD_BYTES: u64 = 7;
+    let active = link + offset_of!(Link, active) as u64;
+    let mut code = Code::at(site_at);
+    if is_reached(active, site_at + LOAD_BYTES) {
+        code.add_distance(&[0x4c, 0x8b, 0x1d], active); // mov active(%rip), %r11
+    } else {
+        code.add_long(&[0x49, 0xbb], active); // movabs $active, %r11
+        code.add(&[0x4d, 0x8b, 0x1b]); // mov (%r11), %r11
+    }
+    code.add(&[0x4d, 0x85, 0xdb]); // test %r11, %r11
+    code.add_distance(&[0x0f, 0x80 | IF_NOT_EQUAL], listens);
+    debug_assert!(displaced == site_at || displaced == code.here(), "the displaced instructions follow");
+    code.bytes
+}
+
+/// Jumps to a function of the agent with the address of the displaced instructions as the last argument.
+fn leave(code: &mut Code, displaced: u64, to: u64) {
+    code.add_distance(&[0x4c, 0x8d, 0x0d], displaced); // lea displaced(%rip), %r9
+    code.jump(to);
+}
+
+/// Finds the thread's record for rcx and counts the call; to `asks` where it is no ordinary one. r11 is the shared memory.
+fn count(code: &mut Code, left: u8, [asks, counted]: [u64; 2]) {
+    code.add(&[0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0]); // mov %fs:0, %rax
+    code.add_word(&[0x48, 0x69, 0xc8], PLACE_FACTOR); // imul $…, %rax, %rcx
+    code.add(&[0x48, 0xc1, 0xe9, (PLACE_SHIFT - RECORD_SHIFT) as u8]); // shr $…, %rcx
+    code.add_word(&[0x81, 0xe1], RECORD_MASK); // and $…, %ecx
+    code.add_word(&[0x49, 0x8d, 0x8c, 0x0b], regions::RECORDS.at as u32); // lea records(%r11,%rcx), %rcx
+    code.add(&[0x48, 0x39, 0x01]); // cmp %rax, pointer(%rcx)
+    code.jump_if(IF_NOT_EQUAL, asks);
+    code.add(&[0x49, 0x8b, 0x43, offset_of!(Control, state) as u8]); // mov state(%r11), %rax
+    code.add(&[0x48, 0x3b, 0x41, SEEN]); // cmp seen(%rcx), %rax
+    code.jump_if(IF_NOT_EQUAL, asks);
+    code.add(&[0x48, 0x83, 0x79, GUARD, 0]); // cmpq $0, guard(%rcx)
+    code.jump_if(IF_NOT_EQUAL, asks);
+    code.add(&[0x48, 0x83, 0x69, left, 1]); // subq $1, left(%rcx)
+    code.jump_if(IF_NEGATIVE, counted);
+}
+
+/// From here on what a signal handler allocates is nested.
+fn guard(code: &mut Code) {
+    code.add(&[0x48, 0x89, 0x61, GUARD]); // mov %rsp, guard(%rcx)
+}
+
+/// Calls the function inside the guard, so that what it maps is the allocator's, and keeps the record.
+fn call(code: &mut Code, displaced: u64) {
+    code.add(&[0x51]); // push %rcx: the stack is aligned for a call then
+    code.add_distance(&[0xe8], displaced); // call displaced
+}
+
+/// A block that is not sampled has been counted. Nothing is left of the countdown where every block is recorded.
+fn decide_allocation(code: &mut Code, size: Size, displaced: u64, [asks, counted]: [u64; 2], counts: u64) -> u64 {
+    let recorded = code.here();
+    code.add(&[0x83, 0x79, MODE, 0]); // cmpl $0, mode(%rcx)
+    code.jump_if(IF_NOT_EQUAL, counted);
+    guard(code);
+    let store = if size == Size::First { [0x48, 0x89, 0x79, SIZE] } else { [0x4c, 0x89, 0x41, SIZE] };
+    code.add(&store); // mov %rdi or %r8, size(%rcx)
+    call(code, displaced);
+    code.add(&[0x5a]); // pop %rdx
+    code.add(&[0x48, 0x89, 0xc7]); // mov %rax, %rdi
+    code.add(&[0x48, 0x89, 0xee]); // mov %rbp, %rsi
+    code.jump(counts);
+    let listens = code.here();
+    count(code, ALLOCATIONS_LEFT, [asks, counted]);
+    code.add(&[0x48, 0x8b, 0x41, COUNTDOWN]); // mov countdown(%rcx), %rax
+    if size == Size::First {
+        code.add(&[0xf9]); // stc
+        code.add(&[0x48, 0x19, 0xf8]); // sbb %rdi, %rax
+    } else {
+        code.add(&[0x49, 0x89, 0xf8]); // mov %rdi, %r8
+        code.add(&[0x4c, 0x0f, 0xaf, 0xc6]); // imul %rsi, %r8
+        code.add(&[0xf9]); // stc
+        code.add(&[0x4c, 0x19, 0xc0]); // sbb %r8, %rax
+    }
+    code.jump_if(IF_CARRY, recorded);
+    code.add(&[0x48, 0x89, 0x41, COUNTDOWN]); // mov %rax, countdown(%rcx)
+    guard(code);
+    call(code, displaced);
+    code.add(&[0x59]); // pop %rcx
+    code.add_word(&[0x48, 0xc7, 0x41, GUARD], 0); // movq $0, guard(%rcx)
+    code.add(&[0xc3]); // ret
+    listens
+}
+
+/// A block in whose page none is recorded has been counted as freed. The displaced instructions follow.
+fn decide_free(code: &mut Code, displaced: u64, [asks, counted]: [u64; 2], frees: u64) -> u64 {
+    const ABOVE: u8 = (u64::BITS - ADDRESS_BITS) as u8;
+    let recorded = code.here();
+    leave(code, displaced, frees);
+    let listens = code.here();
+    count(code, FREES_LEFT, [asks, counted]);
+    code.add(&[0x83, 0x79, MODE, 0]); // cmpl $0, mode(%rcx)
+    code.jump_if(IF_EQUAL, recorded);
+    code.add(&[0x48, 0x89, 0xf8]); // mov %rdi, %rax
+    code.add(&[0x48, 0xc1, 0xe0, ABOVE]); // shl $…, %rax
+    code.add(&[0x48, 0xc1, 0xe8, ABOVE + MARK_SHIFT as u8]); // shr $…, %rax
+    code.add_word(&[0x41, 0x80, 0xbc, 0x03], regions::MARKS.at as u32); // cmpb $0, marks(%r11,%rax)
+    code.add(&[0]);
+    code.jump_if(IF_NOT_EQUAL, recorded);
+    code.add(&[0x48, 0xff, 0x41, FREES_OF_OLDER]); // incq frees_of_older(%rcx)
+    listens
+}
+
+const _: () = assert!(offset_of!(ThreadFigures, pointer) == 0, "a record is compared by its first word");
+const _: () = assert!(regions::RECORDS.at < 1 << 31, "records are reached by an instruction's displacement");
+const _: () = assert!(offset_of!(Control, state) < 128 && offset_of!(ThreadFigures, frees_of_older) < 128, "one byte");
+const _: () = assert!(1_u64 << RECORD_SHIFT == regions::RECORD_BYTES, "records are found by shifting");
+const _: () =
+    assert!(RECORD_SHIFT < PLACE_SHIFT && PLACE_FACTOR < 1 << 31, "a place is found by one shift and one factor");
+
+#[cfg(test)]
+mod tests;
