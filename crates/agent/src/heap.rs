@@ -100,7 +100,7 @@ pub(crate) fn take(thread: Thread, address: u64) -> Slot {
 /// Puts a block back whose `realloc` failed.
 pub(crate) fn restore(thread: Thread, address: u64, slot: Slot) {
     if slot.block().rate == 0 {
-        // leakline may just have seen its page without it.
+        // leakline may just have seen its part of the memory without it.
         marks::keep(thread.shared, address);
     }
     if table::put(thread, address, slot) == Put::NoRoom {

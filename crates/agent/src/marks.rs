@@ -1,4 +1,4 @@
-//! The marks of pages that hold recorded blocks.
+//! The marks of parts that hold recorded blocks.
 //!
 //! Owns: counting in them. Must not know: which blocks are recorded. What a mark says: see `wire::mark_at`.
 
@@ -12,7 +12,7 @@ fn mark(shared: Shared, address: u64) -> &'static AtomicU8 {
     shared.at(mark_at(address))
 }
 
-/// Whether the page of a block may hold recorded ones.
+/// Whether the part of a block may hold recorded ones.
 #[inline]
 pub(crate) fn is_set(shared: Shared, address: u64) -> bool {
     mark(shared, address).load(Relaxed) != 0
@@ -37,13 +37,13 @@ fn change(shared: Shared, address: u64, to: impl Fn(u8) -> u8) {
     let _ = mark(shared, address).fetch_update(AcqRel, Relaxed, counted);
 }
 
-/// Whether the page of a block is marked as one of those that are recorded for themselves.
+/// Whether the part of a block is marked as one of those that are recorded for themselves.
 #[inline]
 pub(crate) fn is_kept(shared: Shared, address: u64) -> bool {
     mark(shared, address).load(Relaxed) & MARK_EXACT != 0
 }
 
-/// Marks the page of a block that is recorded for itself, before it is put into the table.
+/// Marks the part of a block that is recorded for itself, before it is put into the table.
 pub(crate) fn keep(shared: Shared, address: u64) {
     mark(shared, address).fetch_or(MARK_EXACT, AcqRel);
 }

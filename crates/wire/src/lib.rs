@@ -16,7 +16,7 @@
 //! | modules | leakline | ranges of code, in four buffers used in turn |
 //! | threads | agent | which records are used |
 //! | records | agent | what one thread owns: guard, figures, caches |
-//! | marks | agent, leakline | which pages of the target hold recorded blocks |
+//! | marks | agent, leakline | which parts of the memory hold recorded blocks |
 //! | rows | leakline | unwind rows: sorted starts, then packed rules |
 //! | counters | agent | one [`SiteCounters`] per thread and stack |
 //! | sampled | agent | one [`SampledCounters`] per thread and stack |

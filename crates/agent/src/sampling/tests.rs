@@ -153,41 +153,44 @@ fn threads_draw_different_numbers() {
     assert_ne!([random(one), random(one)], [random(other), random(other)]);
 }
 
+/// Bytes that share a mark.
+const PART: u64 = 1 << wire::MARK_SHIFT;
+
 /// Whether the free of a block with this address has to look for it.
 fn is_marked(thread: Thread, address: u64) -> bool {
     heap::may_hold(thread, address)
 }
 
 #[test]
-fn a_page_is_marked_as_long_as_it_holds_sampled_blocks() {
+fn a_part_is_marked_as_long_as_it_holds_sampled_blocks() {
     let thread = sampler(3);
     turn::catch_up(thread);
-    let page = 0x5000_0123_4000;
-    let blocks = [page + 16, page + 2048, page + 4080];
+    let part = 0x5000_0124_0000;
+    let blocks = [part + 16, part + 2048, part + PART - 16];
     for block in blocks {
         heap::insert_sampled(thread, block, 100, SITE, RATE);
     }
-    assert_eq!([page - 16, page, page + 4096].map(|at| is_marked(thread, at)), [false, true, false]);
+    assert_eq!([part - 16, part, part + PART].map(|at| is_marked(thread, at)), [false, true, false]);
     for (block, marked) in blocks.into_iter().zip([true, true, false]) {
         free(thread, block);
-        assert_eq!(is_marked(thread, page), marked, "{block:#x}");
+        assert_eq!(is_marked(thread, part), marked, "{block:#x}");
     }
     // Freed unseen, and given out again.
-    heap::insert_sampled(thread, page, 100, SITE, RATE);
-    heap::insert_sampled(thread, page, 100, SITE, RATE);
-    free(thread, page);
-    assert!(!is_marked(thread, page));
+    heap::insert_sampled(thread, part, 100, SITE, RATE);
+    heap::insert_sampled(thread, part, 100, SITE, RATE);
+    free(thread, part);
+    assert!(!is_marked(thread, part));
 }
 
 #[test]
 fn a_mark_that_cannot_count_further_stays() {
     let thread = sampler(4);
     turn::catch_up(thread);
-    let page = 0x5000_0123_4000;
-    (0..u64::from(MARK_COUNT_MAX) + 5).for_each(|_| marks::add(thread.shared, page));
-    (0..u64::from(MARK_COUNT_MAX) + 5).for_each(|_| marks::remove(thread.shared, page));
-    assert!(is_marked(thread, page));
-    let other = page + 4096;
+    let part = 0x5000_0124_0000;
+    (0..u64::from(MARK_COUNT_MAX) + 5).for_each(|_| marks::add(thread.shared, part));
+    (0..u64::from(MARK_COUNT_MAX) + 5).for_each(|_| marks::remove(thread.shared, part));
+    assert!(is_marked(thread, part));
+    let other = part + PART;
     marks::remove(thread.shared, other);
     assert!(!is_marked(thread, other), "never less than none");
     marks::keep(thread.shared, other);
@@ -198,12 +201,12 @@ fn a_mark_that_cannot_count_further_stays() {
 }
 
 #[test]
-fn a_page_keeps_the_mark_of_blocks_that_were_recorded_for_themselves() {
+fn a_part_keeps_the_mark_of_blocks_that_were_recorded_for_themselves() {
     let thread = sampler(5);
     thread.shared.control().set_mode(Mode::EXACT);
-    let (near, far) = (0x5000_0123_4000, 0x5000_0123_5000);
+    let (near, far) = (0x5000_0124_0000, 0x5000_0124_0000 + PART);
     turn::catch_up(thread);
-    assert!(!heap::insert_near(thread, near, 100, SITE), "its page has no mark, and its span no bucket");
+    assert!(!heap::insert_near(thread, near, 100, SITE), "its part has no mark, and its span no bucket");
     heap::insert(thread, near, 100, SITE);
     assert!(!heap::insert_near(thread, far, 100, SITE), "nor has its neighbour a mark");
     assert!(heap::insert_near(thread, near + 16, 100, SITE));

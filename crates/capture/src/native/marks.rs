@@ -1,13 +1,13 @@
-//! Taking away the marks of pages whose blocks were recorded while every block was.
+//! Taking away the marks of parts whose blocks were recorded while every block was.
 //!
 //! Owns: when and how. Must not know: who reads marks, or what else is known of a block.
 //!
-//! A block that is recorded for itself marks its page for good, since to count them would cost every call of the exact mode. Once blocks
-//! are sampled, each free in such a page has to look for its block. So the marks of pages that hold none any longer are taken
+//! A block that is recorded for itself marks its part for good, since to count them would cost every call of the exact mode. Once blocks
+//! are sampled, each free in such a part has to look for its block. So the marks of parts that hold none any longer are taken
 //! away: no new ones come, and those that are there are freed one after the other.
 //!
 //! What may come late: a thread that entered its hook while every block was recorded, and a block that is put back since it was not resized
-//! after all. Both mark their page before they put the block in. Therefore nothing is taken away while such a thread is in its hook, and
+//! after all. Both mark their part before they put the block in. Therefore nothing is taken away while such a thread is in its hook, and
 //! marks are set again for whatever the table holds afterwards.
 
 use std::io;
@@ -49,31 +49,31 @@ impl Sweep {
     }
 }
 
-/// Takes away the marks of pages without exact blocks; gives the number of the others.
+/// Takes away the marks of parts without exact blocks; gives the number of the others.
 fn sweep(file: &SharedFile, control: &Control) -> io::Result<usize> {
-    let held = read::exact_pages(file, control)?;
+    let held = read::exact_parts(file, control)?;
     let mut left = Vec::new();
     file.for_each_part(regions::MARKS.at, regions::MARKS.end(), PAGE, |at, words| {
         let bytes = (at..).zip(words.iter().flat_map(|word| word.to_le_bytes()));
         let first = mark_at(0);
-        // The first page is marked for another reason: nothing lies there, and the free of nothing is no free.
+        // The first part is marked for another reason: nothing lies there, and the free of nothing is no free.
         let marked = bytes.filter(|(at, byte)| byte & MARK_EXACT != 0 && *at != first);
-        left.extend(marked.map(|(at, _)| at - first).filter(|page| held.binary_search(page).is_err()));
+        left.extend(marked.map(|(at, _)| at - first).filter(|part| held.binary_search(part).is_err()));
     })?;
     change(file, &left, |mark| mark & !MARK_EXACT)?;
-    let held = read::exact_pages(file, control)?;
+    let held = read::exact_parts(file, control)?;
     change(file, &held, |mark| mark | MARK_EXACT)?;
     Ok(held.len())
 }
 
-/// Changes the marks of some pages, which are in order.
-fn change(file: &SharedFile, pages: &[u64], to: impl Fn(u8) -> u8) -> io::Result<()> {
-    let place = |page: u64| mark_at(page << MARK_SHIFT);
-    let start = |page: u64| place(page) & !(PAGE as u64 - 1);
-    for group in pages.chunk_by(|one, other| start(*one) == start(*other)) {
-        let Some(at) = group.first().map(|page| start(*page)) else { continue };
+/// Changes the marks of some parts, which are in order.
+fn change(file: &SharedFile, parts: &[u64], to: impl Fn(u8) -> u8) -> io::Result<()> {
+    let place = |part: u64| mark_at(part << MARK_SHIFT);
+    let start = |part: u64| place(part) & !(PAGE as u64 - 1);
+    for group in parts.chunk_by(|one, other| start(*one) == start(*other)) {
+        let Some(at) = group.first().map(|part| start(*part)) else { continue };
         let mapped = SharedBytes::map(file.file(), at)?;
-        for mark in group.iter().filter_map(|page| mapped.bytes().get((place(*page) - at) as usize)) {
+        for mark in group.iter().filter_map(|part| mapped.bytes().get((place(*part) - at) as usize)) {
             let _ = mark.fetch_update(AcqRel, Relaxed, |mark| Some(to(mark)));
         }
     }
@@ -88,8 +88,8 @@ mod tests {
 
     use super::*;
 
-    /// A table with an exact block in each of some pages and a sampled one in each of others; all are marked as the agent does, and some
-    /// pages besides.
+    /// A table with an exact block in each of some parts and a sampled one in each of others; all are marked as the agent does, and some
+    /// parts besides.
     struct Table {
         file: SharedFile,
         control: Control,
@@ -107,34 +107,34 @@ mod tests {
             let number = wire::record_at(7) + std::mem::offset_of!(ThreadFigures, number) as u64;
             table.file.write(number, &1_u32.to_le_bytes()).unwrap();
             table.mark(0, MARK_EXACT);
-            let blocks = exact.iter().map(|page| (*page, 0)).chain(sampled.iter().map(|page| (*page, 19)));
-            for (line, (page, rate)) in (0..).zip(blocks) {
-                let address = page << MARK_SHIFT | 0x20;
+            let blocks = exact.iter().map(|part| (*part, 0)).chain(sampled.iter().map(|part| (*part, 19)));
+            for (line, (part, rate)) in (0..).zip(blocks) {
+                let address = part << MARK_SHIFT | 0x20;
                 let block = Block::new(address, 100, 1, Moment::new(1 << 20), rate).pack();
                 let at = regions::LINES.at + u64::from(line) * wire::LINE_BYTES;
                 table.file.write_words(at, &[block.first, 0, 0, 0, block.second]).unwrap();
                 let span = regions::DIRECTORY.at + (address >> SPAN_SHIFT) * 8;
                 table.file.write_words(span, &[Bucket::new(line, 1, 1).word()]).unwrap();
-                table.mark(page, if rate == 0 { MARK_EXACT } else { 1 });
+                table.mark(part, if rate == 0 { MARK_EXACT } else { 1 });
                 table.control.blocks.lines.store(line + 1, Relaxed);
             }
-            for page in left {
-                table.mark(*page, MARK_EXACT | 1);
+            for part in left {
+                table.mark(*part, MARK_EXACT | 1);
             }
             table
         }
 
-        fn mark(&self, page: u64, mark: u8) {
-            self.file.write(mark_at(page << MARK_SHIFT), &[mark]).unwrap();
+        fn mark(&self, part: u64, mark: u8) {
+            self.file.write(mark_at(part << MARK_SHIFT), &[mark]).unwrap();
         }
 
-        fn marks(&self, pages: &[u64]) -> Vec<u8> {
-            let mark = |page: &u64| {
-                let at = mark_at(page << MARK_SHIFT);
+        fn marks(&self, parts: &[u64]) -> Vec<u8> {
+            let mark = |part: &u64| {
+                let at = mark_at(part << MARK_SHIFT);
                 let word = self.file.words(at & !7, 1).unwrap();
                 word[0].to_le_bytes()[(at & 7) as usize]
             };
-            pages.iter().map(mark).collect()
+            parts.iter().map(mark).collect()
         }
 
         /// The only thread's: what it saw last of the mode, and whether it is inside a hook.
@@ -145,14 +145,14 @@ mod tests {
         }
     }
 
-    const FAR: u64 = 0x7_f000_0000;
+    const FAR: u64 = 0x7f00_0000_0000 >> MARK_SHIFT;
 
     #[test]
     fn only_pages_without_exact_blocks_lose_their_mark() {
         let table = Table::new(&[0x500, FAR], &[0x600], &[0x501, 0x700, FAR + 0x10_000]);
         assert_eq!(sweep(&table.file, &table.control).unwrap(), 2);
-        let pages = [0, 0x500, FAR, 0x600, 0x501, 0x700, FAR + 0x10_000, 0x502];
-        assert_eq!(table.marks(&pages), [MARK_EXACT, MARK_EXACT, MARK_EXACT, 1, 1, 1, 1, 0]);
+        let parts = [0, 0x500, FAR, 0x600, 0x501, 0x700, FAR + 0x10_000, 0x502];
+        assert_eq!(table.marks(&parts), [MARK_EXACT, MARK_EXACT, MARK_EXACT, 1, 1, 1, 1, 0]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 mod lines;
 
-pub(crate) use lines::{aged_blocks, exact_pages, live_blocks};
+pub(crate) use lines::{aged_blocks, exact_parts, live_blocks};
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;

@@ -49,19 +49,19 @@ pub(crate) fn aged_blocks(file: &SharedFile, control: &Control, ticks: &Ticks) -
     Ok(blocks)
 }
 
-/// The numbers of the pages in which blocks begin that are recorded for themselves, in order.
-pub(crate) fn exact_pages(file: &SharedFile, control: &Control) -> io::Result<Vec<u64>> {
-    let mut pages = Vec::new();
+/// The numbers of the parts in which blocks begin that are recorded for themselves, in order.
+pub(crate) fn exact_parts(file: &SharedFile, control: &Control) -> io::Result<Vec<u64>> {
+    let mut parts = Vec::new();
     each_block(file, control, |block, record| {
-        let page = block.at.0 >> MARK_SHIFT;
+        let part = block.at.0 >> MARK_SHIFT;
         // Neighbours lie together.
-        if record.rate == 0 && pages.last() != Some(&page) {
-            pages.push(page);
+        if record.rate == 0 && parts.last() != Some(&part) {
+            parts.push(part);
         }
     })?;
-    pages.sort_unstable();
-    pages.dedup();
-    Ok(pages)
+    parts.sort_unstable();
+    parts.dedup();
+    Ok(parts)
 }
 
 fn each_block(file: &SharedFile, control: &Control, mut each: impl FnMut(LiveBlock, Block)) -> io::Result<()> {

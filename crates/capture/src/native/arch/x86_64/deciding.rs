@@ -242,7 +242,7 @@ fn decide_allocation(code: &mut Code, size: Size, displaced: u64, [asks, counted
     listens
 }
 
-/// A block in whose page none is recorded has been counted as freed. The displaced instructions follow.
+/// A block in whose part of the memory none is recorded has been counted as freed. The displaced instructions follow.
 fn decide_free(code: &mut Code, displaced: u64, [asks, counted]: [u64; 2], frees: u64) -> u64 {
     const ABOVE: u8 = (u64::BITS - ADDRESS_BITS) as u8;
     let recorded = code.here();

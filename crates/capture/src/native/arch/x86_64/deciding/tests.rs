@@ -248,7 +248,7 @@ fn a_block_that_is_not_sampled_is_counted_inside_the_guard() {
 }
 
 #[test]
-fn a_block_in_whose_page_none_is_recorded_is_counted_as_freed() {
+fn a_block_beside_which_none_is_recorded_is_counted_as_freed() {
     for agent in [AGENT, FAR_AGENT] {
         let stage = Stage::sampled("free", agent, 1000);
         let block = 0x7f12_3456_7890;
@@ -260,7 +260,7 @@ fn a_block_in_whose_page_none_is_recorded_is_counted_as_freed() {
         assert_eq!(stage.call([block, 4, 5]), PAST);
         let [a, b, c, record, _, real, _] = stage.seen();
         assert_eq!(([a, b, c], record, real), ([block, 4, 5], stage.record, stage.relocation.unhooked()));
-        // The pages beside it are not concerned.
+        // The parts beside its own are not concerned.
         stage.assert_passes([block + (1 << MARK_SHIFT), 4, 5], [10, 5, 3, 1000]);
         stage.assert_passes([block - (1 << MARK_SHIFT), 4, 5], [10, 4, 4, 1000]);
     }
