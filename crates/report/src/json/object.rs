@@ -217,7 +217,7 @@ mod tests {
         let missing = r#"{"missing":"not applicable: descriptors have no size"}"#;
         check(none, &format!(r#"{{"live":{{"blocks":2,"bytes":{missing}}}}}"#));
         let estimate = Tally { variance: Variance { blocks: 1, bytes: 25 }, ..tally };
-        let written = r#"{"live":{"blocks":2,"bytes":10,"blocks_error":2,"bytes_error":10}}"#;
+        let written = r#"{"live":{"blocks":2,"bytes":10,"blocks_error":4,"bytes_error":18}}"#;
         check(Object::new().figure(&metrics::LIVE, estimate), written);
     }
 

@@ -236,7 +236,7 @@ mod tests {
     fn an_estimate_shows_its_error() {
         let variance = Variance { blocks: 40 * 40, bytes: 4096 * 4096 };
         let estimate = Tally { variance, ..Tally::exact(1335, Bytes(5_467_136)) };
-        check(tally(estimate), "≈ 1,335 ± 78 blocks (5.21 MiB ± 7.84 KiB)");
+        check(tally(estimate), "≈ 1,335 ± 79 blocks (5.21 MiB ± 7.85 KiB)");
         check(error_share(1335, 78), " ±6 %");
         check(error_share(1335, 0), "");
         check(error_share(0, 3), " ±?");
