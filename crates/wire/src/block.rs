@@ -5,8 +5,9 @@
 /// Sizes from here on are stored as this one; no machine of today allocates a TiB in one block.
 pub const BLOCK_SIZE_MAX: u64 = (1 << (SIZE_LOW_BITS + SIZE_HIGH_BITS)) - 1;
 
-/// Binary logarithm of the bytes of a span: the part of the target's addresses whose blocks share a bucket.
-pub const SPAN_SHIFT: u32 = 16;
+/// Binary logarithm of the bytes of a span: the part of the target's addresses whose blocks share a bucket. In larger ones allocators that keep sizes
+/// apart have blocks of several sizes, for which no bucket is right.
+pub const SPAN_SHIFT: u32 = 14;
 
 /// First word of a slot whose block was taken out: free, but whoever searches must look further.
 pub const SLOT_LEFT: u64 = 2;
@@ -44,7 +45,7 @@ impl Block {
     /// The lowest bits of the first word: odd, and no other block of the span has the same.
     #[inline]
     pub const fn key(address: u64) -> u16 {
-        address as u16 | 1
+        address as u16 & ((1 << SPAN_SHIFT) - 1) | 1
     }
 
     /// The block at an address, born at a moment, recorded for itself (rate 0) or sampled at a rate.
@@ -184,7 +185,7 @@ impl Moment {
     }
 }
 
-const _: () = assert!(SPAN_SHIFT == KEY_BITS, "a key is what tells addresses of a span apart, and odd");
+const _: () = assert!(SPAN_SHIFT <= KEY_BITS, "a key is what tells addresses of a span apart, and odd");
 const _: () = assert!(SLOT_LEFT < 8 && SLOT_CLAIMED < 8, "no offset of a block looks like the word of a free slot");
 const _: () = assert!(crate::RATE_MAX < 1 << RATE_BITS, "a rate fits its bits");
 const _: () = assert!(crate::STACKS_MAX <= 1 << STACK_BITS, "a stack fits its bits");
@@ -198,7 +199,10 @@ mod tests {
         let block = Block::new(address, size, stack, Moment::new(tick), rate);
         let slot = block.pack();
         assert_eq!(slot.unpack(), Some(block));
-        assert_eq!((block.offset, block.size, block.stack, block.rate), (address & 0xfff8, size, stack, rate));
+        assert_eq!(
+            (block.offset, block.size, block.stack, block.rate),
+            (address & ((1 << SPAN_SHIFT) - 8), size, stack, rate)
+        );
         assert_eq!(slot.age(Moment::new(tick)), 0, "born now");
         assert_eq!(slot.first as u16, Block::key(address));
         assert_eq!(slot.is_small(), rate == 0 && Slot::is_small_size(size));
@@ -227,9 +231,9 @@ mod tests {
 
     #[test]
     fn blocks_of_a_span_have_different_keys_and_marks_are_none() {
-        let keys: std::collections::BTreeSet<u16> =
-            (0..1 << 13).map(|i| Block::key(0x7000_0000_0000 + i * 8)).collect();
-        assert_eq!(keys.len(), 1 << 13);
+        let blocks = 1 << (SPAN_SHIFT - 3);
+        let keys: std::collections::BTreeSet<u16> = (0..blocks).map(|i| Block::key(0x7000_0000_0000 + i * 8)).collect();
+        assert_eq!(keys.len(), blocks as usize);
         assert!(keys.iter().all(|key| key & 1 == 1));
     }
 

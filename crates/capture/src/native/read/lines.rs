@@ -148,12 +148,16 @@ mod tests {
         directory(low, Bucket::new(5, 2, 2).with_more());
         file.write_words32(regions::CHAINS.at + (low >> SPAN_SHIFT) * 4, &[7]).unwrap();
         file.write_words(regions::FURTHER.at + 7 * 16, &[Bucket::new(9, 3, 0).word(), 0]).unwrap();
-        put(4, 3, high + 0xfff8, 1);
+        put(4, 3, high + (1 << SPAN_SHIFT) - 8, 1);
         put(5, 0, low + 8, 2);
-        put(11, 2, low + 0x8000, 3);
-        put(12, 0, low + 0x9000, 4);
+        put(11, 2, low + 0x2000, 3);
+        put(12, 0, low + 0x2400, 4);
         let found: Vec<(u64, u64)> =
             live_blocks(&file, &control).unwrap().iter().map(|block| (block.at.0, block.size.0)).collect();
-        assert_eq!(found, [(low + 8, 2), (low + 0x8000, 3), (high + 0xfff8, 1)], "line 12 belongs to no bucket");
+        assert_eq!(
+            found,
+            [(low + 8, 2), (low + 0x2000, 3), (high + (1 << SPAN_SHIFT) - 8, 1)],
+            "line 12 belongs to no bucket"
+        );
     }
 }
