@@ -14,7 +14,7 @@ pub const LINES_MAX: u32 = 1 << FIRST_BITS;
 const LINES_PROBED: u32 = 8;
 
 const FIRST_BITS: u32 = 30;
-const LEN_BITS: u32 = 12;
+const LEN_BITS: u32 = SPAN_SHIFT - 4;
 const OWNER_BITS: u32 = 12;
 const OWNER_AT: u32 = FIRST_BITS;
 const MORE: u64 = 1 << (OWNER_AT + OWNER_BITS);
@@ -123,6 +123,8 @@ pub struct FurtherBucket {
 
 const _: () = assert!(size_of::<FurtherBucket>() == 16, "further buckets are indexed by shifting");
 const _: () = assert!(Bucket::LINES_MAX < 1 << LEN_BITS, "the number of lines fits its bits");
+const _: () =
+    assert!(2 * Bucket::LINES_MAX >= 1 << LEN_BITS, "any number of lines there ends within the room behind the last");
 const _: () = assert!(crate::THREADS_MAX < 1 << OWNER_BITS, "the owner fits its bits");
 
 #[cfg(test)]
@@ -147,10 +149,12 @@ mod tests {
     #[test]
     fn every_block_has_its_line_and_neighbours_share_it() {
         let bucket = Bucket::new(100, 46, 1);
-        let homes: std::vec::Vec<u32> = (0..1 << 13).map(|i| bucket.home(0x7000_0000_0000 + i * 8)).collect();
+        let homes: std::vec::Vec<u32> =
+            (0..1 << (SPAN_SHIFT - 3)).map(|i| bucket.home(0x7000_0000_0000 + i * 8)).collect();
         assert!(homes.is_sorted() && homes.first() == Some(&0) && homes.last() == Some(&45));
-        assert_eq!(bucket.probe(0xfff8, 0), 145);
-        assert_eq!(bucket.probe(0xfff8, 1), 100, "behind the last comes the first");
+        let last = (1 << SPAN_SHIFT) - 8;
+        assert_eq!(bucket.probe(last, 0), 145);
+        assert_eq!(bucket.probe(last, 1), 100, "behind the last comes the first");
         assert_eq!(Bucket::new(5, 3, 1).probes(), 3);
     }
 
@@ -164,9 +168,9 @@ mod tests {
             assert!((0..LINES_PROBED).all(|step| bucket.probe(!word, step) < end));
             word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7) ^ 0x1234;
         }
-        for lines in [0, 1, 2, 4095] {
+        for lines in [0, 1, 2, (1 << LEN_BITS) - 1] {
             let bucket = Bucket::from_word(u64::from(LINES_MAX - 1) | lines << LEN_AT).unwrap();
-            assert!((0..LINES_PROBED).all(|step| bucket.probe(0xfff8, step) < end));
+            assert!((0..LINES_PROBED).all(|step| bucket.probe((1 << SPAN_SHIFT) - 8, step) < end));
         }
     }
 }
