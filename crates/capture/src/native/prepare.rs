@@ -91,10 +91,9 @@ impl Plan {
         let refused = sites.split_off(sites.len().min(PATCHES_MAX));
         let Areas { areas, places } = room_for(&mappings, &mut sites, &image)
             .ok_or_else(|| missing("its allocator functions lie too far from each other or from free memory".into()))?;
-        let shared_len = wire::FILE_BYTES;
-        let shared_at = place::far(&mappings, shared_len)
+        let shared_at = place::far(&mappings, wire::FILE_BYTES)
             .ok_or_else(|| step("find room for the shared memory")("its address space has no gap that large".into()))?;
-        let wanted = wanted(&areas, image.link_page, shared_at, shared_len);
+        let wanted = wanted(&areas, image.link_page, shared_at, wire::FILE_BYTES);
         let mut hooked = hook_all(&sites, &places, wanted.code_at, &image);
         hooked
             .unhooked
