@@ -211,7 +211,7 @@ pub extern "C" fn leakline_free(a: usize, b: usize, c: usize, sp: usize, _bp: us
     if a != 0
         && let Some(thread) = Thread::current(sp as u64)
     {
-        note_release(thread, a);
+        note_release(thread, a, sp as u64);
     }
     function(real)(a, b, c)
 }
@@ -298,12 +298,15 @@ pub(crate) fn note_free(thread: Thread, block: usize, taken: Slot) {
     heap::count_taken(thread, block as u64, taken);
 }
 
-/// Counts the free of a block, recorded or not.
+/// Counts the free of a block, recorded or not, in a call at `sp`. The guard keeps a signal handler out of what the thread takes over
+/// meanwhile.
 #[inline(never)]
-pub(crate) fn note_release(thread: Thread, block: usize) {
+pub(crate) fn note_release(thread: Thread, block: usize, sp: u64) {
+    thread.enter(sp);
     let is_due = turn::count_free(thread);
     let watch = Watch::start(is_due);
     let was_recorded = release_block(thread, block);
+    thread.leave();
     if is_due {
         cost::book_free(thread, watch, block as u64, was_recorded);
     }
@@ -328,7 +331,7 @@ fn release(arguments: [usize; 3], block: usize, sp: usize, real: usize) -> usize
     let Some(thread) = (if block == 0 { None } else { Thread::current(sp as u64) }) else {
         return function(real)(a, b, c);
     };
-    note_release(thread, block);
+    note_release(thread, block, sp as u64);
     thread.enter(sp as u64);
     let result = function(real)(a, b, c);
     thread.leave();

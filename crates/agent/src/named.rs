@@ -71,7 +71,7 @@ pub(crate) fn abandon(thread: Thread) {
 /// Counts the free of a block and calls the real function, which may itself call another hooked one.
 fn release(registers: &mut Registers, block: usize) -> bool {
     let Some(thread) = (if block == 0 { None } else { Thread::current(registers.sp()) }) else { return false };
-    note_release(thread, block);
+    note_release(thread, block, registers.sp());
     thread.enter(registers.sp());
     call(thread, registers);
     thread.leave();

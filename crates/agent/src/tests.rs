@@ -4,6 +4,7 @@
 
 mod calls;
 mod named;
+mod stepped;
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
