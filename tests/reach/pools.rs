@@ -114,3 +114,10 @@ fn operators_of_the_programs_own_and_pools_that_throw() {
         assert!(functions.contains("_Znwm") && functions.contains("pool_alloc"), "{functions}");
     }
 }
+
+/// What an interpreter does that raises an error: the pool never returns, and the program goes on deeper on its stack than the pool was.
+#[test]
+fn a_pool_that_is_left_by_a_jump() {
+    let program = build_as("leaver", "reach/leaver.c", "gcc -O2 -g SOURCE");
+    check_of(Target::start_program(&program, ""), "--alloc fn=pool_alloc,size=arg1", 1);
+}

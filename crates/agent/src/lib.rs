@@ -20,6 +20,7 @@ mod heap;
 mod hooks;
 mod marks;
 mod named;
+mod nested;
 mod record;
 mod regions;
 mod sampling;

@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Rela
 use wire::{FRAMES_MAX, Moment, THREAD_SLOTS, THREADS_MAX, ThreadFigures, regions};
 
 use crate::arch;
+use crate::nested;
 use crate::shared::Shared;
 
 /// Words that one unwinding may read: two per frame (return address, rbp) and some for signal frames.
@@ -150,7 +151,7 @@ impl Thread {
     #[inline]
     pub(crate) fn is_inside(self, sp: u64) -> bool {
         let guard = self.record.figures.guard.load(Relaxed);
-        guard != 0 && self.record.is_nested(guard, sp)
+        guard != 0 && self.record.is_nested(self.shared, guard, sp)
     }
 
     /// From here until [`Self::leave`] further calls of this thread are nested.
@@ -204,12 +205,13 @@ impl Thread {
 
 impl Record {
     /// Whether a call at `sp` comes from inside the hook that set the guard. A hook that was left by `longjmp` never cleared
-    /// its guard: that shows by a stack pointer above it on the same stack.
+    /// its guard: that shows by a stack pointer above it on the same stack, or by what lies on the stack between the two.
     #[cold]
     #[inline(never)]
-    fn is_nested(&self, guard: u64, sp: u64) -> bool {
+    fn is_nested(&self, shared: Shared, guard: u64, sp: u64) -> bool {
         let known = |at: u64| self.low.load(Relaxed) <= at && at < self.high.load(Relaxed);
-        !(known(sp) && (sp >= guard || !known(guard)))
+        let is_above = known(sp) && (sp >= guard || !known(guard));
+        !(is_above || nested::is_left(shared, guard, sp))
     }
 
     /// Whether the whole range can be read for as long as the thread runs on the stack at `sp`.
