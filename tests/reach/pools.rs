@@ -115,9 +115,48 @@ fn operators_of_the_programs_own_and_pools_that_throw() {
     }
 }
 
+fn leaver() -> Target {
+    Target::start_program(&build_as("leaver", "reach/leaver.c", "gcc -O2 -g SOURCE"), "")
+}
+
 /// What an interpreter does that raises an error: the pool never returns, and the program goes on deeper on its stack than the pool was.
 #[test]
 fn a_pool_that_is_left_by_a_jump() {
-    let program = build_as("leaver", "reach/leaver.c", "gcc -O2 -g SOURCE");
-    check_of(Target::start_program(&program, ""), "--alloc fn=pool_alloc,size=arg1", 1);
+    check_of(leaver(), "--alloc fn=pool_alloc,size=arg1", 1);
+}
+
+/// Asks the target while it is attached to, and detaches: what is said to stay.
+#[track_caller]
+fn stays_after(target: &mut Target, command: &str, answer: &str) -> String {
+    let options = "--json --for 60 --survey never --alloc fn=pool_alloc,size=arg1";
+    let mut session = Running::start(&format!("attach {} {options}", target.pid()));
+    session.wait_attached();
+    target.ask(command, answer);
+    let notes = stopped(session).summary()["notes"].to_string();
+    if notes.contains("stays in the target") { notes } else { String::new() }
+}
+
+/// The thread sleeps on its own stack, where the frames show that the pool is gone.
+#[test]
+fn a_pool_that_was_left_by_a_jump_does_not_keep_the_agent() {
+    let mut target = leaver();
+    let before = appearance(target.pid());
+    for _ in 0..3 {
+        assert_eq!(stays_after(&mut target, "leave", "left"), "");
+        assert_unchanged(&before, &appearance(target.pid()));
+    }
+    target.stop().assert_unharmed();
+}
+
+/// The thread sleeps on another stack, and comes back later: its frames there show nothing of that.
+#[test]
+fn a_pool_that_goes_on_elsewhere_keeps_the_agent() {
+    let mut target = leaver();
+    let before = appearance(target.pid());
+    assert_ne!(stays_after(&mut target, "away", "away"), "", "the pool returns into it");
+    target.ask("back", "left");
+    assert_eq!(leakline(&format!("detach {}", target.pid())).code, Some(0));
+    assert_unchanged(&before, &appearance(target.pid()));
+    work(&mut target);
+    target.stop().assert_unharmed();
 }

@@ -35,6 +35,8 @@ fn a_target_that_overwrites_the_shared_memory_is_reported_and_harms_nobody() {
     assert!(summary["losses"]["entries_corrupt"].as_u64() > Some(0), "{:#}", summary["losses"]);
     assert_ne!(summary["outcome"], "nothing_found", "overwritten figures prove nothing: {}", run.describe());
     assert!(matches!(run.code, Some(1 | 2)), "{}", run.describe());
+    let notes = summary["notes"].to_string();
+    assert!(!notes.contains("stays in the target"), "no thread is inside, whatever the guards say: {notes}");
     assert_unchanged(&before, &appearance(target.pid()));
     // The hooks are out, so that it may allocate again.
     target.ask("leak 10", "leaked");

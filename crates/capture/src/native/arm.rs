@@ -12,7 +12,6 @@ use super::arch::{self, Relocation};
 use super::target::Target;
 use super::threads::{AllStopped, Resting, look_at_each, tracing};
 use crate::fault;
-use crate::sys::ptrace::Registers;
 
 /// How often all threads are stopped until none stands where it must not.
 const TRIES: u32 = 40;
@@ -116,6 +115,18 @@ impl Places {
     }
 }
 
+/// What tells whether a thread is inside a hook.
+pub(crate) trait Inside {
+    /// Whether some thread says that it is.
+    fn is_guarded(&self) -> bool;
+
+    /// Gets ready to be asked of threads; they run meanwhile. Late is when what could be asked at once did not settle it.
+    fn prepare(&self, is_late: bool);
+
+    /// Whether a thread will certainly not return into code that `within` accepts, whatever any guard says.
+    fn is_outside(&self, thread: &Resting, within: &dyn Fn(u64) -> bool) -> bool;
+}
+
 /// Writes all jumps, or none. `ready` runs once they are in place, before any thread goes on.
 pub(crate) fn arm(target: &Target, relocations: &[Relocation], ready: impl Fn() + Sync) -> io::Result<Duration> {
     let places = Places::of(relocations);
@@ -168,13 +179,12 @@ pub(crate) fn take_out(
     target: &Target,
     changed: &[Changed],
     code: &[Range<u64>],
-    is_busy: impl Fn() -> bool + Sync,
-    is_outside: impl Fn(&Registers, &dyn Fn(u64) -> bool) -> bool + Sync,
+    inside: &(impl Inside + Sync),
 ) -> io::Result<Disarmed> {
     let (last, first): (Vec<Changed>, Vec<Changed>) = changed.iter().partition(|change| change.is_last);
     let mut all = disarm(target, &first)?;
     let drain = |all: &mut Disarmed| {
-        let (free, stopped) = drained(target, code, &is_busy, &is_outside)?;
+        let (free, stopped) = drained(target, code, inside)?;
         (all.stopped, all.is_busy) = (all.stopped.max(stopped), !free);
         Ok::<_, io::Error>(())
     };
@@ -222,41 +232,39 @@ fn disarm_once(target: &Target, changed: &[Changed], limit: Duration) -> io::Res
 }
 
 /// Waits until no thread can return into `code`. False if some thread stays there, for example inside an allocator that waits
-/// for a lock. `is_busy` tells of threads inside hooks. Also says how long a thread stood still for it at most.
+/// for a lock. Also says how long a thread stood still for it at most.
 ///
 /// No jump leads there any more, so that a thread which was seen outside stays outside: each is looked at by itself, until all
-/// have been seen there, and the others run on. Only a signal handler with deep frames could hide where a thread will return to; that
-/// thread counts as busy. An address of ours on a stack may be left from an earlier call, in memory that a frame has and never wrote to:
-/// a thread that sleeps there would never be seen outside, were its frames not walked (`is_outside`, which only says so if it is certain).
-fn drained(
-    target: &Target,
-    code: &[Range<u64>],
-    is_busy: impl Fn() -> bool + Sync,
-    is_outside: impl Fn(&Registers, &dyn Fn(u64) -> bool) -> bool + Sync,
-) -> io::Result<(bool, Duration)> {
+/// have been seen there, and the others run on. Only a signal handler with deep frames could hide where a thread will return to; of
+/// that thread a guard tells. An address of ours on a stack may be left from an earlier call, in memory that a frame has and never wrote to,
+/// and so may a guard: a thread that sleeps there would never be seen outside, were its frames not walked.
+fn drained(target: &Target, code: &[Range<u64>], inside: &(impl Inside + Sync)) -> io::Result<(bool, Duration)> {
     let within = |at: u64| code.iter().any(|code| code.contains(&at));
-    let stands = |thread: &Resting| {
-        within(arch::instruction(&thread.registers))
-            || (stack_mentions(target, thread, &within) && !is_outside(&thread.registers, &within))
-    };
     let (began, mut longest) = (Instant::now(), Duration::ZERO);
     let mut outside: HashSet<u32> = HashSet::new();
     for round in 0_u32.. {
-        let (busy, waited) = (is_busy(), began.elapsed());
-        if !busy || waited > SLEEPING_MAX {
+        let (guarded, waited) = (inside.is_guarded(), began.elapsed());
+        if !guarded || waited > SLEEPING_MAX {
+            inside.prepare(waited > SLEEPING_MAX);
             let left: Vec<u32> = target.threads()?.into_iter().filter(|tid| !outside.contains(tid)).collect();
-            if left.is_empty() && !busy && !is_busy() {
+            if left.is_empty() {
                 break;
             }
+            let stands = |thread: &Resting| {
+                let may_stand = guarded || stack_mentions(target, thread, &within);
+                within(arch::instruction(&thread.registers)) || (may_stand && !inside.is_outside(thread, &within))
+            };
             let seen = tracing(|| look_at_each(target, &left, LOOK_LIMIT, stands))?;
             longest = longest.max(seen.longest);
             let may_go_on = |tid: &u32| matches!(target.thread_state(*tid), Some('R' | 'D'));
             let stays = !seen.wanted.iter().any(may_go_on) && seen.wanted.len() + seen.others.len() == left.len();
-            if (waited > SLEEPING_MAX && stays && (busy || !seen.wanted.is_empty())) || waited > RUNNABLE_MAX {
+            if (waited > SLEEPING_MAX && stays && !seen.wanted.is_empty()) || waited > RUNNABLE_MAX {
                 return Ok((false, longest));
             }
-            // One of a thread that was inside a hook then, below the frames of a signal handler, would say nothing.
-            outside.extend(seen.others.into_iter().filter(|_| !busy));
+            // By a guard that was set meanwhile some thread may be inside below the frames of a signal handler.
+            if guarded || !inside.is_guarded() {
+                outside.extend(seen.others);
+            }
         }
         sleep(pause(round));
     }

@@ -145,6 +145,29 @@ impl CodeTables {
     }
 }
 
+/// Modules and rows that only leakline has, for when the target may have written over those that it shares.
+#[derive(Debug)]
+pub(crate) struct PrivateTables {
+    modules: Vec<Module>,
+    rows: Vec<u32>,
+}
+
+impl PrivateTables {
+    pub(crate) fn of(target: &Target, mappings: &[Mapping<'_>]) -> Self {
+        let (mut tables, mut all) = (CodeTables::default(), Vec::new());
+        tables.learn(target, mappings);
+        for rows in tables.files.values_mut() {
+            rows.at = all.len() as u32;
+            all.append(&mut rows.words);
+        }
+        Self { modules: mappings.iter().filter_map(|mapping| tables.module(mapping)).collect(), rows: all }
+    }
+
+    pub(crate) fn rule(&self, pc: u64) -> Option<PackedRule> {
+        walk::rule(&self.modules, pc, |row| self.rows.get(usize::try_from(row).ok()?).copied())
+    }
+}
+
 /// A file of the target as the target sees it, wherever it is mounted.
 pub(crate) fn open_file(target: &Target, mapping: &Mapping<'_>) -> io::Result<MappedFile> {
     use std::os::unix::ffi::OsStringExt as _;

@@ -22,6 +22,7 @@ mod gate;
 mod governor;
 mod heap;
 mod image;
+mod inside;
 mod launch;
 mod ledger;
 mod load;

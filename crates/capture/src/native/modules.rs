@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 
 use formats::maps;
 
-use super::arch;
 use super::code::CodeTables;
 use super::file::SharedFile;
+use super::inside::are_frames_outside;
 use super::launch::{is_linking, linker_state};
 use super::target::Target;
-use super::walk;
 use crate::sys::futex;
 use crate::sys::keeper::ControlPage;
 use crate::sys::ptrace::Registers;
@@ -113,17 +112,7 @@ impl Modules {
     /// known by the mappings as they were last read.
     pub(crate) fn are_frames_outside(&self, registers: &Registers, within: impl Fn(u64) -> bool) -> bool {
         let state = lock(&self.state);
-        let at = walk::At {
-            pc: arch::instruction(registers),
-            sp: arch::stack_pointer(registers),
-            bp: arch::frame_pointer(registers),
-        };
-        let read = |at: u64| {
-            let mut word = [0; 8];
-            (state.target.read(at, &mut word).ok()? == word.len()).then(|| u64::from_le_bytes(word))
-        };
-        let returns = walk::returns(at, |pc| state.code.rule(&state.file, pc), read);
-        returns.is_some_and(|returns| !within(at.pc) && !returns.into_iter().any(within))
+        are_frames_outside(&state.target, registers, |pc| state.code.rule(&state.file, pc), within)
     }
 
     /// Lets threads go that wait for an answer. To be called when nobody listens any more.

@@ -125,13 +125,26 @@ fn figures(file: &SharedFile, thread: u64, place: u64) -> io::Result<Option<Vec<
     Ok((number == thread + 1).then_some(words))
 }
 
-/// Whether some thread is inside a hook. A thread that ended there (it never does) or left by `longjmp` counts too.
-pub(crate) fn is_busy(file: &SharedFile, control: &Control) -> bool {
+/// A guard that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Guard {
+    /// The thread pointer of its thread.
+    pub(crate) thread: u64,
+    /// The stack pointer of the call.
+    pub(crate) at: u64,
+}
+
+/// The guards of threads inside hooks. One that ended there (it never does) or left by `longjmp` has one too.
+pub(crate) fn guards(file: &SharedFile, control: &Control) -> Vec<Guard> {
     const GUARD: u64 = core::mem::offset_of!(ThreadFigures, guard) as u64;
+    const THREAD: u64 = core::mem::offset_of!(ThreadFigures, pointer) as u64;
     let threads = (control.threads.records.load(Relaxed) as usize).min(THREADS_MAX);
-    let guard = |place| file.words(regions::RECORDS.at + place * regions::RECORD_BYTES + GUARD, 1);
-    let is_set = |place: &u64| guard(*place).is_ok_and(|words| words.first().is_some_and(|guard| *guard != 0));
-    places(file, threads).is_ok_and(|places| places.iter().any(is_set))
+    let word = |place: u64, at: u64| {
+        let words = file.words(regions::RECORDS.at + place * regions::RECORD_BYTES + at, 1);
+        words.ok().and_then(|words| words.first().copied()).filter(|word| *word != 0)
+    };
+    let guard = |place| Some(Guard { at: word(place, GUARD)?, thread: word(place, THREAD).unwrap_or(0) });
+    places(file, threads).unwrap_or_default().into_iter().filter_map(guard).collect()
 }
 
 /// Whether some thread is inside a hook that it entered while every block was recorded.

@@ -17,6 +17,7 @@ use wire::{CODE_AREAS_MORE, Control, MAGIC, STATE_TID_MASK, VERSION, regions};
 
 use super::arm::{Changed, JUMP_BYTES, take_out};
 use super::error::AttachError;
+use super::inside::ByFrames;
 use super::load::{MAPPED_NAME, gadgets, some_thread, unload};
 use super::note::{self, Note};
 use super::target::Target;
@@ -125,7 +126,7 @@ pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
     if remains.is_foreign {
         return Err(step(io::Error::other("it is of another version: `leakline detach` of that version removes it")));
     }
-    let out = take_out(target, &remains.changed, &remains.code, || false, |_, _| false).map_err(step)?;
+    let out = take_out(target, &remains.changed, &remains.code, &ByFrames::of_remains(target)).map_err(step)?;
     if !out.foreign.is_empty() {
         let why = out.why_kept().unwrap_or_default();
         return Err(step(io::Error::other(format!("{why}: try again when that is gone"))));

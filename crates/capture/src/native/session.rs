@@ -18,6 +18,7 @@ use super::custom::Custom;
 use super::error::{AttachError, SessionError};
 use super::file::SharedFile;
 use super::governor::Governor;
+use super::inside::{Attached, ByFrames};
 use super::load::{self, Loaded, Wanted};
 use super::marks::Sweep;
 use super::modules::Modules;
@@ -79,6 +80,8 @@ pub struct Session {
     /// A sample is recorded since so little of the cap is left.
     is_short: bool,
     sweep: Sweep,
+    /// Functions are hooked that the user named.
+    any_function: bool,
 }
 
 /// Hooks the allocator of a running process.
@@ -211,6 +214,7 @@ impl Session {
             stacks_max: options.stacks_max.saturating_add(1),
             is_short: false,
             sweep: Sweep::Nothing,
+            any_function: !(options.alloc.is_empty() && options.free.is_empty()),
         }
     }
 
@@ -441,10 +445,9 @@ impl Session {
     fn disarm(&self) -> io::Result<(Duration, Option<String>)> {
         let (control, code) = (self.page.control(), self.wanted.code());
         self.modules.read_again();
-        let is_busy = || read::is_busy(&self.shared, control);
-        let is_outside =
-            |registers: &_, within: &dyn Fn(u64) -> bool| self.modules.are_frames_outside(registers, within);
-        let out = arm::take_out(&self.target, &self.changed, &code, is_busy, is_outside)?;
+        let attached = Attached { modules: &self.modules, shared: &self.shared, control };
+        let inside = ByFrames::of(&self.target, attached, self.any_function, self.overwritten > 0);
+        let out = arm::take_out(&self.target, &self.changed, &code, &inside)?;
         let removed_by = format!("`leakline detach {}` removes it when that is gone", self.target.pid());
         let foreign = out.why_kept().map(|why| format!("{why}; {removed_by}"));
         let busy = out.is_busy.then(|| "a thread is still inside the allocator".to_owned());

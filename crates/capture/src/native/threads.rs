@@ -133,6 +133,10 @@ impl Resting {
         }
     }
 
+    pub(crate) fn tid(&self) -> u32 {
+        self.tracee.tid()
+    }
+
     /// Registers with which the program sees nothing of the stop.
     fn mend(&self) {
         let registers = if self.ours { arch::undisturbed(&self.registers) } else { self.registers };
@@ -192,7 +196,7 @@ pub(crate) fn look_at_each(
     let late = stops(target, &fresh, until, |thread| {
         let began = Instant::now();
         let to = if is_wanted(&thread) { &mut seen.wanted } else { &mut seen.others };
-        to.push(thread.tracee.tid());
+        to.push(thread.tid());
         thread.mend();
         thread.let_go();
         seen.longest = seen.longest.max(began.elapsed());
