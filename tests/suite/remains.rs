@@ -133,7 +133,9 @@ fn all_processes_are_freed_at_once() {
             grep -q leakline /proc/$pid/maps || exit 8
         done
         mkfifo commands; \"$3\" < commands > said & exec 3> commands
-XX $parent --plain --expire 0.1 > log & attached=$!
+        parent=$!
+        until grep -q ready said; do sleep 0.05; done
+        \"$2\" attach $parent --plain --expire 0.1 > log & attached=$!
         until grep -q attached log; do kill -0 $attached || exit 7; sleep 0.05; done
         echo fork >&3
         until grep -q child said; do sleep 0.05; done
