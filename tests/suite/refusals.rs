@@ -149,7 +149,8 @@ fn root_without_the_capability_is_told_how_a_container_gets_it() {
     let before = appearance(target.pid());
     let lacking = |words: &str| {
         let mut command = Command::new("setpriv");
-        command.args(["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]).arg(program());
+        let without = "-sys_ptrace,-sys_admin,-checkpoint_restore";
+        command.args([format!("--bounding-set={without}"), format!("--inh-caps={without}")]).arg(program());
         command.args(words.split(' '));
         Running::start_command(command, words).wait()
     };
@@ -166,7 +167,16 @@ fn root_without_the_capability_is_told_how_a_container_gets_it() {
     );
     let doctor = lacking(&format!("doctor {} --json", target.pid()));
     doctor.assert_code(2);
-    assert!(doctor.lines.join("").contains("--cap-add=SYS_PTRACE"), "{}", doctor.describe());
+    let remedies: Vec<String> = doctor.summary()["checks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|check| check["remedy"].as_str().map(str::to_owned))
+        .collect();
+    for name in ["SYS_PTRACE", "CHECKPOINT_RESTORE"] {
+        assert!(remedies.iter().any(|remedy| remedy.contains(name)), "{name}: {remedies:?}");
+    }
+    assert!(!remedies.iter().any(|remedy| remedy.starts_with("sudo leakline")), "root has no more: {remedies:?}");
     assert_unchanged(&before, &appearance(target.pid()));
     target.stop().assert_unharmed();
 }

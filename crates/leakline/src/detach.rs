@@ -63,15 +63,12 @@ fn processes(count: usize) -> String {
     if count == 1 { "1 process".to_owned() } else { format!("{count} processes") }
 }
 
-/// What was not looked at may carry something; only who is root sees all.
+/// What was not looked at may carry something.
 fn notes(carriers: &Carriers) -> Vec<String> {
-    match carriers.unreadable {
-        0 => Vec::new(),
-        unreadable => {
-            let which = processes(unreadable as usize);
-            vec![format!("{which} of other users could not be looked at: `sudo leakline detach --all` sees them too")]
-        }
-    }
+    let which = processes(carriers.unreadable as usize);
+    let note =
+        |remedy| format!("{which} of other users or with more rights could not be looked at; to do so: {remedy}");
+    carriers.remedy.as_ref().map(note).into_iter().collect()
 }
 
 /// One process as it is shown; nothing where there was nothing.
@@ -132,6 +129,8 @@ mod tests {
         let last = removal(&attempts("7:!")[0]).map(|removal| removal.left);
         let wanted = "another leakline (process 1) is attached to process 7: end the other leakline first: `kill -INT 1` lets it detach";
         assert_eq!(last.as_deref(), Some(wanted));
-        assert!(notes(&Carriers { unreadable: 2, ..Carriers::default() })[0].contains("2 processes of other users"));
+        let carriers = Carriers { unreadable: 2, remedy: Some("sudo x".to_owned()), ..Carriers::default() };
+        let wanted = "2 processes of other users or with more rights could not be looked at; to do so: sudo x";
+        assert_eq!(notes(&carriers), [wanted]);
     }
 }

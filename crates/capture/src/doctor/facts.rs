@@ -10,6 +10,7 @@ use std::path::Path;
 use model::{Bytes, Pid, Reading, Why, escaped};
 
 use super::binary::{Binary, Debugging, Module};
+use super::remedies::Capability;
 use crate::native::AttachError;
 
 /// Bytes of one file of `/proc` that are looked at; the greatest is the list of mappings.
@@ -120,10 +121,9 @@ impl Machine {
         }
     }
 
-    /// Whether the effective capabilities have this bit.
-    pub(super) fn capable(&self, bit: u32) -> Option<bool> {
-        debug_assert!(bit < 64, "a capability is a bit of CapEff");
-        self.capabilities.map(|mask| mask >> bit & 1 == 1)
+    /// Whether the effective capabilities have this one.
+    pub(super) fn capable(&self, capability: Capability) -> Option<bool> {
+        self.capabilities.map(|mask| capability.is_in(mask))
     }
 }
 

@@ -6,16 +6,12 @@ use model::{Bytes, Reading};
 
 use super::Condition;
 use super::facts::Machine;
+use super::remedies::{Capability, as_root, how_to_get, how_to_lift_filter};
 
 /// Oldest kernel with everything that an attach uses: `MADV_WIPEONFORK` came with 4.14, the rest is older.
 const KERNEL_NEEDED: (u32, u32) = (4, 14);
 /// Below this much free memory the tables of a session could be what brings the machine down.
 const HEADROOM: Bytes = Bytes(256 << 20);
-
-/// Capabilities by their bit in `CapEff`; see capabilities(7).
-pub(super) const CAP_SYS_PTRACE: u32 = 19;
-pub(super) const CAP_SYS_ADMIN: u32 = 21;
-const CAP_CHECKPOINT_RESTORE: u32 = 40;
 
 /// All conditions of the machine, in the order in which they matter.
 pub(super) fn judge(machine: &Machine) -> Vec<Condition> {
@@ -33,53 +29,6 @@ pub(super) fn judge(machine: &Machine) -> Vec<Condition> {
     conditions.extend(selinux(machine));
     conditions.extend(machine.container.as_deref().map(|kind| Condition::met("container", format!("inside {kind}"))));
     conditions
-}
-
-/// How to get `CAP_SYS_PTRACE`, which depends on where we run.
-pub(super) fn how_to_get_ptrace(machine: &Machine, command: &str) -> String {
-    const KUBERNETES: &str = "kubectl debug -it POD --profile=sysadmin --target=CONTAINER --image=IMAGE, or in the container's \
-                              spec: securityContext: { capabilities: { add: [\"SYS_PTRACE\"] } }";
-    let start = |tool: &str| {
-        format!(
-            "{tool} run --cap-add=SYS_PTRACE … (beside one that runs: {tool} run --pid=container:NAME --cap-add=SYS_PTRACE …), \
-             or on its host: sudo {command}"
-        )
-    };
-    let can_root = machine.bounding.is_some_and(|mask| mask >> CAP_SYS_PTRACE & 1 == 1);
-    match machine.container.as_deref() {
-        Some("kubernetes") if can_root => {
-            format!("run as root (securityContext: {{ runAsUser: 0 }}), or: {KUBERNETES}")
-        }
-        Some(tool @ ("docker" | "podman")) if can_root => {
-            format!("enter the container as root: {tool} exec -u 0 CONTAINER {command}, or: sudo {command}")
-        }
-        Some("kubernetes") => KUBERNETES.to_owned(),
-        Some("podman") => start("podman"),
-        Some(_) if !can_root => start("docker"),
-        // Only whoever started this session can give what its bounding set lacks.
-        None if machine.bounding.is_some() && !can_root => format!(
-            "sudo does not help, since the bounding set of this session lacks CAP_SYS_PTRACE; where it is a container: {}; {KUBERNETES}",
-            start("docker")
-        ),
-        Some(_) | None => format!("sudo {command}"),
-    }
-}
-
-/// How to run without the seccomp filter that is on us.
-pub(super) fn how_to_lift_filter(machine: &Machine) -> String {
-    const KUBERNETES: &str = "kubectl debug -it POD --profile=sysadmin --target=CONTAINER --image=IMAGE, or in the container's \
-                              spec: securityContext: { seccompProfile: { type: Unconfined } }";
-    let start = |tool: &str| format!("{tool} run --security-opt seccomp=unconfined --cap-add=SYS_PTRACE …");
-    match machine.container.as_deref() {
-        Some("kubernetes") => KUBERNETES.to_owned(),
-        Some("podman") => start("podman"),
-        Some("docker") => start("docker"),
-        Some(_) | None => format!(
-            "run leakline on the host; in a container of docker: {}; of Kubernetes: {KUBERNETES}; in a service of systemd: \
-             SystemCallFilter=@debug",
-            start("docker")
-        ),
-    }
 }
 
 fn architecture(ours: &str) -> Condition {
@@ -107,7 +56,7 @@ fn kernel(release: Option<&str>) -> Condition {
 /// Yama's setting; it only matters without `CAP_SYS_PTRACE`, apart from 3, which nothing lifts.
 fn ptrace_scope(machine: &Machine) -> Condition {
     const NAME: &str = "ptrace_scope";
-    let capable = machine.capable(CAP_SYS_PTRACE) == Some(true);
+    let capable = machine.capable(Capability::PTRACE) == Some(true);
     match machine.ptrace_scope {
         None => Condition::met(NAME, "not set by this kernel: unrestricted"),
         Some(0) => Condition::met(NAME, "0: own processes may be attached to"),
@@ -115,21 +64,24 @@ fn ptrace_scope(machine: &Machine) -> Condition {
             .remedied("kernel.yama.ptrace_scope cannot be lowered from 3: change it in /etc/sysctl.d and reboot"),
         Some(scope) if capable => Condition::met(NAME, format!("{scope}, which CAP_SYS_PTRACE lifts")),
         Some(1) => Condition::limited(NAME, "1: only descendants may be attached to", "0, or CAP_SYS_PTRACE")
-            .remedied("sudo sysctl kernel.yama.ptrace_scope=0"),
-        Some(scope) => Condition::unmet(NAME, scope.to_string(), "CAP_SYS_PTRACE")
-            .remedied(how_to_get_ptrace(machine, "leakline hunt")),
+            .remedied(as_root(machine, Capability::ADMIN, "sysctl kernel.yama.ptrace_scope=0")),
+        Some(scope) => Condition::unmet(NAME, scope.to_string(), "CAP_SYS_PTRACE").remedied(how_to_get(
+            machine,
+            Capability::PTRACE,
+            "leakline hunt",
+        )),
     }
 }
 
 fn ptrace_capability(machine: &Machine) -> Condition {
     const NAME: &str = "CAP_SYS_PTRACE";
-    match machine.capable(CAP_SYS_PTRACE) {
+    match machine.capable(Capability::PTRACE) {
         Some(true) if machine.initial_user_namespace == Some(false) => {
             Condition::met(NAME, "present, for the processes of this user namespace")
         }
         Some(true) => Condition::met(NAME, "present"),
         Some(false) => Condition::limited(NAME, "absent", "present, to attach to processes of other users")
-            .remedied(how_to_get_ptrace(machine, "leakline hunt")),
+            .remedied(how_to_get(machine, Capability::PTRACE, "leakline hunt")),
         None => Condition::unknown(NAME, "/proc/self/status shows no capabilities", "CapEff"),
     }
 }
@@ -152,19 +104,23 @@ fn memfd(machine: &Machine) -> Condition {
     match machine.memfd_noexec {
         None => Condition::met(NAME, "executable, no policy in this kernel"),
         Some(policy @ (0 | 1)) => Condition::met(NAME, format!("executable (vm.memfd_noexec is {policy})")),
-        Some(policy) => Condition::unmet(NAME, format!("vm.memfd_noexec is {policy}"), "0 or 1")
-            .remedied("sudo sysctl vm.memfd_noexec=1"),
+        Some(policy) => Condition::unmet(NAME, format!("vm.memfd_noexec is {policy}"), "0 or 1").remedied(as_root(
+            machine,
+            Capability::ADMIN,
+            "sysctl vm.memfd_noexec=1",
+        )),
     }
 }
 
 fn visibility(machine: &Machine) -> Condition {
     const NAME: &str = "/proc";
     if !machine.proc_mounted {
-        return Condition::unmet(NAME, "not mounted", "/proc").remedied("sudo mount -t proc proc /proc");
+        let mount = as_root(machine, Capability::ADMIN, "mount -t proc proc /proc");
+        return Condition::unmet(NAME, "not mounted", "/proc").remedied(mount);
     }
     match machine.hidepid.as_deref() {
         None | Some("0" | "off") => Condition::met(NAME, "shows all processes"),
-        Some(_) if machine.capable(CAP_SYS_PTRACE) == Some(true) => {
+        Some(_) if machine.capable(Capability::PTRACE) == Some(true) => {
             Condition::met(NAME, "hidepid, which we are exempt from")
         }
         Some(value) => Condition::limited(
@@ -172,14 +128,19 @@ fn visibility(machine: &Machine) -> Condition {
             format!("mounted with hidepid={value}"),
             "the processes of other users, which are not shown",
         )
-        .remedied("sudo leakline hunt, or: sudo mount -o remount,hidepid=0 /proc"),
+        .remedied(format!(
+            "{}, or: {}",
+            how_to_get(machine, Capability::PTRACE, "leakline hunt"),
+            as_root(machine, Capability::ADMIN, "mount -o remount,hidepid=0 /proc")
+        )),
     }
 }
 
 /// `/proc/PID/map_files` leads to files that were deleted or replaced; their names would be lost otherwise.
 fn names_of_deleted_files(machine: &Machine) -> Condition {
     const NAME: &str = "replaced files";
-    if machine.capable(CAP_SYS_ADMIN) == Some(true) || machine.capable(CAP_CHECKPOINT_RESTORE) == Some(true) {
+    if machine.capable(Capability::ADMIN) == Some(true) || machine.capable(Capability::CHECKPOINT_RESTORE) == Some(true)
+    {
         return Condition::met(NAME, "modules that were replaced on disk can still be read");
     }
     Condition::limited(
@@ -187,7 +148,7 @@ fn names_of_deleted_files(machine: &Machine) -> Condition {
         "neither CAP_CHECKPOINT_RESTORE nor CAP_SYS_ADMIN",
         "one of them, to name functions of modules that were deleted or replaced since they were loaded",
     )
-    .remedied("sudo leakline hunt")
+    .remedied(how_to_get(machine, Capability::CHECKPOINT_RESTORE, "leakline hunt"))
 }
 
 fn headroom(available: Reading<Bytes>) -> Condition {
@@ -248,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_remedy_fits_the_container() {
-        let lacking = Some(!(1 << CAP_SYS_PTRACE));
+        let lacking = Some(!(1 << 19));
         let inside = |kind: &str| Machine { container: Some(kind.to_owned()), bounding: lacking, ..user() };
         check(&user(), "CAP_SYS_PTRACE", "Limited: absent | sudo leakline hunt");
         check(&inside("docker"), "CAP_SYS_PTRACE", "Limited: absent | docker run --cap-add=SYS_PTRACE …");

@@ -6,6 +6,7 @@
 mod binary;
 mod facts;
 mod machine;
+mod remedies;
 mod target;
 
 use model::Pid;
@@ -80,6 +81,11 @@ pub(crate) fn why_filtered() -> (String, String) {
 }
 
 /// Constructors that name the state, so that a judgement reads as a sentence.
+/// How to run a command so that all processes are open to it, where some are not now.
+pub(crate) fn how_to_see_all(command: &str) -> String {
+    remedies::how_to_see_all(&facts::Machine::gather(), command)
+}
+
 impl Condition {
     fn met(name: &'static str, found: impl Into<String>) -> Self {
         Self { name, state: ConditionState::Met, found: found.into(), needed: String::new(), remedy: None }

@@ -7,7 +7,7 @@ use model::{Bytes, Pid};
 use super::Condition;
 use super::binary::{Binary, Debugging};
 use super::facts::{Access, Allocator, Machine, Target, Unhookable};
-use super::machine::{CAP_SYS_ADMIN, CAP_SYS_PTRACE, how_to_get_ptrace, how_to_lift_filter};
+use super::remedies::{Capability, as_root, how_to_get, how_to_lift_filter};
 
 /// Address space that the tables of a session reserve (275 GiB with glibc, of which little is touched), and some room.
 const ADDRESS_SPACE_NEEDED: Bytes = Bytes(300 << 30);
@@ -34,7 +34,7 @@ pub(super) fn judge(machine: &Machine, target: &Target) -> Vec<Condition> {
     conditions.push(program(target));
     conditions.push(allocator(target));
     conditions.push(locked(target));
-    conditions.push(address_space(target));
+    conditions.push(address_space(machine, target));
     conditions.push(debug_information(target));
     conditions
 }
@@ -107,7 +107,7 @@ fn access(machine: &Machine, target: &Target) -> Condition {
 /// Why a process that is there is not in `/proc`, and what lifts that.
 pub(super) fn why_hidden(machine: &Machine, pid: Pid) -> (String, String) {
     let value = machine.hidepid.as_deref().unwrap_or("?");
-    let remedy = how_to_get_ptrace(machine, &format!("leakline attach {pid}"));
+    let remedy = how_to_get(machine, Capability::PTRACE, &format!("leakline attach {pid}"));
     (format!("/proc is mounted with hidepid={value}, which hides it"), remedy)
 }
 
@@ -119,8 +119,8 @@ pub(super) fn why_filtered(machine: &Machine) -> (String, String) {
 /// The most likely reason of a refusal, and what lifts it.
 pub(super) fn why_denied(machine: &Machine, target: &Target) -> (String, String) {
     let command = format!("leakline attach {}", target.pid);
-    let as_root = how_to_get_ptrace(machine, &command);
-    if machine.capable(CAP_SYS_PTRACE) == Some(true) {
+    let with_it = how_to_get(machine, Capability::PTRACE, &command);
+    if machine.capable(Capability::PTRACE) == Some(true) {
         // In a user namespace of our own the capability is no more than that; of the target's namespace we are often told nothing.
         let is_foreign = match target.same_user_namespace {
             Some(same) => !same,
@@ -138,18 +138,18 @@ pub(super) fn why_denied(machine: &Machine, target: &Target) -> (String, String)
         );
     }
     if target.same_user == Some(false) {
-        return ("it belongs to another user".to_owned(), as_root);
+        return ("it belongs to another user".to_owned(), with_it);
     }
     if target.dumpable == Some(false) {
-        return ("it is not dumpable (it changed its user, or asked for it: PR_SET_DUMPABLE)".to_owned(), as_root);
+        return ("it is not dumpable (it changed its user, or asked for it: PR_SET_DUMPABLE)".to_owned(), with_it);
     }
     match machine.ptrace_scope {
         Some(scope @ 1) => (
             format!("kernel.yama.ptrace_scope is {scope}"),
-            format!("sudo sysctl kernel.yama.ptrace_scope=0, or: {as_root}"),
+            format!("{}, or: {with_it}", as_root(machine, Capability::ADMIN, "sysctl kernel.yama.ptrace_scope=0")),
         ),
-        Some(scope @ 2..) => (format!("kernel.yama.ptrace_scope is {scope}"), as_root),
-        Some(0) | None => ("CAP_SYS_PTRACE is absent".to_owned(), as_root),
+        Some(scope @ 2..) => (format!("kernel.yama.ptrace_scope is {scope}"), with_it),
+        Some(0) | None => ("CAP_SYS_PTRACE is absent".to_owned(), with_it),
     }
 }
 
@@ -157,11 +157,11 @@ fn dumpable(machine: &Machine, target: &Target) -> Condition {
     const NAME: &str = "dumpable";
     match target.dumpable {
         Some(true) => Condition::met(NAME, "yes"),
-        Some(false) if machine.capable(CAP_SYS_PTRACE) == Some(true) => {
+        Some(false) if machine.capable(Capability::PTRACE) == Some(true) => {
             Condition::met(NAME, "no, which CAP_SYS_PTRACE lifts")
         }
         Some(false) => Condition::unmet(NAME, "no: it changed its user or asked for it", "CAP_SYS_PTRACE")
-            .remedied(how_to_get_ptrace(machine, &format!("leakline attach {}", target.pid))),
+            .remedied(how_to_get(machine, Capability::PTRACE, &format!("leakline attach {}", target.pid))),
         // For a process of root both answers look alike, and root needs no answer.
         None => Condition::met(NAME, "it runs as root, where it makes no difference"),
     }
@@ -169,7 +169,7 @@ fn dumpable(machine: &Machine, target: &Target) -> Condition {
 
 fn seccomp(machine: &Machine, target: &Target) -> Condition {
     const NAME: &str = "seccomp";
-    let lifted = machine.capable(CAP_SYS_ADMIN) == Some(true) && machine.seccomp == Some(0);
+    let lifted = machine.capable(Capability::ADMIN) == Some(true) && machine.seccomp == Some(0);
     match target.seccomp {
         Some(0) => Condition::met(NAME, "none"),
         Some(1) => Condition::unmet(NAME, "strict: it may only read, write and exit", "a process that may map memory"),
@@ -179,7 +179,7 @@ fn seccomp(machine: &Machine, target: &Target) -> Condition {
             "a filter",
             "a filter that lets memfd_create, mmap, munmap and close pass, or CAP_SYS_ADMIN to suspend it",
         )
-        .remedied(how_to_get_ptrace(machine, &format!("leakline attach {}", target.pid))),
+        .remedied(how_to_get(machine, Capability::ADMIN, &format!("leakline attach {}", target.pid))),
         None => Condition::unknown(NAME, "/proc/PID/status does not say", "Seccomp"),
     }
 }
@@ -250,7 +250,7 @@ fn locked(target: &Target) -> Condition {
     }
 }
 
-fn address_space(target: &Target) -> Condition {
+fn address_space(machine: &Machine, target: &Target) -> Condition {
     const NAME: &str = "address space";
     match target.address_space_limit {
         None => Condition::met(NAME, "unlimited"),
@@ -260,7 +260,11 @@ fn address_space(target: &Target) -> Condition {
             format!("limited to {limit}"),
             format!("{ADDRESS_SPACE_NEEDED}, of which little is touched"),
         )
-        .remedied(format!("sudo prlimit --pid {} --as=unlimited", target.pid)),
+        .remedied(as_root(
+            machine,
+            Capability::RESOURCE,
+            &format!("prlimit --pid {} --as=unlimited", target.pid),
+        )),
     }
 }
 
@@ -504,8 +508,8 @@ mod tests {
     fn the_filter_is_only_suspended_by_one_who_has_none() {
         let filtered = Target { seccomp: Some(2), ..server() };
         let only = |bit: u32| Machine { capabilities: Some(1 << bit), ..user() };
-        check(&only(CAP_SYS_ADMIN), &filtered, "seccomp", "Met: a filter, which CAP_SYS_ADMIN suspends");
-        check(&only(CAP_SYS_PTRACE), &filtered, "seccomp", "Limited: a filter | sudo leakline attach 42");
+        check(&only(21), &filtered, "seccomp", "Met: a filter, which CAP_SYS_ADMIN suspends");
+        check(&only(19), &filtered, "seccomp", "Limited: a filter | sudo leakline attach 42");
         check(&Machine { seccomp: None, ..root() }, &filtered, "seccomp", "Limited");
         check(&Machine { capabilities: None, ..root() }, &filtered, "seccomp", "Limited");
         check(&root(), &Target { seccomp: None, ..server() }, "seccomp", "Unknown: /proc/PID/status does not say");

@@ -22,6 +22,7 @@ use super::load::{MAPPED_NAME, gadgets, some_thread, unload};
 use super::note::{self, Note};
 use super::target::Target;
 use super::threads::tracing;
+use crate::doctor::how_to_see_all;
 
 const JUMP: u8 = 0xe9;
 
@@ -47,6 +48,8 @@ pub struct Carriers {
     pub looked_at: u64,
     /// Processes that could not.
     pub unreadable: u64,
+    /// How to look at those, where there are any.
+    pub remedy: Option<String>,
 }
 
 /// What was found.
@@ -168,6 +171,7 @@ pub(crate) fn carriers() -> Carriers {
         }
     }
     found.pids.sort_unstable();
+    found.remedy = (found.unreadable > 0).then(|| how_to_see_all("leakline detach --all"));
     found
 }
 
