@@ -6,21 +6,22 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use wire::{
-    Block, COUNTERS_BYTES, SAMPLED_BYTES, STACKS_MAX, SampledCounters, SampledSum, SiteCounters, Slot, regions, weigh,
+    Block, COUNTERS_BYTES, Cell, SAMPLED_BYTES, STACKS_MAX, SampledCounters, SampledSum, SiteCounters, Slot, regions,
+    weigh,
 };
 
 use crate::marks;
 use crate::record::Thread;
 use crate::shared::add;
-use crate::table::{self, Put};
+use crate::table::{self, Put, Taken};
 
 /// Counts a new block that is recorded for itself, if it can be put where it is looked for first; false where nothing was done.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 pub(crate) fn insert_near(thread: Thread, address: u64, size: u64, stack: u32) -> bool {
-    let is_done = Slot::is_small_size(size)
+    let is_done = size < Cell::SIZE_END
         && marks::is_kept(thread.shared, address)
-        && table::put_near(thread, address, Slot::small(address, size, stack, thread.now()));
+        && table::put_near(thread, address, size, stack);
     if is_done {
         count_exact(thread, size, stack);
     }
@@ -82,8 +83,11 @@ fn put(thread: Thread, address: u64, block: Block) -> bool {
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 pub(crate) fn free_near(thread: Thread, address: u64) -> bool {
-    let Some(slot) = table::take_near(thread.shared, address) else { return false };
-    count_exact_free(thread, slot.stack(), slot.small_size(), slot.small_age(thread.now()));
+    match table::take_near(thread.shared, address) {
+        Taken::Slot(slot) => count_exact_free(thread, slot.stack(), slot.small_size(), slot.small_age(thread.now())),
+        Taken::Cell(cell) => count_exact_free(thread, cell.stack(), cell.size(), cell.age(thread.now())),
+        Taken::Not => return false,
+    }
     true
 }
 
@@ -94,7 +98,7 @@ pub(crate) fn may_hold(thread: Thread, address: u64) -> bool {
 
 /// Takes a block that is about to be freed out of the table; [`Slot::NONE`] where it is older than the attach.
 pub(crate) fn take(thread: Thread, address: u64) -> Slot {
-    table::take(thread.shared, address)
+    table::take(thread, address)
 }
 
 /// Puts a block back whose `realloc` failed.

@@ -2,8 +2,8 @@
 //!
 //! Owns: putting blocks in and taking them out. Must not know: who allocates, what is counted, who reads.
 //!
-//! The addresses of a program are divided into spans; the blocks of a span lie in its buckets, runs of lines of four slots.
-//! No slot needs a lock, since each change has one thread that may make it:
+//! The addresses of a program are divided into spans; the blocks of a span lie in its buckets: runs of lines of four slots, or, where
+//! blocks are small, of cells, see `cells`. No slot needs a lock, since each change has one thread that may make it:
 //!
 //! - A slot that holds a block is only changed by whoever frees that block, and a block is freed once.
 //! - A free slot of a bucket is only filled by the thread that the bucket belongs to. Other threads that have blocks in the
@@ -19,9 +19,11 @@ use core::sync::atomic::{
 };
 
 use wire::{
-    ADDRESS_BITS, Block, Bucket, FURTHER_BUCKETS_MAX, FurtherBucket, LINE_BYTES, LINE_SLOTS, LINES_MAX, SLOT_CLAIMED,
-    SLOT_LEFT, SPAN_SHIFT, Slot, regions,
+    ADDRESS_BITS, Block, Bucket, Cell, FURTHER_BUCKETS_MAX, FurtherBucket, LINE_BYTES, LINE_SLOTS, LINES_MAX,
+    SLOT_CLAIMED, SLOT_LEFT, SPAN_SHIFT, Slot, regions,
 };
+
+mod cells;
 
 use crate::arch;
 use crate::record::Thread;
@@ -53,12 +55,25 @@ pub(crate) enum Put {
     NoRoom,
 }
 
-/// Puts in a block that the calling thread was given, if there is room for it in its own line and nothing else is to be done; false where
-/// nothing was.
+/// A block that was taken out from where it was looked for first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Taken {
+    /// It is [small](Slot::is_small).
+    Slot(Slot),
+    Cell(Cell),
+    /// It is not there, or not small.
+    Not,
+}
+
+/// Puts in a block of less than [`Cell::SIZE_END`] bytes that the calling thread was given and that is recorded for itself, if there is room
+/// for it in its own line or cell and nothing else is to be done; false where nothing was.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn put_near(thread: Thread, address: u64, slot: Slot) -> bool {
+pub(crate) fn put_near(thread: Thread, address: u64, size: u64, stack: u32) -> bool {
     let Some(bucket) = bucket_of(thread.shared, address) else { return false };
+    if bucket.has_cells() {
+        return cells::put_near(thread, bucket, address, Cell::new(address, size, stack, thread.now()));
+    }
     if !bucket.is_only_and_of(thread.owner_unchecked()) {
         return false;
     }
@@ -67,28 +82,32 @@ pub(crate) fn put_near(thread: Thread, address: u64, slot: Slot) -> bool {
     if line.first[LAST].load(Relaxed) != 0 || words.with_key(Block::key(address)) != 0 {
         return false;
     }
+    let slot = Slot::small(address, size, stack, thread.now());
     fill(line, words.odd().trailing_ones() as usize % LINE_SLOTS, slot);
     true
 }
 
-/// Takes out a block that is about to be freed, if it lies in its own line, is recorded for itself and small: nearly all are.
+/// Takes out a block that is about to be freed, if it lies in its own line or cell, is recorded for itself and small: nearly all are.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn take_near(shared: Shared, address: u64) -> Option<Slot> {
-    let bucket = bucket_of(shared, address)?;
+pub(crate) fn take_near(shared: Shared, address: u64) -> Taken {
+    let Some(bucket) = bucket_of(shared, address) else { return Taken::Not };
+    if bucket.has_cells() {
+        return cells::take(shared, bucket, address).map_or(Taken::Not, Taken::Cell);
+    }
     let line = line(shared, bucket.line(bucket.home(address)));
-    let place = find(line, address)?;
+    let Some(place) = find(line, address) else { return Taken::Not };
     let slot = Slot { first: line.first[place].load(Relaxed), second: line.second[place].load(Relaxed) };
     if !slot.is_small() {
-        return None;
+        return Taken::Not;
     }
     line.first[place].store(SLOT_LEFT, Relaxed);
-    Some(slot)
+    Taken::Slot(slot)
 }
 
 /// Takes out a block that is about to be freed; [`Slot::NONE`] where it is not there.
-pub(crate) fn take(shared: Shared, address: u64) -> Slot {
-    bucket_of(shared, address).map_or(Slot::NONE, |bucket| take_elsewhere(shared, bucket, address))
+pub(crate) fn take(thread: Thread, address: u64) -> Slot {
+    bucket_of(thread.shared, address).map_or(Slot::NONE, |bucket| take_elsewhere(thread, bucket, address))
 }
 
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
@@ -145,8 +164,12 @@ fn lines_of(shared: Shared, bucket: Bucket, address: u64) -> impl Iterator<Item 
     (0..bucket.probes()).map(move |step| line(shared, bucket.probe(address, step)))
 }
 
-fn take_from(shared: Shared, bucket: Bucket, address: u64) -> Option<Slot> {
-    for line in lines_of(shared, bucket, address) {
+fn take_from(thread: Thread, bucket: Bucket, address: u64) -> Option<Slot> {
+    if bucket.has_cells() {
+        let block = cells::take(thread.shared, bucket, address)?.unpack(address, thread.now());
+        return Some(block.pack());
+    }
+    for line in lines_of(thread.shared, bucket, address) {
         if let Some(place) = find(line, address) {
             return Some(empty(line, place));
         }
@@ -159,10 +182,16 @@ fn take_from(shared: Shared, bucket: Bucket, address: u64) -> Option<Slot> {
 
 #[cold]
 #[inline(never)]
-fn take_elsewhere(shared: Shared, bucket: Bucket, address: u64) -> Slot {
-    take_from(shared, bucket, address)
-        .or_else(|| further(shared, address).find_map(|(_, bucket)| take_from(shared, bucket, address)))
-        .unwrap_or(Slot::NONE)
+fn take_elsewhere(thread: Thread, bucket: Bucket, address: u64) -> Slot {
+    take_from(thread, bucket, address).or_else(|| take_from_further(thread, bucket, address)).unwrap_or(Slot::NONE)
+}
+
+/// The same in the further buckets, if there are any: even to look makes a page of the table.
+fn take_from_further(thread: Thread, bucket: Bucket, address: u64) -> Option<Slot> {
+    if !bucket.has_more() {
+        return None;
+    }
+    further(thread.shared, address).find_map(|(_, bucket)| take_from(thread, bucket, address))
 }
 
 /// Puts in a block that the calling thread was given.
@@ -171,12 +200,10 @@ pub(crate) fn put(thread: Thread, address: u64, block: Slot) -> Put {
     if address >> ADDRESS_BITS != 0 {
         return Put::NoRoom;
     }
-    let before =
-        bucket_of(thread.shared, address).map_or(Slot::NONE, |bucket| take_elsewhere(thread.shared, bucket, address));
+    let before = take(thread, address);
     let done = match bucket_of(thread.shared, address) {
         None => open(thread, address, block),
-        Some(bucket) if bucket.owner() == thread.owner() => put_into_own(thread, bucket, address, block),
-        Some(bucket) => put_into_shared(thread, bucket, address, block),
+        Some(bucket) => put_into(thread, bucket, address, block),
     };
     match before {
         _ if !done => Put::NoRoom,
@@ -185,12 +212,37 @@ pub(crate) fn put(thread: Thread, address: u64, block: Slot) -> Put {
     }
 }
 
+/// Puts a block into a span whose first bucket is this one.
+fn put_into(thread: Thread, bucket: Bucket, address: u64, block: Slot) -> bool {
+    if bucket.has_cells() {
+        cells::put(thread, bucket, address, block) || put_beside(thread, bucket, address, block)
+    } else if bucket.owner() == thread.owner() {
+        put_into_own(thread, bucket, address, block) || grow(thread, bucket, address, block)
+    } else {
+        put_beside(thread, bucket, address, block)
+    }
+}
+
+/// Puts in a block for which there is no place in the first bucket of its span, or which may not be put there.
+fn put_beside(thread: Thread, first: Bucket, address: u64, block: Slot) -> bool {
+    let cells =
+        cells::wanted(thread, address, block).filter(|wanted| !first.has_cells() || wanted.cells() > first.places());
+    match cells.and_then(|wanted| cells::new_bucket(thread, wanted)) {
+        Some(cells) => replace_first(thread, address, cells) && cells::put(thread, cells, address, block),
+        None => put_into_shared(thread, first, address, block),
+    }
+}
+
 /// The first bucket of a span.
 fn open(thread: Thread, address: u64, block: Slot) -> bool {
-    let Some(bucket) = new_bucket(thread, lines_wanted(thread, block), thread.owner()) else { return false };
+    let bucket = match cells::wanted(thread, address, block) {
+        Some(wanted) => cells::new_bucket(thread, wanted),
+        None => new_bucket(thread, lines_wanted(thread, block), thread.owner()),
+    };
+    let Some(bucket) = bucket else { return false };
     match directory(thread.shared, address >> SPAN_SHIFT).compare_exchange(0, bucket.word(), AcqRel, Acquire) {
-        Ok(_) => put_into_own(thread, bucket, address, block),
-        Err(word) => Bucket::from_word(word).is_some_and(|bucket| put_into_shared(thread, bucket, address, block)),
+        Ok(_) => put_into(thread, bucket, address, block),
+        Err(word) => Bucket::from_word(word).is_some_and(|bucket| put_into(thread, bucket, address, block)),
     }
 }
 
@@ -203,7 +255,7 @@ fn put_into_own(thread: Thread, bucket: Bucket, address: u64, block: Slot) -> bo
         fill(line, first_free(line), block);
         return true;
     }
-    grow(thread, bucket, address, block)
+    false
 }
 
 fn has_room(line: &Line) -> bool {
@@ -236,43 +288,56 @@ fn forget_overflow(shared: Shared, bucket: Bucket, address: u64, line: &Line) {
 
 /// Gives the span a larger bucket; the old one stays for the blocks that are in it.
 fn grow(thread: Thread, bucket: Bucket, address: u64, block: Slot) -> bool {
+    if let Some(cells) = cells::wanted(thread, address, block).and_then(|wanted| cells::new_bucket(thread, wanted)) {
+        return replace_first(thread, address, cells) && cells::put(thread, cells, address, block);
+    }
     let lines = (bucket.lines() * 2).max(lines_wanted(thread, block)).min(lines_max(thread.shared));
     if lines <= bucket.lines() {
         return false;
     }
-    let Some(larger) = new_bucket(thread, lines, thread.owner()) else { return false };
-    // First to the others: whoever searches must find it in one place or the other.
-    if !chain(thread.shared, address, bucket) {
-        return false;
-    }
+    let larger = new_bucket(thread, lines, thread.owner());
+    larger.is_some_and(|larger| replace_first(thread, address, larger) && put_into_own(thread, larger, address, block))
+}
+
+/// Makes a bucket the first of its span, and those before it further ones.
+fn replace_first(thread: Thread, address: u64, bucket: Bucket) -> bool {
     let place = directory(thread.shared, address >> SPAN_SHIFT);
-    let mut word = bucket.word();
-    // Another thread may just have made a shared bucket, and noted it here.
-    while let Err(now) = place.compare_exchange(word, larger.with_more().word(), AcqRel, Acquire) {
-        word = now;
+    let mut before = place.load(Acquire);
+    // First to the others: whoever searches must find it in one place or the other.
+    while Bucket::from_word(before).is_none_or(|before| chain(thread.shared, address, before)) {
+        match place.compare_exchange(before, bucket.with_more().word(), AcqRel, Acquire) {
+            Ok(_) => return true,
+            // Another thread may just have noted a further bucket here, or have made another one the first.
+            Err(now) => before = now,
+        }
     }
-    put_into_own(thread, larger, address, block)
+    false
 }
 
 /// Puts a block into a bucket of the span that belongs to nobody.
 fn put_into_shared(thread: Thread, first: Bucket, address: u64, block: Slot) -> bool {
-    let is_shared = |(_, bucket): &(u32, Bucket)| bucket.owner() == Bucket::SHARED;
+    let place = directory(thread.shared, address >> SPAN_SHIFT);
+    let is_shared = |(_, bucket): &(u32, Bucket)| bucket.owner() == Bucket::SHARED && !bucket.has_cells();
     let known = further(thread.shared, address).find(is_shared).map(|(_, bucket)| bucket);
-    if known.is_some_and(|bucket| claim(thread.shared, bucket, address, block)) {
-        return true;
+    if let Some(known) = known {
+        // Whoever made it may not have got so far.
+        place.fetch_or(Bucket::MORE, AcqRel);
+        if claim(thread.shared, known, address, block) {
+            return true;
+        }
     }
-    let lines = known.map_or(first.lines(), |known| known.lines() * 2).clamp(1, lines_max(thread.shared));
+    let lines = match known {
+        Some(known) => known.lines() * 2,
+        // Of those that have no cell there are few.
+        None if first.has_cells() => 1,
+        None => first.lines(),
+    };
+    let lines = lines.clamp(1, lines_max(thread.shared));
     let Some(bucket) = new_bucket(thread, lines, Bucket::SHARED) else { return false };
     if !chain(thread.shared, address, bucket) {
         return false;
     }
-    let place = directory(thread.shared, address >> SPAN_SHIFT);
-    let mut word = first.word();
-    while let Err(now) =
-        place.compare_exchange(word, Bucket::from_word(word).map_or(0, |b| b.with_more().word()), AcqRel, Acquire)
-    {
-        word = now;
-    }
+    place.fetch_or(Bucket::MORE, AcqRel);
     claim(thread.shared, bucket, address, block)
 }
 
@@ -329,14 +394,18 @@ fn chain(shared: Shared, address: u64, bucket: Bucket) -> bool {
 }
 
 fn new_bucket(thread: Thread, lines: u32, owner: u32) -> Option<Bucket> {
-    let control = thread.shared.control();
-    let limit = control.lines_max.load(Relaxed).min(LINES_MAX);
-    let next = &control.blocks.lines;
+    let blocks = &thread.shared.control().blocks;
+    new_lines(thread.shared, [&blocks.lines, &blocks.cells], lines).map(|first| Bucket::new(first, lines, owner))
+}
+
+/// Lines that nobody has yet, of those that the first of two cursors counts; both have one limit together.
+fn new_lines(shared: Shared, [next, others]: [&AtomicU32; 2], lines: u32) -> Option<u32> {
+    let limit = shared.control().lines_max.load(Relaxed).saturating_sub(others.load(Relaxed)).min(LINES_MAX);
     let mut first = next.load(Relaxed);
     loop {
         let end = first.checked_add(lines).filter(|end| *end <= limit)?;
         match next.compare_exchange(first, end, Relaxed, Relaxed) {
-            Ok(_) => return Some(Bucket::new(first, lines, owner)),
+            Ok(_) => return Some(first),
             Err(now) => first = now,
         }
     }

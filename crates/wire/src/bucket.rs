@@ -1,6 +1,6 @@
-//! Where the blocks of one span are: a run of lines, and whom it belongs to.
+//! Where the blocks of one span are: a run of lines, or of cells, and whom it belongs to.
 //!
-//! Owns: how that is packed into one word, and which line a block belongs to. Must not know: what is in the lines.
+//! Owns: how that is packed into one word, and which line or cell a block belongs to. Must not know: what is in them.
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -8,34 +8,59 @@ use crate::block::SPAN_SHIFT;
 
 /// Slots of one line, which is one cache line.
 pub const LINE_SLOTS: usize = 4;
-/// Lines that there can be: 64 GiB of them.
-pub const LINES_MAX: u32 = 1 << FIRST_BITS;
+/// Cells in the room of one line.
+pub const LINE_CELLS: u32 = 8;
+/// Lines that there can be, and as many again in whose room there are cells: 32 GiB of each.
+pub const LINES_MAX: u32 = 1 << (FIRST_BITS - 1);
 /// A block lies at most so many lines behind its own.
 const LINES_PROBED: u32 = 8;
 
+/// The highest of them tells cells from lines: there the numbers of lines with cells begin.
 const FIRST_BITS: u32 = 30;
-const LEN_BITS: u32 = SPAN_SHIFT - 4;
 const OWNER_BITS: u32 = 12;
 const OWNER_AT: u32 = FIRST_BITS;
-const MORE: u64 = 1 << (OWNER_AT + OWNER_BITS);
+const LEAST_AT: u32 = OWNER_AT + OWNER_BITS + 1;
+const LEAST_BITS: u32 = 5;
+/// Set where cells are for 16 bytes and more: blocks in them begin at multiples of 16.
+const COARSE_AT: u32 = LEAST_AT + LEAST_BITS;
 /// The highest bits, which are had by one shift.
 const LEN_AT: u32 = 64 - LEN_BITS;
+const LEN_BITS: u32 = SPAN_SHIFT - 2;
 
-/// A run of lines. As a word it is never zero.
+/// A run of lines or of cells. As a word it is never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket(u64);
 
 impl Bucket {
     /// Greatest number of lines: so many that blocks of 8 bytes all find a slot in their own.
     pub const LINES_MAX: u32 = 1 << (SPAN_SHIFT - 5);
+    /// The bit of a word that [notes](Self::with_more) that the span has further buckets.
+    pub const MORE: u64 = 1 << (OWNER_AT + OWNER_BITS);
     /// Owner of a bucket that every thread may put blocks into.
     pub const SHARED: u32 = 0;
+    /// So many lines are behind the last, for what a word that was overwritten may lead to.
+    pub const LINES_BEHIND: u32 = 1 << LEN_BITS;
 
     /// `lines` lines from `first` on. Only `owner` (number of a thread's record plus one) puts blocks into them.
     #[inline]
     pub const fn new(first: u32, lines: u32, owner: u32) -> Self {
         debug_assert!(first < LINES_MAX && lines > 0 && lines <= Self::LINES_MAX && owner < 1 << OWNER_BITS);
         Self(first as u64 | (owner as u64) << OWNER_AT | (lines as u64) << LEN_AT)
+    }
+
+    /// Cells for granules of `1 << shift` bytes, in the room of `Self::lines_of_cells(shift)` lines from the one on that is `first` behind the
+    /// first with cells. Every thread may put blocks of at least `least` bytes into them.
+    #[inline]
+    pub const fn new_cells(first: u32, shift: u32, least: u64) -> Self {
+        debug_assert!(first < LINES_MAX && shift >= 3 && shift <= 5 && least < 1 << LEAST_BITS);
+        let (first, coarse) = ((first | LINES_MAX) as u64, (shift > 3) as u64);
+        Self(first | least << LEAST_AT | coarse << COARSE_AT | (1 << (SPAN_SHIFT - shift)) << LEN_AT)
+    }
+
+    /// The room that cells for granules of `1 << shift` bytes take.
+    #[inline]
+    pub const fn lines_of_cells(shift: u32) -> u32 {
+        (1 << (SPAN_SHIFT - shift)) / LINE_CELLS
     }
 
     /// From a word of the table; none where nothing of the span was ever recorded.
@@ -54,13 +79,27 @@ impl Bucket {
     #[inline]
     #[must_use]
     pub const fn with_more(self) -> Self {
-        Self(self.0 | MORE)
+        Self(self.0 | Self::MORE)
+    }
+
+    /// Whether it is made of cells.
+    #[inline]
+    pub const fn has_cells(self) -> bool {
+        self.0 & LINES_MAX as u64 != 0
+    }
+
+    /// Whether a block may lie in a cell of this bucket: if all that do are admitted and none overlaps another, no two of them have the
+    /// same cell. For those that begin at multiples of 16 or are as large as a granule that is so; `least` says what else the allocator
+    /// promises.
+    #[inline]
+    pub const fn admits(self, address: u64, size: u64) -> bool {
+        address & self.0 >> (COARSE_AT - 3) & 8 == 0 && size >= self.0 >> LEAST_AT & ((1 << LEAST_BITS) - 1)
     }
 
     /// Whether the span has further buckets.
     #[inline]
     pub const fn has_more(self) -> bool {
-        self.0 & MORE != 0
+        self.0 & Self::MORE != 0
     }
 
     /// Whose it is.
@@ -72,40 +111,63 @@ impl Bucket {
     /// Whether it is the only bucket of its span, and belongs to this one.
     #[inline]
     pub const fn is_only_and_of(self, owner: u32) -> bool {
-        const { assert!(MORE >> OWNER_AT == 1 << OWNER_BITS, "both are had by one shift") };
+        const { assert!(Bucket::MORE >> OWNER_AT == 1 << OWNER_BITS, "both are had by one shift") };
+        debug_assert!(!self.has_cells(), "cells belong to nobody");
         (self.0 >> OWNER_AT) as u32 & ((1 << (OWNER_BITS + 1)) - 1) == owner
     }
 
-    /// How many lines it has.
+    /// How many lines it has, or cells.
     #[inline]
-    pub const fn lines(self) -> u32 {
+    pub const fn places(self) -> u32 {
         (self.0 >> LEN_AT) as u32
     }
 
-    /// Which of its lines a block belongs to: in the order of addresses, so that neighbours share cache lines.
+    /// How many lines it takes.
+    #[inline]
+    pub const fn lines(self) -> u32 {
+        if self.has_cells() { self.places() / LINE_CELLS } else { self.places() }
+    }
+
+    /// Which of its lines or cells a block belongs to: in the order of addresses, so that neighbours share cache lines.
     #[inline]
     pub const fn home(self, address: u64) -> u32 {
-        (((address & ((1 << SPAN_SHIFT) - 1)) * self.lines() as u64) >> SPAN_SHIFT) as u32
+        (((address & ((1 << SPAN_SHIFT) - 1)) * self.places() as u64) >> SPAN_SHIFT) as u32
     }
 
     /// Number of a line of it, counted from the first line of all. For any word at all less than
-    /// `LINES_MAX + 2 * Bucket::LINES_MAX`, which is what the file has room for.
+    /// `2 * LINES_MAX + Bucket::LINES_BEHIND`, which is what the file has room for.
     #[inline]
     pub const fn line(self, at: u32) -> u32 {
-        (self.0 as u32 & (LINES_MAX - 1)) + at
+        (self.0 as u32 & (2 * LINES_MAX - 1)) + at
+    }
+
+    /// Number of the cell that a block belongs to, counted from the first line of all.
+    #[inline]
+    pub const fn cell(self, address: u64) -> u64 {
+        self.line(0) as u64 * LINE_CELLS as u64 + self.home(address) as u64
+    }
+
+    /// Where in its span the block of a cell begins. `None` where the word was overwritten: no cells have such a length.
+    #[inline]
+    pub const fn offset(self, at: u32, low: u64) -> Option<u64> {
+        const ALL: u32 = 1 << SPAN_SHIFT;
+        if !self.places().is_power_of_two() || at >= self.places() {
+            return None;
+        }
+        Some((at as u64 * (ALL / self.places()) as u64) & !CELL_LOW | low & CELL_LOW)
     }
 
     /// Number of the line that is `step` lines behind a block's own; behind the last comes the first.
     #[inline]
     pub const fn probe(self, address: u64, step: u32) -> u32 {
-        let (at, lines) = (self.home(address) + step, self.lines());
+        let (at, lines) = (self.home(address) + step, self.places());
         self.line(if at < lines { at } else { (at - lines) % if lines == 0 { 1 } else { lines } })
     }
 
     /// How many lines there are to look at for one block.
     #[inline]
     pub const fn probes(self) -> u32 {
-        if self.lines() < LINES_PROBED { self.lines() } else { LINES_PROBED }
+        if self.places() < LINES_PROBED { self.places() } else { LINES_PROBED }
     }
 }
 
@@ -121,10 +183,13 @@ pub struct FurtherBucket {
     pub pad: AtomicU32,
 }
 
+/// The bits of an address that stand in a cell: those that its place does not tell, if granules are of 32 bytes.
+pub(crate) const CELL_LOW: u64 = 0x18;
+
 const _: () = assert!(size_of::<FurtherBucket>() == 16, "further buckets are indexed by shifting");
 const _: () = assert!(Bucket::LINES_MAX < 1 << LEN_BITS, "the number of lines fits its bits");
-const _: () =
-    assert!(2 * Bucket::LINES_MAX >= 1 << LEN_BITS, "any number of lines there ends within the room behind the last");
+const _: () = assert!(1 << (SPAN_SHIFT - 3) < 1 << LEN_BITS, "the number of cells fits its bits");
+const _: () = assert!(COARSE_AT < LEN_AT, "bits are used once");
 const _: () = assert!(crate::THREADS_MAX < 1 << OWNER_BITS, "the owner fits its bits");
 
 #[cfg(test)]
@@ -139,11 +204,45 @@ mod tests {
                 assert_eq!(Bucket::from_word(bucket.word()), Some(bucket));
                 assert_eq!((bucket.line(0), bucket.lines(), bucket.owner()), (first, lines, owner));
             }
-            assert!(!bucket.has_more() && bucket.with_more().has_more());
+            assert!(!bucket.has_more() && bucket.with_more().has_more() && !bucket.has_cells());
             assert!(bucket.is_only_and_of(owner) && !bucket.is_only_and_of(owner ^ 1));
             assert!(!bucket.with_more().is_only_and_of(owner));
         }
         assert_eq!(Bucket::from_word(0), None);
+    }
+
+    #[test]
+    fn cells_lie_behind_all_lines_and_each_granule_has_its_own() {
+        for (shift, least) in [(3, 0), (4, 0), (5, 0), (5, 17)] {
+            let bucket = Bucket::new_cells(LINES_MAX - 1, shift, least).with_more();
+            assert!(bucket.has_cells() && bucket.has_more());
+            assert_eq!((bucket.owner(), bucket.line(0)), (Bucket::SHARED, 2 * LINES_MAX - 1));
+            assert_eq!(bucket.lines(), Bucket::lines_of_cells(shift));
+            for address in (0..1 << SPAN_SHIFT).step_by(8) {
+                assert_eq!(u64::from(bucket.home(address)), address >> shift);
+                let offset = bucket.offset(bucket.home(address), address);
+                assert_eq!(offset, Some(address), "{address:#x} at {shift}");
+                assert_eq!(bucket.cell(address), (2 * u64::from(LINES_MAX) - 1) * 8 + (address >> shift));
+            }
+            assert_eq!(bucket.offset(bucket.places(), 0), None);
+        }
+    }
+
+    /// Whatever lies side by side: of those that are admitted no two have the same cell.
+    #[test]
+    fn no_two_blocks_that_are_admitted_have_the_same_cell() {
+        for (shift, least) in [(3, 0), (4, 0), (5, 17)] {
+            let bucket = Bucket::new_cells(0, shift, least);
+            for (low, high, size) in
+                (0..64).flat_map(|low| (low + 1..64).map(move |high| (low * 8, high * 8, high - low)))
+            {
+                let both = bucket.admits(low, size * 8) && bucket.admits(high, 8192);
+                assert!(!both || bucket.home(low) != bucket.home(high), "{low} and {high} at {shift}");
+            }
+        }
+        // Of glibc, whose blocks lie at least 32 bytes apart, whatever their size.
+        assert!(Bucket::new_cells(0, 5, 0).admits(16, 0) && !Bucket::new_cells(0, 5, 17).admits(16, 16));
+        assert!(!Bucket::new_cells(0, 4, 0).admits(8, 100) && Bucket::new_cells(0, 3, 0).admits(8, 1));
     }
 
     #[test]
@@ -161,16 +260,20 @@ mod tests {
     /// The table may be overwritten by its target: whatever stands there must not lead out of the file.
     #[test]
     fn no_word_leads_out_of_the_file() {
-        let end = LINES_MAX + 2 * Bucket::LINES_MAX;
+        let end = 2 * LINES_MAX + Bucket::LINES_BEHIND;
+        let check = |word: u64, address: u64| {
+            let bucket = Bucket::from_word(word).unwrap();
+            assert!((0..LINES_PROBED).all(|step| bucket.probe(address, step) < end));
+            assert!(bucket.cell(address) < u64::from(end) * u64::from(LINE_CELLS));
+            assert!(bucket.offset(address as u32, address).is_none_or(|offset| offset < 1 << SPAN_SHIFT));
+        };
         let mut word = u64::MAX;
         for _ in 0..10_000 {
-            let bucket = Bucket::from_word(word | 1).unwrap();
-            assert!((0..LINES_PROBED).all(|step| bucket.probe(!word, step) < end));
+            check(word | 1, !word);
             word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7) ^ 0x1234;
         }
         for lines in [0, 1, 2, (1 << LEN_BITS) - 1] {
-            let bucket = Bucket::from_word(u64::from(LINES_MAX - 1) | lines << LEN_AT).unwrap();
-            assert!((0..LINES_PROBED).all(|step| bucket.probe((1 << SPAN_SHIFT) - 8, step) < end));
+            check(u64::from(2 * LINES_MAX - 1) | lines << LEN_AT, (1 << SPAN_SHIFT) - 8);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::gate::{Gate, LoadGate};
 pub const MAGIC: u64 = 0x656e_696c_6b61_656c;
 
 /// Grows whenever the layout changes; leakline only cleans up, never reads, a file of another version.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// The bits of [`Control::state`] that hold a thread number. All zero: nobody listens and hooks pass calls through.
 ///
@@ -79,6 +79,10 @@ impl Control {
 /// sizes apart.
 pub const GRANULE_OF_MIXED_SIZES: u32 = 5;
 
+/// Granule of functions that the user named and of a program's own operators: their blocks may lie within blocks of another
+/// allocator.
+pub const GRANULE_UNKNOWN: u32 = 0;
+
 /// Mappings of code beside the first: a program and its libraries lie further apart than a jump reaches.
 pub const CODE_AREAS_MORE: usize = 3;
 
@@ -113,7 +117,7 @@ pub struct Control {
     pub main_stack_low: AtomicU64,
     /// End of the main thread's stack.
     pub main_stack_high: AtomicU64,
-    /// Binary logarithm of the granule: no two blocks of the target's allocator start within one.
+    /// Binary logarithm of the granule: no two blocks of the target's allocator start within one. Or [`GRANULE_UNKNOWN`].
     pub granule_shift: AtomicU32,
     /// Where the agent's code was put, for whoever has to clean up.
     pub code_at: AtomicU64,
@@ -151,6 +155,8 @@ pub struct BlockCursors {
     pub lines: AtomicU32,
     /// Next free further bucket; number 0 is never used.
     pub further: AtomicU32,
+    /// Lines that hold cells; they count for [`Control::lines_max`] too.
+    pub cells: AtomicU32,
 }
 
 /// Next free places for stacks.

@@ -93,8 +93,8 @@ pub mod regions {
     pub const CHAINS: Layout = Layout::after(DIRECTORY, 4 << (ADDRESS_BITS - SPAN_SHIFT));
     /// [`FurtherBucket`]s by number.
     pub const FURTHER: Layout = Layout::after(CHAINS, FURTHER_BUCKETS_MAX as u64 * size_of::<FurtherBucket>() as u64);
-    /// Lines of slots, with room behind them for whatever a word of the directory may lead to.
-    pub const LINES: Layout = Layout::after(FURTHER, (LINES_MAX as u64 + 2 * Bucket::LINES_MAX as u64) * LINE_BYTES);
+    /// Lines of slots, then lines of [cells](crate::Cell), with room behind them for whatever a word of the directory may lead to.
+    pub const LINES: Layout = Layout::after(FURTHER, (2 * LINES_MAX as u64 + Bucket::LINES_BEHIND as u64) * LINE_BYTES);
 
     /// Bytes of a thread's record.
     pub const RECORD_BYTES: u64 = 256 * 1024;

@@ -23,7 +23,7 @@
 //! | stack index, stacks, frames | agent | every distinct stack once |
 //! | events | agent | a ring of rare calls: mappings, descriptors, threads |
 //! | directory, chains, further buckets | agent | which lines hold the blocks of which span of addresses |
-//! | lines | agent | live [`Block`]s, four to a cache line |
+//! | lines | agent | live [`Block`]s, four to a cache line; small ones in [`Cell`]s |
 
 #![no_std]
 
@@ -32,6 +32,7 @@ extern crate std;
 
 mod block;
 mod bucket;
+mod cell;
 mod control;
 mod event;
 mod gate;
@@ -43,10 +44,11 @@ mod sample;
 mod tables;
 
 pub use block::{BLOCK_SIZE_MAX, Block, Moment, SLOT_CLAIMED, SLOT_LEFT, SPAN_SHIFT, Slot};
-pub use bucket::{Bucket, FurtherBucket, LINE_SLOTS, LINES_MAX};
+pub use bucket::{Bucket, FurtherBucket, LINE_CELLS, LINE_SLOTS, LINES_MAX};
+pub use cell::Cell;
 pub use control::{
-    BlockCursors, CODE_AREAS_MORE, Control, EventCursor, GRANULE_OF_MIXED_SIZES, MAGIC, Mode, STATE_OWNER_DIED,
-    STATE_TID_MASK, StackCursors, ThreadCursors, VERSION,
+    BlockCursors, CODE_AREAS_MORE, Control, EventCursor, GRANULE_OF_MIXED_SIZES, GRANULE_UNKNOWN, MAGIC, Mode,
+    STATE_OWNER_DIED, STATE_TID_MASK, StackCursors, ThreadCursors, VERSION,
 };
 pub use event::{Call, EVENTS, Event};
 pub use gate::{GATE_EXECUTE, GATE_EXIT, GATE_KIND_BITS, GATE_KIND_MASK, Gate, LoadGate};

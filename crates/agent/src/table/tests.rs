@@ -12,13 +12,40 @@ use super::*;
 
 const LINES: u32 = 1 << 16;
 
-/// As the hooks do: first where it is quick.
-fn put(thread: Thread, address: u64, slot: Slot) -> Put {
-    if put_near(thread, address, slot) { Put::Done } else { super::put(thread, address, slot) }
+/// Stack and size of a block.
+type What = (u32, u64);
+
+fn what(slot: Slot) -> Option<What> {
+    slot.unpack().map(|block| (block.stack, block.size))
 }
 
-fn take(shared: Shared, address: u64) -> Slot {
-    take_near(shared, address).unwrap_or_else(|| super::take(shared, address))
+/// What became of a block, with what it replaced.
+#[derive(Debug, PartialEq, Eq)]
+enum Done {
+    In,
+    Instead(What),
+    NoRoom,
+}
+
+/// As the hooks do: first where it is quick.
+fn put(thread: Thread, address: u64, (stack, size): What) -> Done {
+    let birth = Moment::new(1 << 40);
+    if size < Cell::SIZE_END && put_near(thread, address, size, stack) {
+        return Done::In;
+    }
+    match super::put(thread, address, Block::new(address, size, stack, birth, 0).pack()) {
+        Put::Done => Done::In,
+        Put::Replaced(before) => Done::Instead(what(before).unwrap()),
+        Put::NoRoom => Done::NoRoom,
+    }
+}
+
+fn take(thread: Thread, address: u64) -> Option<What> {
+    match take_near(thread.shared, address) {
+        Taken::Slot(slot) => what(slot),
+        Taken::Cell(cell) => Some((cell.stack(), cell.size())),
+        Taken::Not => what(super::take(thread, address)),
+    }
 }
 
 /// A table with room for so many lines.
@@ -42,25 +69,31 @@ pub(crate) fn thread(shared: Shared, number: u64) -> Thread {
     thread
 }
 
-/// Puts in a block whose stack is its size; the thread allocated blocks of that size until now.
-fn put_sized(thread: Thread, address: u64, size: u64) -> Put {
+/// Puts in a block whose stack is the lower half of its size; the thread allocated blocks of that size until now.
+fn put_sized(thread: Thread, address: u64, size: u64) -> Done {
     thread.record.bytes.store(size, Relaxed);
-    put(thread, address, Block::new(address, size, size as u32, Moment::new(1 << 20), 0).pack())
+    put(thread, address, (u32::from(size as u16), size))
 }
 
-fn size_of_taken(shared: Shared, address: u64) -> Option<u64> {
-    take(shared, address).unpack().map(|block| block.size)
-}
-
-/// Every block that a reader would find, as sizes.
-fn scanned(shared: Shared) -> Vec<u64> {
-    let lines = (0..shared.control().blocks.lines.load(Relaxed)).map(|number| line(shared, number));
+/// Every block that a reader would find.
+fn scanned(shared: Shared) -> Vec<What> {
+    let blocks = &shared.control().blocks;
+    let lines = (0..blocks.lines.load(Relaxed)).map(|number| line(shared, number));
     let slots = lines.flat_map(|line| {
         (0..LINE_SLOTS).map(|i| Slot { first: line.first[i].load(Relaxed), second: line.second[i].load(Relaxed) })
     });
-    let mut sizes: Vec<u64> = slots.filter_map(Slot::unpack).map(|block| block.size).collect();
-    sizes.sort_unstable();
-    sizes
+    let cells = blocks.cells.load(Relaxed) * wire::LINE_CELLS;
+    let first = regions::LINES.at + u64::from(LINES_MAX) * LINE_BYTES;
+    let words = (0..u64::from(cells)).map(|i| shared.at::<AtomicU64>(first + i * 8).load(Relaxed));
+    let cells = words.map(Cell::from_word).filter(|cell| cell.is_block()).map(|cell| (cell.stack(), cell.size()));
+    let mut found: Vec<What> = slots.filter_map(what).chain(cells).collect();
+    found.sort_unstable();
+    found
+}
+
+fn lines_used(shared: Shared) -> u64 {
+    let blocks = &shared.control().blocks;
+    u64::from(blocks.lines.load(Relaxed) + blocks.cells.load(Relaxed))
 }
 
 /// A generator of numbers that look random.
@@ -74,88 +107,128 @@ impl Random {
 }
 
 /// Random births and frees in a few spans, each compared with a map. `hint` decides how large buckets are: too small ones
-/// overflow, wrap around and grow.
+/// overflow, wrap around and grow. Sizes are up to `size_max`, wherever other blocks begin.
 #[track_caller]
-fn check_against_map(hint: u64, granule: u64, live_max: usize) {
-    let shared = table(LINES, granule.trailing_zeros());
+fn check_against_map(hint: u64, (granule_shift, apart): (u32, u64), size_max: u64, live_max: usize) {
+    let shared = table(LINES, granule_shift);
     let (mut random, mut map) = (Random(hint), BTreeMap::new());
     let thread = thread(shared, 3);
-    for step in 0..60_000_u64 {
-        let address = 0x5000_0000_0000 + random.below(3 << SPAN_SHIFT) / granule * granule;
+    for step in 0..60_000 {
+        let address = 0x5000_0000_0000 + random.below(3 << SPAN_SHIFT) / apart * apart;
         if random.below(100) < 55 && map.len() < live_max {
             thread.record.bytes.store(hint, Relaxed);
-            let block = Block::new(address, step, 7, Moment::new(step << 20), 0);
-            let done = put(thread, address, block.pack());
-            let expected = map.insert(address, block).map_or(Put::Done, |before| Put::Replaced(before.pack()));
+            let block = (step, random.below(size_max));
+            let done = put(thread, address, block);
+            let expected = map.insert(address, block).map_or(Done::In, Done::Instead);
             assert_eq!(done, expected, "step {step}, {address:#x}");
         } else {
             // Mostly one that is there; else any at all.
             let known = map.range(address..).next().map(|(at, _)| *at).filter(|_| random.below(4) > 0);
             let address = known.unwrap_or(address);
-            assert_eq!(take(shared, address).unpack(), map.remove(&address), "step {step}, {address:#x}");
+            assert_eq!(take(thread, address), map.remove(&address), "step {step}, {address:#x}");
         }
     }
-    let mut left: Vec<u64> = map.values().map(|block| block.size).collect();
+    let mut left: Vec<What> = map.values().copied().collect();
     left.sort_unstable();
     assert_eq!(scanned(shared), left);
     for (address, block) in map {
-        assert_eq!(take(shared, address).unpack(), Some(block));
+        assert_eq!(take(thread, address), Some(block));
     }
-    assert_eq!(scanned(shared), [0; 0]);
+    assert_eq!(scanned(shared), []);
 }
 
 #[test]
 fn the_table_does_what_a_map_does() {
-    check_against_map(500, 32, 400);
-    check_against_map(500, 32, 6_000);
-    check_against_map(60_000, 32, 60);
-    check_against_map(60_000, 32, 6_000);
-    check_against_map(2_000, 64, 300);
-    check_against_map(8, 8, 20_000);
+    check_against_map(500, (5, 32), 20_000, 400);
+    check_against_map(500, (5, 32), 20_000, 6_000);
+    check_against_map(60_000, (5, 32), 90_000, 60);
+    check_against_map(60_000, (5, 32), 90_000, 6_000);
+    check_against_map(2_000, (6, 64), 4_000, 300);
+    check_against_map(8, (wire::GRANULE_UNKNOWN, 8), 50, 20_000);
+}
+
+/// Small blocks: cells, with some blocks among them that no cell is for, or that find theirs taken.
+#[test]
+fn cells_do_what_a_map_does() {
+    check_against_map(40, (5, 32), 100, 400);
+    check_against_map(40, (5, 32), 9_000, 6_000);
+    check_against_map(8, (3, 8), 50, 20_000);
+    check_against_map(8, (4, 16), 130, 6_000);
+    check_against_map(8, (3, 8), 20_000, 20_000);
 }
 
 #[test]
-fn a_span_full_of_the_smallest_blocks_takes_half_of_its_memory_and_one_bucket() {
+fn a_span_full_of_the_smallest_blocks_takes_a_quarter_of_its_memory_and_one_bucket() {
     let shared = table(LINES, 5);
+    let one = thread(shared, 0);
     let addresses = || (0..1 << 11).map(|i| 0x5555_0000_0000 + i * 32 + 16);
-    assert!(addresses().all(|address| put_sized(thread(shared, 0), address, 24) == Put::Done));
-    assert_eq!(shared.control().blocks.lines.load(Relaxed), 512, "32 KiB for 64");
-    assert!(addresses().all(|address| size_of_taken(shared, address) == Some(24)));
-    assert_eq!(scanned(shared), [0; 0]);
+    assert!(addresses().all(|address| put_sized(one, address, 24) == Done::In));
+    assert_eq!(lines_used(shared), 256, "16 KiB for 64");
+    assert!(addresses().all(|address| take(one, address) == Some((24, 24))));
+    assert_eq!(scanned(shared), []);
 }
 
-/// Allocators that keep sizes apart: each block's line has room, and the fourth slot stays unused.
+/// Allocators that keep sizes apart: small blocks take half of their memory at most, and those of 8 bytes as much as they are; of larger ones
+/// each block's line has room, and the fourth slot stays unused.
 #[test]
-fn blocks_at_even_distances_take_a_slot_and_a_third() {
+fn blocks_at_even_distances_take_a_cell_or_a_slot_and_a_third() {
     for (size, distance) in
-        [(8_u64, 8_u64), (9, 16), (24, 32), (128, 128), (129, 160), (500, 512), (600, 640), (5_000, 5_120)]
+        [(8_u64, 8_u64), (9, 16), (24, 32), (33, 48), (128, 128), (129, 160), (500, 512), (600, 640), (5_000, 5_120)]
     {
         assert_eq!(distance_of(size), distance, "{size}");
         let shared = table(LINES, 3);
         let blocks = (16 << SPAN_SHIFT) / distance;
         for i in 0..blocks {
-            assert_eq!(put_sized(thread(shared, 0), 0x5555_0000_0000 + i * distance, size), Put::Done);
+            assert_eq!(put_sized(thread(shared, 0), 0x5555_0000_0000 + i * distance, size), Done::In);
         }
         let lines = shared.control().blocks.lines.load(Relaxed);
+        assert_eq!(lines > 0, distance > 96, "cells are for small ones");
         let full = (0..lines).filter(|number| line(shared, *number).first[LAST].load(Relaxed) != 0).count();
-        // For every granule there is a slot, and not more.
-        assert_eq!(full, if distance == 8 { lines as usize } else { 0 }, "{size}");
-        let bytes = u64::from(lines) * LINE_BYTES;
-        let most = if distance < 48 { distance.max(24) } else { 48 };
+        assert_eq!(full, 0, "{size}");
+        let bytes = lines_used(shared) * LINE_BYTES;
+        let most = if distance > 96 { 48 } else { (distance / 2).max(8) };
         assert!(bytes <= most * blocks, "{bytes} bytes for {blocks} blocks of {size}");
+    }
+}
+
+/// Runs of blocks of one size each lie side by side in a span: cells that are too large for some are followed by smaller ones, once.
+#[test]
+fn a_run_of_smaller_blocks_gets_smaller_cells() {
+    let shared = table(LINES, 3);
+    let one = thread(shared, 0);
+    for (from, size) in [(0_u64, 64_u64), (4_096, 48), (8_192, 16), (12_288, 8)] {
+        for i in 0..4_096 / size {
+            assert_eq!(put_sized(one, 0x5555_0000_0000 + from + i * size, size), Done::In);
+        }
+    }
+    assert_eq!(lines_used(shared) * LINE_BYTES, (4 + 8 + 16) << 10);
+    assert_eq!(scanned(shared).len() as u64, 4_096 / 64 + 4_096 / 48 + 4_096 / 16 + 4_096 / 8);
+}
+
+/// A pool whose blocks lie in one of another allocator: both are kept, whatever they overlap.
+#[test]
+fn overlapping_blocks_are_kept_side_by_side() {
+    for granule_shift in [wire::GRANULE_UNKNOWN, 3] {
+        let shared = table(LINES, granule_shift);
+        let one = thread(shared, 0);
+        let blocks = [(0, 90), (16, 24), (8, 5), (40, 24)];
+        assert!(blocks.iter().all(|(at, size)| put_sized(one, 0x5555_0000_0000 + at, *size) == Done::In));
+        for (at, size) in blocks {
+            assert_eq!(take(one, 0x5555_0000_0000 + at), Some((size as u32, size)));
+        }
     }
 }
 
 #[test]
 fn blocks_of_middling_size_take_less_than_48_bytes_each() {
-    for size in [100_u64, 500, 1_000, 4_000, 10_000] {
+    for size in [40_u64, 100, 113, 500, 1_000, 4_000, 10_000] {
         let shared = table(LINES, 5);
         let blocks = (16 << SPAN_SHIFT) / (size + 16);
         for i in 0..blocks {
             let address = 0x5555_0000_0000 + (i * (size + 16)) / 16 * 16;
-            assert_eq!(put_sized(thread(shared, 0), address, size), Put::Done);
+            assert_eq!(put_sized(thread(shared, 0), address, size), Done::In);
         }
-        let bytes = u64::from(shared.control().blocks.lines.load(Relaxed)) * LINE_BYTES;
+        let bytes = lines_used(shared) * LINE_BYTES;
         assert!(bytes <= 48 * blocks, "{bytes} bytes for {blocks} blocks of {size}");
     }
 }
@@ -164,69 +237,71 @@ fn blocks_of_middling_size_take_less_than_48_bytes_each() {
 fn freeing_what_is_not_there_makes_nothing() {
     let shared = table(LINES, 5);
     for i in 0..1_000 {
-        assert_eq!(take(shared, 0x5555_0000_0000 + i * 4_096), Slot::NONE);
+        assert_eq!(take(thread(shared, 0), 0x5555_0000_0000 + i * 4_096), None);
     }
-    assert_eq!(take(shared, 1 << 47), Slot::NONE);
-    assert_eq!(take(shared, u64::MAX), Slot::NONE);
-    assert_eq!(shared.control().blocks.lines.load(Relaxed), 0);
+    assert_eq!(take(thread(shared, 0), 1 << 47), None);
+    assert_eq!(take(thread(shared, 0), u64::MAX), None);
+    assert_eq!(lines_used(shared), 0);
 }
 
 #[test]
 fn a_full_table_refuses_and_loses_nothing() {
-    let shared = table(40, 5);
-    let mut put_in = 0;
-    let addresses = || (0..100).map(|i| 0x5555_0000_0000 + (i << SPAN_SHIFT));
-    for address in addresses() {
-        put_in += usize::from(put_sized(thread(shared, 0), address, 30_000) == Put::Done);
+    for (lines, size) in [(40, 30_000), (1_500, 40)] {
+        let shared = table(lines, 5);
+        let one = thread(shared, 0);
+        let addresses = || (0..100).map(|i| 0x5555_0000_0000 + (i << SPAN_SHIFT));
+        let put_in = addresses().filter(|address| put_sized(one, *address, size) == Done::In).count();
+        assert!((10..100).contains(&put_in), "{put_in}");
+        assert!(lines_used(shared) <= u64::from(lines));
+        assert_eq!(addresses().filter(|address| take(one, *address).is_some()).count(), put_in);
+        assert_eq!(put_sized(one, 1 << 47, 8), Done::NoRoom, "outside of all that programs have");
     }
-    assert!((10..100).contains(&put_in), "{put_in}");
-    assert!(shared.control().blocks.lines.load(Relaxed) <= 40);
-    assert_eq!(addresses().filter(|address| take(shared, *address).is_block()).count(), put_in);
-    let outside = 1 << 47;
-    assert_eq!(put_sized(thread(shared, 0), outside, 8), Put::NoRoom);
 }
 
 /// Memory that changes hands: two threads put blocks into one span, and each frees those of the other.
 #[test]
 fn a_span_of_two_threads_keeps_the_blocks_of_both() {
-    let shared = table(LINES, 5);
-    let [one, other] = [0, 1].map(|number| thread(shared, number));
-    let address = |i: u64| 0x5555_0000_0000 + i * 64;
-    for i in 0..500 {
-        assert_eq!(put_sized(if i % 3 == 0 { one } else { other }, address(i), i), Put::Done);
+    // So that the thread's mean size makes lines, or cells.
+    for add in [2_000, 0] {
+        let shared = table(LINES, 5);
+        let [one, other] = [0, 1].map(|number| thread(shared, number));
+        let address = |i: u64| 0x5555_0000_0000 + i * 64;
+        for i in 0..500 {
+            let size = add + i % 90;
+            assert_eq!(put_sized(if i % 3 == 0 { one } else { other }, address(i), size), Done::In);
+        }
+        let what = |size: u64| ((add + size) as u32, add + size);
+        assert_eq!(put_sized(other, address(3), add + 91), Done::Instead(what(3)));
+        assert_eq!(put_sized(one, address(4), add + 92), Done::Instead(what(4)));
+        assert_eq!(scanned(shared).len(), 500);
+        let expected = |i| if i == 3 || i == 4 { i + 88 } else { i % 90 };
+        assert!((0..500).all(|i| take(one, address(i)) == Some(what(expected(i)))));
     }
-    assert_eq!(put_sized(other, address(3), 1_000), Put::Replaced(Slot::small(address(3), 3, 3, Moment::new(1 << 20))));
-    assert_eq!(put_sized(one, address(4), 1_001), Put::Replaced(Slot::small(address(4), 4, 4, Moment::new(1 << 20))));
-    assert_eq!(scanned(shared).len(), 500);
-    let sizes: Vec<u64> = (0..500).filter_map(|i| size_of_taken(shared, address(i))).collect();
-    let expected: Vec<u64> = (0..500).map(|i| if i == 3 || i == 4 { i + 997 } else { i }).collect();
-    assert_eq!(sizes, expected);
 }
 
 /// Many threads at once in the same spans: each address is handed from one thread to the next through a lock, as an allocator
 /// does, and whoever has it puts its block in or takes it out.
-#[test]
-fn threads_at_work_in_the_same_spans_lose_no_block_and_make_none_up() {
+fn check_many_threads(granule_shift: u32, apart: u64, size_max: u64) {
     const ADDRESSES: usize = 3_000;
     const THREADS: u64 = 4;
-    const ROUNDS: usize = 60_000;
-    let shared = table(LINES, 5);
+    const ROUNDS: u32 = 40_000;
+    let shared = table(LINES, granule_shift);
     // Which block, if any, is live at each address.
-    let live: Vec<Mutex<Option<Block>>> = (0..ADDRESSES).map(|_| Mutex::new(None)).collect();
+    let live: Vec<Mutex<Option<What>>> = (0..ADDRESSES).map(|_| Mutex::new(None)).collect();
     let moves = AtomicUsize::new(0);
     let work = |number: u64| {
         let (thread, mut random) = (thread(shared, number), Random(number + 1));
-        thread.record.bytes.store(2_000, Relaxed);
+        thread.record.bytes.store(size_max / 2, Relaxed);
         for round in 0..ROUNDS {
             let at = random.below(ADDRESSES as u64);
-            let address = 0x5555_0000_0010 + at * 96;
+            let address = 0x5555_0000_0010 + at * apart;
             let Ok(mut block) = live[at as usize].try_lock() else { continue };
             moves.fetch_add(1, Relaxed);
             if let Some(known) = block.take() {
-                assert_eq!(take(shared, address).unpack(), Some(known), "thread {number}, {address:#x}");
+                assert_eq!(take(thread, address), Some(known), "thread {number}, {address:#x}");
             } else {
-                let fresh = Block::new(address, round as u64, number as u32, Moment::new(1 << 20), 0);
-                assert_eq!(put(thread, address, fresh.pack()), Put::Done, "{address:#x}");
+                let fresh = (round, random.below(size_max));
+                assert_eq!(put(thread, address, fresh), Done::In, "{address:#x}");
                 *block = Some(fresh);
             }
         }
@@ -236,11 +311,24 @@ fn threads_at_work_in_the_same_spans_lose_no_block_and_make_none_up() {
             scope.spawn(move || work(number));
         }
     });
-    assert!(moves.into_inner() > ROUNDS, "they did work");
-    let mut expected: Vec<u64> =
-        live.iter().filter_map(|block| block.lock().unwrap().map(|block| block.size)).collect();
+    assert!(moves.into_inner() > ROUNDS as usize, "they did work");
+    let mut expected: Vec<What> = live.iter().filter_map(|block| *block.lock().unwrap()).collect();
     expected.sort_unstable();
     assert_eq!(scanned(shared), expected);
+}
+
+#[test]
+fn threads_at_work_in_the_same_spans_lose_no_block_and_make_none_up() {
+    check_many_threads(5, 96, 4_000);
+}
+
+#[test]
+fn threads_at_work_in_the_same_cells_lose_no_block_and_make_none_up() {
+    check_many_threads(5, 32, 80);
+    check_many_threads(3, 16, 16);
+    // Some are too small for the cells of the first, and some have no room in any.
+    check_many_threads(3, 48, 48);
+    check_many_threads(3, 96, 9_000);
 }
 
 /// Whatever a target scribbles over the table, nobody is led out of it.
@@ -254,7 +342,8 @@ fn a_table_that_was_overwritten_is_survived() {
         directory(shared, address >> SPAN_SHIFT).store(word, Relaxed);
         let first: &AtomicU32 = shared.at(regions::CHAINS.at + (address >> SPAN_SHIFT) * 4);
         first.store(word as u32, Relaxed);
-        let _ = put_sized(thread(shared, 0), address, 8);
-        let _ = take(shared, address);
+        let _ = put_sized(thread(shared, 0), address, random.below(20_000));
+        let _ = put_sized(thread(shared, 0), address + 8, 8);
+        let _ = take(thread(shared, 0), address);
     }
 }

@@ -128,7 +128,7 @@ impl Used {
         let ring = (EVENTS as u64 - written) * size_of::<Event>() as u64;
         Self {
             occupied,
-            lines: control.blocks.lines.load(Relaxed),
+            lines: control.blocks.lines.load(Relaxed).saturating_add(control.blocks.cells.load(Relaxed)),
             stacks: control.stacks.ids.load(Relaxed),
             records: control.threads.records.load(Relaxed),
             ring: if has_ring { ring } else { 0 },

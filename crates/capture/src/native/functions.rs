@@ -198,8 +198,9 @@ fn summarize(mut found: Allocator, mut modules: Vec<Module>) -> Allocator {
     let has_own = |module: &Module| module.custom || module.operators;
     found.throws = modules.iter().any(has_own);
     let granule = |module: &Module| match module.allocator {
-        Some(GLIBC) if !has_own(module) => GLIBC_GRANULE_SHIFT,
-        Some(MUSL) if !has_own(module) => MUSL_GRANULE_SHIFT,
+        _ if has_own(module) => wire::GRANULE_UNKNOWN,
+        Some(GLIBC) => GLIBC_GRANULE_SHIFT,
+        Some(MUSL) => MUSL_GRANULE_SHIFT,
         _ => SMALLEST_GRANULE_SHIFT,
     };
     found.granule_shift = modules.iter().map(granule).min().unwrap_or(GLIBC_GRANULE_SHIFT);

@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use model::{Address, FrameTrust};
 use model::{Bytes, Coverage, Lifetimes, Losses, SiteCounts, Snapshot, StackId, Tally};
 use wire::{
-    Block, COUNTERS_BYTES, Control, FRAMES_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, Mode, Moment, SAMPLED_BYTES,
-    STACKS_MAX, SampledCounters, Slot, THREAD_SLOTS, THREADS_MAX, ThreadFigures, calls_made, regions, weigh,
+    Block, COUNTERS_BYTES, Cell, Control, FRAMES_MAX, LINE_SLOTS, Mode, Moment, SAMPLED_BYTES, STACKS_MAX,
+    SampledCounters, Slot, THREAD_SLOTS, THREADS_MAX, ThreadFigures, calls_made, regions, weigh,
 };
 
 use super::cost::Work;
@@ -327,20 +327,26 @@ fn scan_blocks(
     how: How,
     losses: &mut Losses,
 ) -> io::Result<()> {
-    let lines = control.blocks.lines.load(Relaxed).min(LINES_MAX);
-    let end = regions::LINES.at + u64::from(lines) * LINE_BYTES;
-    file.for_each_part(regions::LINES.at, end, PIECE, |_, words| {
+    let moment = Moment::new(now);
+    let mut add = |block: Block| {
+        // A block may have been born since `now` was read; nothing is born in the far future.
+        match sums.get_mut(block.stack as usize) {
+            Some(sum) if block.birth != 0 && (block.rate == 0 || block.rate == how.rate) => {
+                sum.add_live(block, block.age(moment), how.expire);
+            }
+            _ => losses.entries_corrupt += 1,
+        }
+    };
+    let (lines, cells) = lines::written(control);
+    file.for_each_part(lines.start, lines.end, PIECE, |_, words| {
         let lines = words.chunks_exact(2 * LINE_SLOTS).filter_map(|line| line.split_at_checked(LINE_SLOTS));
         for (first, second) in lines.flat_map(|(first, second)| first.iter().zip(second)) {
-            let Some(block) = (Slot { first: *first, second: *second }).unpack() else { continue };
-            // A block may have been born since `now` was read; nothing is born in the far future.
-            match sums.get_mut(block.stack as usize) {
-                Some(sum) if block.birth != 0 && (block.rate == 0 || block.rate == how.rate) => {
-                    sum.add_live(block, block.age(Moment::new(now)), how.expire);
-                }
-                _ => losses.entries_corrupt += 1,
-            }
+            (Slot { first: *first, second: *second }).unpack().into_iter().for_each(&mut add);
         }
+    })?;
+    file.for_each_part(cells.start, cells.end, PIECE, |_, words| {
+        let cells = words.iter().map(|word| Cell::from_word(*word)).filter(|cell| cell.is_block());
+        cells.map(|cell| cell.unpack(0, moment)).for_each(&mut add);
     })
 }
 

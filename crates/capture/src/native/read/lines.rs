@@ -1,14 +1,15 @@
 //! Live blocks with their addresses.
 //!
-//! Owns: finding out which span of addresses each line of the table belongs to. Must not know: what is counted of blocks.
+//! Owns: finding out which span of addresses each line and each cell of the table belongs to. Must not know: what is counted of blocks.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 use model::{Address, AgedBlock, Bytes, LiveBlock, StackId, Tally};
 use wire::{
-    Block, Bucket, Control, FURTHER_BUCKETS_MAX, LINE_BYTES, LINE_SLOTS, LINES_MAX, MARK_SHIFT, Moment, SPAN_SHIFT,
-    Slot, regions, weigh,
+    Block, Bucket, Cell, Control, FURTHER_BUCKETS_MAX, LINE_BYTES, LINE_CELLS, LINE_SLOTS, LINES_MAX, MARK_SHIFT,
+    Moment, SPAN_SHIFT, Slot, regions, weigh,
 };
 
 use super::{PIECE, SharedFile, Ticks, Weights};
@@ -16,11 +17,25 @@ use super::{PIECE, SharedFile, Ticks, Weights};
 /// Further buckets of one span that are followed; the agent looks at no more.
 const CHAIN_MAX: usize = 64;
 
-/// The lines of one bucket, and the address that its span begins at.
+/// A bucket, and the address that its span begins at.
 struct Run {
-    first: u32,
-    lines: u32,
+    bucket: Bucket,
     span: u64,
+}
+
+impl Run {
+    fn first(&self) -> u32 {
+        self.bucket.line(0)
+    }
+}
+
+/// Where in the file the lines that are used lie, and those with cells.
+pub(super) fn written(control: &Control) -> (Range<u64>, Range<u64>) {
+    let blocks = &control.blocks;
+    let at = |line: u64| regions::LINES.at + line * LINE_BYTES;
+    let used = |lines: u32| u64::from(lines.min(LINES_MAX));
+    let cells = u64::from(LINES_MAX);
+    (at(0)..at(used(blocks.lines.load(Relaxed))), at(cells)..at(cells + used(blocks.cells.load(Relaxed))))
 }
 
 /// Every live block, in order of address.
@@ -33,8 +48,8 @@ pub(crate) fn live_blocks(file: &SharedFile, control: &Control) -> io::Result<Ve
 
 /// The same, with their ages as of now, from a program that runs.
 pub(crate) fn aged_blocks(file: &SharedFile, control: &Control, ticks: &Ticks) -> io::Result<Vec<AgedBlock>> {
-    let now = Moment::new(Ticks::now());
     let mut blocks = Vec::new();
+    let now = Moment::new(Ticks::now());
     each_block(file, control, |block, record| {
         let (born, age) = (record.birth, ticks.duration(record.age(now)));
         let mut weights = Weights::default();
@@ -65,34 +80,45 @@ pub(crate) fn exact_parts(file: &SharedFile, control: &Control) -> io::Result<Ve
 }
 
 fn each_block(file: &SharedFile, control: &Control, mut each: impl FnMut(LiveBlock, Block)) -> io::Result<()> {
-    let runs = runs(file)?;
-    let end = regions::LINES.at + u64::from(control.blocks.lines.load(Relaxed).min(LINES_MAX)) * LINE_BYTES;
-    file.for_each_part(regions::LINES.at, end, PIECE, |at, words| {
-        let first = ((at - regions::LINES.at) / LINE_BYTES) as u32;
-        for (number, line) in (first..).zip(words.chunks_exact(2 * LINE_SLOTS)) {
-            let before = runs.partition_point(|run| run.first <= number);
-            let run = before.checked_sub(1).and_then(|i| runs.get(i)).filter(|run| number - run.first < run.lines);
-            let (Some(run), Some((first, second))) = (run, line.split_at_checked(LINE_SLOTS)) else { continue };
+    let (runs, now) = (runs(file)?, Moment::new(Ticks::now()));
+    let run_of = |number: u32| {
+        let before = runs.partition_point(|run| run.first() <= number);
+        before.checked_sub(1).and_then(|i| runs.get(i)).filter(|run| number - run.first() < run.bucket.lines())
+    };
+    let mut give = |span: u64, block: Block| {
+        let (at, size) = (Address(span + block.offset), Bytes(block.size));
+        each(LiveBlock { at, size, stack: StackId(block.stack) }, block);
+    };
+    let (lines, cells) = written(control);
+    let number = |at: u64| ((at - regions::LINES.at) / LINE_BYTES) as u32;
+    file.for_each_part(lines.start, lines.end, PIECE, |at, words| {
+        for (number, line) in (number(at)..).zip(words.chunks_exact(2 * LINE_SLOTS)) {
+            let (Some(run), Some((first, second))) = (run_of(number), line.split_at_checked(LINE_SLOTS)) else {
+                continue;
+            };
             let found =
                 first.iter().zip(second).filter_map(|(first, second)| Slot { first: *first, second: *second }.unpack());
-            for block in found {
-                let (at, size) = (Address(run.span + block.offset), Bytes(block.size));
-                each(LiveBlock { at, size, stack: StackId(block.stack) }, block);
+            found.for_each(|block| give(run.span, block));
+        }
+    })?;
+    file.for_each_part(cells.start, cells.end, PIECE, |at, words| {
+        for (number, line) in (number(at)..).zip(words.chunks_exact(LINE_CELLS as usize)) {
+            let Some(run) = run_of(number) else { continue };
+            let cells = line.iter().map(|word| Cell::from_word(*word));
+            for (place, cell) in ((number - run.first()) * LINE_CELLS..).zip(cells).filter(|(_, cell)| cell.is_block())
+            {
+                let Some(offset) = run.bucket.offset(place, cell.low()) else { continue };
+                give(run.span, cell.unpack(offset, now));
             }
         }
     })
 }
 
-/// The lines of all buckets, in order.
+/// All buckets, in the order of their lines.
 fn runs(file: &SharedFile) -> io::Result<Vec<Run>> {
     let mut runs = Vec::new();
     let mut push = |word: u64, span: u64| {
-        let bucket = Bucket::from_word(word);
-        runs.extend(bucket.map(|bucket| Run {
-            first: bucket.line(0),
-            lines: bucket.lines(),
-            span: span << SPAN_SHIFT,
-        }));
+        runs.extend(Bucket::from_word(word).map(|bucket| Run { bucket, span: span << SPAN_SHIFT }));
     };
     let directory = regions::DIRECTORY;
     file.for_each_part(directory.at, directory.end(), PIECE, |at, words| {
@@ -115,7 +141,7 @@ fn runs(file: &SharedFile) -> io::Result<Vec<Run>> {
             number = entry.get(1).copied().unwrap_or(0) as u32;
         }
     }
-    runs.sort_unstable_by_key(|run| run.first);
+    runs.sort_unstable_by_key(Run::first);
     Ok(runs)
 }
 
@@ -125,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// Two spans, one with a further bucket: each block has the address that its span and its slot say.
+    /// Three spans, one with a further bucket, one with cells: each block has the address that its span and its slot say.
     #[test]
     fn blocks_have_their_addresses() {
         let path = std::env::temp_dir().join(format!("leakline-lines-{}", std::process::id()));
@@ -134,6 +160,7 @@ mod tests {
         file.set_len(wire::FILE_BYTES).unwrap();
         let (file, control) = (SharedFile::new(file), Control::default());
         control.blocks.lines.store(20, Relaxed);
+        control.blocks.cells.store(100, Relaxed);
         let (low, high) = (0x5000_0000_u64, 0x7fff_0000_0000_u64);
         let put = |line: u64, slot: u64, address: u64, size: u64| {
             let Slot { first, second } = Slot::small(address, size, 3, Moment::new(1 << 20));
@@ -152,11 +179,25 @@ mod tests {
         put(5, 0, low + 8, 2);
         put(11, 2, low + 0x2000, 3);
         put(12, 0, low + 0x2400, 4);
+        let cells = Bucket::new_cells(7, 5, 17);
+        let small = 0x6000_0000_u64;
+        directory(small, cells);
+        for (address, size) in [(small, 40), (small + 0x50, 41), (small + 0x3ff0, 42)] {
+            let cell = Cell::new(address, size, 3, Moment::new(1 << 40));
+            file.write_words(regions::LINES.at + cells.cell(address) * 8, &[cell.word()]).unwrap();
+        }
         let found: Vec<(u64, u64)> =
             live_blocks(&file, &control).unwrap().iter().map(|block| (block.at.0, block.size.0)).collect();
         assert_eq!(
             found,
-            [(low + 8, 2), (low + 0x2000, 3), (high + (1 << SPAN_SHIFT) - 8, 1)],
+            [
+                (low + 8, 2),
+                (low + 0x2000, 3),
+                (small, 40),
+                (small + 0x50, 41),
+                (small + 0x3ff0, 42),
+                (high + (1 << SPAN_SHIFT) - 8, 1)
+            ],
             "line 12 belongs to no bucket"
         );
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use model::Variance;
+use wire::LINE_BYTES;
 
 use super::*;
 
@@ -40,7 +41,8 @@ struct Shared {
 
 impl Shared {
     /// Every line is an entry: `thread N FIGURE…` its figures as named below, `site THREAD STACK WORD…` its counters, `sampled
-    /// THREAD STACK WORD…` those of samples, `block SLOT STACK SIZE AGE` a live block, `sample SLOT STACK SIZE AGE` one of a
+    /// THREAD STACK WORD…` those of samples, `block SLOT STACK SIZE AGE` a live block, `cell CELL STACK SIZE AGE` one in a cell,
+    /// `sample SLOT STACK SIZE AGE` one of a
     /// sample, `raw SLOT WORD WORD` any slot, `stack ID FIRST LEN` a record, `frame AT WORD`.
     fn new(threads: u32, stacks: u32, lines: u32, entries: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -53,6 +55,7 @@ impl Shared {
         control.threads.records.store(threads, Relaxed);
         control.stacks.ids.store(stacks, Relaxed);
         control.blocks.lines.store(lines, Relaxed);
+        control.blocks.cells.store(lines, Relaxed);
         let shared = Self { file: SharedFile::new(file), control, now: Ticks::now() };
         // Four threads, the last of which comes first.
         shared
@@ -97,6 +100,11 @@ impl Shared {
             ("block", [slot, stack, size, age]) => {
                 return self
                     .put_slot(*slot, Block::new(0, *size, *stack as u32, Moment::new(self.now - age), 0).pack());
+            }
+            ("cell", [cell, stack, size, age]) => {
+                let word = Cell::new(0, *size, *stack as u32, Moment::new(self.now - age)).word();
+                let first = regions::LINES.at + u64::from(wire::LINES_MAX) * LINE_BYTES;
+                (first + cell * 8, vec![word])
             }
             ("raw", [slot, first, second]) => return self.put_slot(*slot, Slot { first: *first, second: *second }),
             ("stack", [id, first, len]) => (regions::STACKS.at + id * 16, vec![77, first | len << 32]),
@@ -247,7 +255,7 @@ fn stack_zero_is_a_loss_and_no_site() {
 fn live_blocks_are_counted_and_old_ones_expire() {
     let old = EXPIRE * 2;
     let entries = format!(
-        "site 0 1 3 60\nsite 0 2 1 5\nblock 0 1 10 {old}\nblock 1 1 20 0\nblock 9000 1 30 {old}\nblock 2 2 5 0"
+        "site 0 1 3 60\nsite 0 2 1 5\nblock 0 1 10 {old}\nblock 1 1 20 0\nblock 9000 1 30 {old}\ncell 77 2 5 0"
     );
     let shared = Shared::new(1, 3, LINES, &entries);
     check_sites(
@@ -283,25 +291,27 @@ fn a_block_expires_at_the_very_tick() {
 
 #[test]
 fn entries_that_make_no_sense_are_counted_as_corrupt() {
-    // A stack that was never given out, a block without birth, and a word without the mark of a block.
+    // Stacks that were never given out, a block without birth, and a word without the mark of a block.
     let block = |stack, birth| Block::new(0, 8, stack, Moment::new(birth), 0).pack();
     let (Slot { first: unknown, second: birth }, Slot { first: unborn, second: zero }) =
         (block(2, 1 << 20), block(1, 0));
-    let entries = format!("site 0 1 1 8\nraw 0 {unknown} {birth}\nraw 1 {unborn} {zero}\nraw 2 8 8\nblock 3 1 8 0");
+    let entries =
+        format!("site 0 1 1 8\nraw 0 {unknown} {birth}\nraw 1 {unborn} {zero}\nraw 2 8 8\nblock 3 1 8 0\ncell 9 2 1 0");
     let shared = Shared::new(1, 2, LINES, &entries);
     check_sites(&shared, &["1: allocated 1/8 freed 0/0 late 0/0 live 1/8 expired 0/0"]);
-    assert_eq!(shared.snapshot().losses.entries_corrupt, 2);
+    assert_eq!(shared.snapshot().losses.entries_corrupt, 3);
 }
 
 #[test]
 fn only_lines_that_were_given_out_are_scanned() {
     let live = |lines| {
-        let entries = "site 0 1 4 4\nblock 3 1 1 0\nblock 7 1 1 0\nblock 4095 1 1 0\nblock 4096 1 1 0";
+        let entries = "site 0 1 4 4\nblock 3 1 1 0\nblock 7 1 1 0\nblock 4095 1 1 0\nblock 4096 1 1 0\n\
+            cell 1 1 1 0\ncell 7 1 1 0\ncell 8191 1 1 0\ncell 8192 1 1 0";
         Shared::new(1, 2, lines, entries).snapshot().sites[0].live.count
     };
-    assert_eq!([live(0), live(1), live(2), live(1023), live(1024), live(1025)], [0, 1, 2, 2, 3, 4]);
+    assert_eq!([live(0), live(1), live(2), live(1023), live(1024), live(1025)], [0, 3, 4, 4, 6, 8]);
     // The cursor is in the target's hands; the length of the file is not.
-    assert_eq!(live(u32::MAX), 4);
+    assert_eq!(live(u32::MAX), 8);
 }
 
 #[test]
