@@ -17,8 +17,14 @@ const AROUND: f64 = 1.0;
 /// before and after, and a call that is timed takes the longer way through its hook (10.2 and 8.2 ns more a call at 5 and 30 frames
 /// than were measured from outside, with the former 7 taken off).
 const AROUND_RECORDED: f64 = -16.0;
-/// A share is measured over at least so much time.
+/// A share is measured over at least so much time, ...
 const WINDOW: Duration = Duration::from_millis(900);
+/// ... and the first one over so much: a cost far beyond the limit is not to last.
+const FIRST_WINDOW: Duration = Duration::from_millis(400);
+/// Where one of so many calls that allocate unwinds its stack, or more, the stacks of the target are still new.
+const KNOWN_MIN: u64 = 64;
+/// With so many timed calls in a window it matters little that a few of them met new pages, or lost the processor.
+const TIMED_MANY: u64 = 1024;
 /// With fewer timed calls in the window, those of the whole session say what a call costs.
 const TIMED_MIN: u64 = 16;
 
@@ -39,6 +45,8 @@ pub(crate) struct Work {
     sampled: [Timed; 2],
     /// Blocks that were sampled, each of them timed.
     samples: Timed,
+    /// Stacks that were unwound.
+    unwound: u64,
 }
 
 /// A share of the target's processor time, between 0 and 1.
@@ -50,6 +58,8 @@ pub(crate) struct Shares {
     pub(crate) exact: Option<f64>,
     /// The same as a share of one processor rather than of what the target used of it.
     pub(crate) exact_of_processor: f64,
+    /// Stacks were mostly known, and many calls timed: it goes on like this.
+    pub(crate) is_settled: bool,
 }
 
 /// Relates work to time, window by window.
@@ -58,6 +68,8 @@ pub(crate) struct Meter {
     /// Nanoseconds that one reading of the clock takes.
     reading: f64,
     begin: Option<Moment>,
+    /// How long the window is.
+    window: Duration,
     /// Nanoseconds of a call that allocates and of one that frees, as last measured while every block was recorded.
     exact: Option<[f64; 2]>,
 }
@@ -88,6 +100,7 @@ impl Work {
             exact: pair(core::mem::offset_of!(ThreadFigures, exact)),
             sampled: pair(core::mem::offset_of!(ThreadFigures, sampled)),
             samples,
+            unwound: figure!(words, stacks_unwound),
         };
         *self = self.with(&thread, u64::saturating_add);
     }
@@ -105,6 +118,7 @@ impl Work {
             exact: pair(self.exact, other.exact),
             sampled: pair(self.sampled, other.sampled),
             samples: timed(self.samples, other.samples),
+            unwound: each(self.unwound, other.unwound),
         }
     }
 }
@@ -121,7 +135,13 @@ impl Meter {
     /// A meter that has measured nothing yet.
     pub(crate) fn new(ticks: &Ticks) -> Self {
         let reading = (0..64).map(|_| reading()).min().unwrap_or(0);
-        Self { reading: ticks.duration(reading).as_nanos() as f64, begin: None, exact: None }
+        Self { reading: ticks.duration(reading).as_nanos() as f64, begin: None, window: WINDOW, exact: None }
+    }
+
+    /// The hooks begin, in a target that has used so much processor time until now.
+    pub(crate) fn start(&mut self, used: Duration) {
+        self.begin = Some(Moment { at: Duration::ZERO, used, work: Work::default() });
+        self.window = FIRST_WINDOW;
     }
 
     /// Begins anew: what the window holds belongs to another mode.
@@ -144,10 +164,10 @@ impl Meter {
             self.begin = Some(now);
             return None;
         };
-        if at.saturating_sub(begin.at) < WINDOW {
+        if at.saturating_sub(begin.at) < self.window {
             return None;
         }
-        self.begin = Some(now);
+        (self.begin, self.window) = (Some(now), WINDOW);
         let window = work.with(&begin.work, u64::saturating_sub);
         let used = used.saturating_sub(begin.used).as_nanos() as f64;
         let passed = at.saturating_sub(begin.at).as_nanos() as f64;
@@ -165,6 +185,7 @@ impl Meter {
             now: share(spent, own),
             exact: exact.map(|spent| share(spent, own)),
             exact_of_processor: exact.map_or(0.0, |spent| spent / passed.max(1.0)),
+            is_settled: window.unwound < window.calls[0] / KNOWN_MIN && window.exact[0].calls >= TIMED_MANY,
         })
     }
 
@@ -202,7 +223,7 @@ mod tests {
     }
 
     fn meter(reading: f64) -> Meter {
-        Meter { reading, begin: None, exact: None }
+        Meter { reading, begin: None, window: WINDOW, exact: None }
     }
 
     /// Work of so many calls of each kind, of which every hundredth took so many nanoseconds.
@@ -214,7 +235,7 @@ mod tests {
         };
         let none = [Timed::default(); 2];
         let (exact, sampled) = if exact { ([timed; 2], none) } else { (none, [timed; 2]) };
-        Work { calls: [calls; 2], exact, sampled, samples: Timed::default() }
+        Work { calls: [calls; 2], exact, sampled, samples: Timed::default(), unwound: 0 }
     }
 
     #[track_caller]
@@ -282,5 +303,35 @@ mod tests {
         let ticks = ticks();
         let meter = Meter::new(&ticks);
         assert!((0.0..1000.0).contains(&meter.reading), "{} ns", meter.reading);
+    }
+
+    /// From the begin of the hooks on, at these milliseconds, of 200,000 calls each time so many that unwound: whether it has settled, where
+    /// a share is known.
+    #[track_caller]
+    fn check_windows(beats: &[(u64, u64)], expected: &[Option<bool>]) {
+        let (ticks, mut meter) = (ticks(), meter(0.0));
+        meter.start(Duration::ZERO);
+        let mut unwound = 0;
+        let found: Vec<_> = (1..)
+            .zip(beats)
+            .map(|(calls, (at, new))| {
+                unwound += new;
+                let (at, work) =
+                    (Duration::from_millis(*at), Work { unwound, ..work(&ticks, calls * 200_000, 66, true) });
+                meter.beat(at, at, work, true, &ticks).map(|shares| shares.is_settled)
+            })
+            .collect();
+        assert_eq!(found, expected, "{beats:?}");
+    }
+
+    #[test]
+    fn the_first_window_is_short_and_says_whether_stacks_are_new() {
+        check_windows(&[(300, 0), (500, 10), (1000, 10), (1500, 10)], &[None, Some(true), None, Some(true)]);
+        check_windows(&[(500, 5_000), (1500, 10)], &[Some(false), Some(true)]);
+        let (ticks, mut meter) = (ticks(), meter(0.0));
+        meter.start(Duration::ZERO);
+        let half = Duration::from_millis(500);
+        let shares = meter.beat(half, half, work(&ticks, 50_000, 66, true), true, &ticks).unwrap();
+        assert!(!shares.is_settled, "too few were timed");
     }
 }

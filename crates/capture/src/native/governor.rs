@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-/// Right after the attach every stack is unwound for the first time: that is no measure of what follows.
-const WARM_UP: Duration = Duration::from_millis(1500);
+/// Right after the attach stacks are unwound for the first time, and the pages of the tables are made: what that costs is no measure of
+/// what follows, unless most stacks are known already and many calls were timed.
+const WARM_UP: Duration = Duration::from_secs(2);
 /// So many measurements in a row above the limit end the exact mode ...
 const OVER: u32 = 2;
 /// ... and a single one that is so many times above it.
@@ -36,22 +37,33 @@ pub(crate) struct Governor {
     stay: Duration,
 }
 
+/// What exact mode costs, or would cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// A share of the target's processor time.
+    pub(crate) share: f64,
+    /// The same as a share of a whole processor.
+    pub(crate) of_processor: f64,
+    /// Stacks are mostly known, and many calls were timed.
+    pub(crate) is_settled: bool,
+}
+
 impl Governor {
     /// A governor that keeps the cost below this share of the target's processor time. It begins with exact mode.
     pub(crate) fn new(max: f64) -> Self {
         Self { max, against: 0, since: Duration::ZERO, stay: STAY }
     }
 
-    /// Whether to change the mode, now that exact mode costs (or would cost) this share of the target's processor time, and
-    /// this one of a whole processor.
-    pub(crate) fn changes(&mut self, at: Duration, is_exact: bool, share: f64, of_processor: f64) -> bool {
-        let share = if of_processor < NEGLIGIBLE { 0.0 } else { share };
+    /// Whether to change the mode, now that exact mode costs, or would cost, so much.
+    pub(crate) fn changes(&mut self, at: Duration, is_exact: bool, cost: Cost) -> bool {
+        let share = if cost.of_processor < NEGLIGIBLE { 0.0 } else { cost.share };
         let in_use = at.saturating_sub(self.since);
-        let speaks_against = if is_exact { share > self.max } else { share < self.max * WELL_INSIDE };
+        let counts = cost.is_settled || at >= WARM_UP;
+        let speaks_against = if is_exact { counts && share > self.max } else { share < self.max * WELL_INSIDE };
         self.against = if speaks_against { self.against + 1 } else { 0 };
         let changes = if is_exact {
             let far = share > self.max * FAR_OVER;
-            at >= WARM_UP && (self.against >= OVER || far)
+            self.against >= OVER || (far && counts)
         } else {
             in_use >= self.stay && self.against >= UNDER
         };
@@ -71,14 +83,20 @@ impl Governor {
 mod tests {
     use super::*;
 
-    /// What exact mode costs in percent, second by second, at a limit of 5 %: the mode after each, `e` or `s`.
+    fn settled(share: f64, of_processor: f64) -> Cost {
+        Cost { share, of_processor, is_settled: true }
+    }
+
+    /// What exact mode costs in percent, second by second, at a limit of 5 %, with `new` stacks or old ones: the mode after each, `e` or `s`.
     #[track_caller]
     fn check(costs: &str, expected: &str) {
         let mut governor = Governor::new(0.05);
         let mut is_exact = true;
         let modes = (1..).zip(costs.split_whitespace()).map(|(second, cost)| {
+            let (cost, is_settled) = cost.strip_suffix("new").map_or((cost, true), |cost| (cost, false));
             let share = cost.parse::<f64>().unwrap() / 100.0;
-            if governor.changes(Duration::from_secs(second), is_exact, share, share) {
+            let cost = Cost { is_settled, ..settled(share, share) };
+            if governor.changes(Duration::from_secs(second), is_exact, cost) {
                 is_exact = !is_exact;
             }
             if is_exact { 'e' } else { 's' }
@@ -96,9 +114,9 @@ mod tests {
     fn a_target_that_hardly_runs_is_not_sampled() {
         let mut governor = Governor::new(0.05);
         for second in 1..10 {
-            assert!(!governor.changes(Duration::from_secs(second), true, 0.9, 0.009_9), "second {second}");
+            assert!(!governor.changes(Duration::from_secs(second), true, settled(0.9, 0.009_9)), "second {second}");
         }
-        assert!(governor.changes(Duration::from_secs(10), true, 0.9, 0.01));
+        assert!(governor.changes(Duration::from_secs(10), true, settled(0.9, 0.01)));
     }
 
     #[test]
@@ -108,8 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_second_decides_nothing() {
-        check("90 4 4", "eee");
+    fn the_first_second_decides_only_what_is_clear() {
+        check("90new 4 4", "eee");
+        check("90new 90new", "es");
+        check("9new 9new 9 9", "eess");
+        check("14 4 4", "eee");
+        check("16 16 16", "sss");
     }
 
     #[test]
@@ -126,11 +148,11 @@ mod tests {
         for second in 1..200 {
             // Cheap whenever it is sampled: estimates can be wrong.
             let share = if is_exact { 0.2 } else { 0.01 };
-            if governor.changes(Duration::from_secs(second), is_exact, share, share) {
+            if governor.changes(Duration::from_secs(second), is_exact, settled(share, share)) {
                 is_exact = !is_exact;
                 changes.push(second);
             }
         }
-        assert_eq!(changes, [2, 7, 8, 18, 19, 39, 40, 80, 81, 161, 162]);
+        assert_eq!(changes, [1, 6, 7, 17, 18, 38, 39, 79, 80, 160, 161]);
     }
 }

@@ -17,7 +17,7 @@ use super::cost::{Meter, Work};
 use super::custom::Custom;
 use super::error::{AttachError, SessionError};
 use super::file::SharedFile;
-use super::governor::Governor;
+use super::governor::{Cost, Governor};
 use super::inside::{Attached, ByFrames};
 use super::load::{self, Loaded, Wanted};
 use super::marks::Sweep;
@@ -103,6 +103,9 @@ pub fn attach(pid: Pid, options: &AttachOptions) -> Result<Session, AttachError>
     // From here on an error drops the session, which takes everything out again.
     let stopped = session.put_hooks_in(&plan, options)?;
     session.ticks.start();
+    if let Some(used) = process::used_time(pid.0) {
+        session.meter.start(used);
+    }
     session.attached = true;
     session.facts.longest_stop = session.facts.longest_stop.max(stopped);
     session.facts.active_after = began.elapsed();
@@ -311,7 +314,8 @@ impl Session {
         let of_processor = Reading::from_option(of_processor, Why::NotRecorded);
         self.overhead = Overhead { now: Reading::Known(shares.now), exact, of_processor };
         let (Some(governor), Some(share)) = (&mut self.governor, shares.exact) else { return };
-        if governor.changes(at, is_exact, share, shares.exact_of_processor) {
+        let share = Cost { share, of_processor: shares.exact_of_processor, is_settled: shares.is_settled };
+        if governor.changes(at, is_exact, share) {
             self.mode = if is_exact { Mode::Sampled { rate: Bytes(1 << self.rate) } } else { Mode::Exact };
             self.meter.restart();
         }
