@@ -247,7 +247,7 @@ fn two_leaklines_that_start_at_the_same_instant_do_no_harm() {
     let mut target = Target::start("c/churn.c", "--threads 4 --depth 10 --leak 50 --check-full --quiet");
     let (before, executable) = (appearance(target.pid()), executables(&maps(target.pid())));
     let mut random = Random::new();
-    let (mut refused, mut recorded) = (0, 0);
+    let (mut refused, mut idle) = (0, Vec::new());
     for round in 0..how_often("LEAKLINE_PAIRS", PAIRS) {
         let line = format!("attach {} --expire 0.02 --for 0.2 --json", target.pid());
         let first = Running::start(&line);
@@ -260,15 +260,17 @@ fn two_leaklines_that_start_at_the_same_instant_do_no_harm() {
                 run.assert_refused(&[&target.pid().to_string()]);
                 refused += 1;
             } else {
-                // On a machine with much else to do the target may get no processor for so short a time.
-                recorded += u32::from(run.summary()["coverage"]["allocations"].as_u64() > Some(0));
+                let recorded = run.summary()["coverage"]["allocations"].as_u64() > Some(0);
+                idle.extend((!recorded).then(|| run.describe()));
             }
         }
         assert_unchanged(&before, &appearance(target.pid()));
         assert_nothing_left(target.pid(), &executable);
         assert_works(&mut target);
     }
-    assert!(refused > 0 && recorded > 0, "they never met, or recorded nothing, so that nothing is tested");
+    assert!(refused > 0, "they never met, so that nothing is tested");
+    // On a machine with much else to do the target may once get no processor for so short a time: none of 100 at a load of 20.
+    assert!(idle.len() <= 1, "sessions that recorded nothing: {idle:#?}");
     let ended = target.stop();
     ended.assert_unharmed();
     assert!(ended.lines.iter().any(|line| line == "hash ok"), "{:?}", ended.lines);
