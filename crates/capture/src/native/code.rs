@@ -263,4 +263,19 @@ mod tests {
         check(deref(-8, 16), RuleKind::Unknown, 0, 0);
         check(Rule::End, RuleKind::End, 0, 0);
     }
+
+    #[test]
+    fn tables_of_our_own_know_the_code_of_files_and_nothing_else() {
+        let target = Target::open_held(model::Pid(std::process::id())).unwrap();
+        let maps = target.maps().unwrap();
+        let tables = PrivateTables::of(&target, &formats::maps::parse(&maps).collect::<Vec<_>>());
+        let here = (offsets as fn(RuleKind, u32, SavedRbp) -> Option<PackedRule> as *const ()).expose_provenance();
+        let rule = tables.rule(here as u64).expect("this program has unwind tables");
+        assert_eq!(
+            (rule.kind(), rule.offset()),
+            (RuleKind::StackPointer, 8),
+            "at its begin a function has the return address only"
+        );
+        assert_eq!(tables.rule(std::ptr::from_ref(&tables).expose_provenance() as u64), None);
+    }
 }
