@@ -13,16 +13,29 @@ use crate::targets::{Target, build, build_plain};
 use crate::tool::{Attached, status_figure};
 
 const SOURCE: &str = "c/filled.c";
-const JEMALLOC: &str = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2";
-const JEMALLOC_WORDS: &str = "gcc -O2 -g -fomit-frame-pointer -pthread -Wl,--no-as-needed -l:libjemalloc.so.2";
+const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
+/// Allocators by the library that a program is linked with, and where it comes from.
+const ALLOCATORS: [(&str, &str, &str); 3] = [
+    ("jemalloc", "libjemalloc.so.2", "libjemalloc2"),
+    ("tcmalloc", "libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
+    ("mimalloc", "libmimalloc.so.2", "libmimalloc2.0"),
+];
 /// The program keeps a pointer to each block beside its heap.
 const POINTER_BYTES: f64 = 8.0;
 const BLOCK_BYTES_MAX: f64 = 48.0;
 const STACKS: u64 = 4000;
 
-/// Sizes of blocks, and how many of them in all.
-const CASES: [(u32, u32, u64); 4] =
-    [(16, 64, 400_000), (16, 1024, 100_000), (1000, 8000, 30_000), (25_000, 100_000, 3_000)];
+/// Sizes of blocks, and how many of them in all: so many that what sixteen threads take once is little beside them.
+const CASES: [(u32, u32, u64); 8] = [
+    (16, 64, 400_000),
+    (16, 1024, 100_000),
+    (16, 16, 400_000),
+    (32, 32, 400_000),
+    (48, 48, 400_000),
+    (1000, 8000, 30_000),
+    (25_000, 100_000, 15_000),
+    (25_000, 1_000_000, 4_000),
+];
 
 pub(crate) fn measure(effort: Effort) -> String {
     let mut table = String::from("Memory of the records of live blocks, all of which were born during the attach\n");
@@ -34,10 +47,12 @@ pub(crate) fn measure(effort: Effort) -> String {
     let (parts, kinds, crowds) =
         if effort.big { (1, CASES.len(), [1, 16].as_slice()) } else { (10, 2, [2].as_slice()) };
     for (allocator, program) in programs() {
-        let Some(program) = program else {
-            let _ =
-                writeln!(table, "{allocator:>10} NOT MEASURED: {JEMALLOC} is missing (apt-get install libjemalloc2)");
-            continue;
+        let program = match program {
+            Ok(program) => program,
+            Err(missing) => {
+                let _ = writeln!(table, "{allocator:>10} NOT MEASURED: {missing}");
+                continue;
+            }
         };
         for &threads in crowds {
             for &(low, high, blocks) in CASES.iter().take(kinds) {
@@ -51,9 +66,15 @@ pub(crate) fn measure(effort: Effort) -> String {
     table
 }
 
-fn programs() -> [(&'static str, Option<PathBuf>); 2] {
-    let jemalloc = Path::new(JEMALLOC).exists().then(|| build_plain(SOURCE, JEMALLOC_WORDS));
-    [("glibc", Some(build(SOURCE))), ("jemalloc", jemalloc)]
+/// The program with each allocator, or why there is none.
+fn programs() -> Vec<(&'static str, Result<PathBuf, String>)> {
+    let others = ALLOCATORS.iter().map(|(allocator, library, package)| {
+        let is_there = Path::new(LIBRARIES).join(library).exists();
+        let words = format!("gcc -O2 -g -fomit-frame-pointer -pthread -Wl,--no-as-needed -l:{library}");
+        let missing = format!("{LIBRARIES}/{library} is missing (apt-get install {package})");
+        (*allocator, is_there.then(|| build_plain(SOURCE, &words)).ok_or(missing))
+    });
+    [("glibc", Ok(build(SOURCE)))].into_iter().chain(others).collect()
 }
 
 /// What a number of blocks took.

@@ -6,22 +6,23 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use wire::{
-    Block, COUNTERS_BYTES, Cell, SAMPLED_BYTES, STACKS_MAX, SampledCounters, SampledSum, SiteCounters, Slot, regions,
-    weigh,
+    Block, COUNTERS_BYTES, Cell, SAMPLED_BYTES, STACKS_MAX, SampledCounters, SampledSum, SiteCounters, Slot, is_large,
+    regions, weigh,
 };
 
 use crate::marks;
 use crate::record::Thread;
 use crate::shared::add;
-use crate::table::{self, Put, Taken};
+use crate::table::{self, Span, Taken};
 
 /// Counts a new block that is recorded for itself, if it can be put where it is looked for first; false where nothing was done.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 pub(crate) fn insert_near(thread: Thread, address: u64, size: u64, stack: u32) -> bool {
+    let span = Span::of(address);
     let is_done = size < Cell::SIZE_END
-        && marks::is_kept(thread.shared, address)
-        && table::put_near(thread, address, size, stack);
+        && marks::is_kept(thread.shared, span)
+        && table::put_near(thread, span, address, size, stack);
     if is_done {
         count_exact(thread, size, stack);
     }
@@ -32,7 +33,7 @@ pub(crate) fn insert_near(thread: Thread, address: u64, size: u64, stack: u32) -
 #[inline(never)]
 pub(crate) fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
     let block = Block::new(address, size, stack, thread.now(), 0);
-    marks::keep(thread.shared, address);
+    marks::keep(thread.shared, address, is_large(address, size));
     if put(thread, address, block) {
         count_exact(thread, size, stack);
     } else {
@@ -67,15 +68,23 @@ pub(crate) fn insert_sampled(thread: Thread, address: u64, size: u64, stack: u32
 
 /// Puts a block in, and counts one that it replaces; false where there is no room.
 fn put(thread: Thread, address: u64, block: Block) -> bool {
-    match table::put(thread, address, block.pack()) {
-        Put::Done => {}
-        Put::Replaced(before) => replace(thread, address, before),
-        Put::NoRoom => {
-            add(&thread.record.figures.blocks_unrecorded, 1);
-            return false;
-        }
+    let before = take(thread, address);
+    if before.is_block() {
+        replace(thread, address, before);
     }
-    true
+    let is_in = place(thread, address, block);
+    if !is_in {
+        add(&thread.record.figures.blocks_unrecorded, 1);
+    }
+    is_in
+}
+
+fn place(thread: Thread, address: u64, block: Block) -> bool {
+    if is_large(address, block.size) {
+        table::put_large(thread, address, block)
+    } else {
+        table::put(thread, address, block.pack())
+    }
 }
 
 /// Takes a block that is about to be freed out of the table, if it is where it is looked for first, and counts it; false where nothing
@@ -83,7 +92,12 @@ fn put(thread: Thread, address: u64, block: Block) -> bool {
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 pub(crate) fn free_near(thread: Thread, address: u64) -> bool {
-    match table::take_near(thread.shared, address) {
+    let span = Span::of(address);
+    // Even to look for one that is not there would make a page of the table, in the midst of large blocks.
+    if !marks::is_kept(thread.shared, span) {
+        return false;
+    }
+    match table::take_near(thread.shared, span, address) {
         Taken::Slot(slot) => count_exact_free(thread, slot.stack(), slot.small_size(), slot.small_age(thread.now())),
         Taken::Cell(cell) => count_exact_free(thread, cell.stack(), cell.size(), cell.age(thread.now())),
         Taken::Not => return false,
@@ -98,16 +112,19 @@ pub(crate) fn may_hold(thread: Thread, address: u64) -> bool {
 
 /// Takes a block that is about to be freed out of the table; [`Slot::NONE`] where it is older than the attach.
 pub(crate) fn take(thread: Thread, address: u64) -> Slot {
-    table::take(thread, address)
+    let (may_be_there, may_be_large) = marks::kinds(thread.shared, address);
+    let large = if may_be_large { table::take_large(thread, address) } else { Slot::NONE };
+    if large.is_block() || !may_be_there { large } else { table::take(thread, address) }
 }
 
 /// Puts a block back whose `realloc` failed.
 pub(crate) fn restore(thread: Thread, address: u64, slot: Slot) {
-    if slot.block().rate == 0 {
+    let block = slot.block();
+    if block.rate == 0 {
         // leakline may just have seen its part of the memory without it.
-        marks::keep(thread.shared, address);
+        marks::keep(thread.shared, address, is_large(address, block.size));
     }
-    if table::put(thread, address, slot) == Put::NoRoom {
+    if !place(thread, address, block) {
         // It was counted as allocated; there it is as good as gone.
         replace(thread, address, slot);
     }

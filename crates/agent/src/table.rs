@@ -24,10 +24,13 @@ use wire::{
 };
 
 mod cells;
+mod large;
 
 use crate::arch;
 use crate::record::Thread;
 use crate::shared::Shared;
+
+pub(crate) use large::{put_large, take_large};
 
 /// Four slots: the first words of all, then the second words of all.
 #[derive(Debug)]
@@ -44,15 +47,27 @@ const CHAIN_MAX: usize = 64;
 /// Bytes that an allocator that mixes sizes adds to a block, about.
 const BLOCK_EXTRA: u64 = 16;
 
-/// What became of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Put {
-    /// It is in the table.
-    Done,
-    /// It is in the table. There was one with the same address, whose free went unseen.
-    Replaced(Slot),
-    /// There is no room for it.
-    NoRoom,
+/// The number of a span.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span(u64);
+
+impl Span {
+    /// That of an address. Addresses beyond those that programs have are never put in (see [`put`]): the kernel gives them to nobody who does
+    /// not ask for them.
+    #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+    #[inline(always)]
+    pub(crate) fn of(address: u64) -> Self {
+        let span = address << (u64::BITS - ADDRESS_BITS) >> (u64::BITS - ADDRESS_BITS + SPAN_SHIFT);
+        // Two tables are looked at by it: the compiler would make it twice, each time ready scaled.
+        Self(arch::returned(span as usize) as u64)
+    }
+
+    /// Where its mark lies in the shared file.
+    #[inline]
+    pub(crate) fn mark_at(self) -> u64 {
+        const { assert!(SPAN_SHIFT == wire::MARK_SHIFT, "a span has one mark") };
+        wire::mark_at(0) + self.0
+    }
 }
 
 /// A block that was taken out from where it was looked for first.
@@ -69,8 +84,8 @@ pub(crate) enum Taken {
 /// for it in its own line or cell and nothing else is to be done; false where nothing was.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn put_near(thread: Thread, address: u64, size: u64, stack: u32) -> bool {
-    let Some(bucket) = bucket_of(thread.shared, address) else { return false };
+pub(crate) fn put_near(thread: Thread, span: Span, address: u64, size: u64, stack: u32) -> bool {
+    let Some(bucket) = first_bucket(thread.shared, span) else { return false };
     if bucket.has_cells() {
         return cells::put_near(thread, bucket, address, Cell::new(address, size, stack, thread.now()));
     }
@@ -90,8 +105,8 @@ pub(crate) fn put_near(thread: Thread, address: u64, size: u64, stack: u32) -> b
 /// Takes out a block that is about to be freed, if it lies in its own line or cell, is recorded for itself and small: nearly all are.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn take_near(shared: Shared, address: u64) -> Taken {
-    let Some(bucket) = bucket_of(shared, address) else { return Taken::Not };
+pub(crate) fn take_near(shared: Shared, span: Span, address: u64) -> Taken {
+    let Some(bucket) = first_bucket(shared, span) else { return Taken::Not };
     if bucket.has_cells() {
         return cells::take(shared, bucket, address).map_or(Taken::Not, Taken::Cell);
     }
@@ -116,12 +131,14 @@ fn directory(shared: Shared, span: u64) -> &'static AtomicU64 {
     shared.at(regions::DIRECTORY.at + span * 8)
 }
 
+fn bucket_of(shared: Shared, address: u64) -> Option<Bucket> {
+    first_bucket(shared, Span::of(address))
+}
+
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-fn bucket_of(shared: Shared, address: u64) -> Option<Bucket> {
-    // Addresses beyond are never put in (see `put`): the kernel gives them to nobody who does not ask for them.
-    let span = address << (u64::BITS - ADDRESS_BITS) >> (u64::BITS - ADDRESS_BITS + SPAN_SHIFT);
-    Bucket::from_word(directory(shared, span).load(Acquire))
+fn first_bucket(shared: Shared, span: Span) -> Option<Bucket> {
+    Bucket::from_word(directory(shared, span.0).load(Acquire))
 }
 
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
@@ -191,24 +208,18 @@ fn take_from_further(thread: Thread, bucket: Bucket, address: u64) -> Option<Slo
     if !bucket.has_more() {
         return None;
     }
-    further(thread.shared, address).find_map(|(_, bucket)| take_from(thread, bucket, address))
+    chained(thread.shared, chain_of(thread.shared, address)).find_map(|bucket| take_from(thread, bucket, address))
 }
 
-/// Puts in a block that the calling thread was given.
+/// Puts in a block that the calling thread was given, where none is at its address any more; false where there is no room for it.
 #[inline(never)]
-pub(crate) fn put(thread: Thread, address: u64, block: Slot) -> Put {
+pub(crate) fn put(thread: Thread, address: u64, block: Slot) -> bool {
     if address >> ADDRESS_BITS != 0 {
-        return Put::NoRoom;
+        return false;
     }
-    let before = take(thread, address);
-    let done = match bucket_of(thread.shared, address) {
+    match bucket_of(thread.shared, address) {
         None => open(thread, address, block),
         Some(bucket) => put_into(thread, bucket, address, block),
-    };
-    match before {
-        _ if !done => Put::NoRoom,
-        Slot::NONE => Put::Done,
-        before => Put::Replaced(before),
     }
 }
 
@@ -300,11 +311,12 @@ fn grow(thread: Thread, bucket: Bucket, address: u64, block: Slot) -> bool {
 }
 
 /// Makes a bucket the first of its span, and those before it further ones.
+#[inline(never)]
 fn replace_first(thread: Thread, address: u64, bucket: Bucket) -> bool {
-    let place = directory(thread.shared, address >> SPAN_SHIFT);
+    let (place, first) = (directory(thread.shared, address >> SPAN_SHIFT), chain_of(thread.shared, address));
     let mut before = place.load(Acquire);
     // First to the others: whoever searches must find it in one place or the other.
-    while Bucket::from_word(before).is_none_or(|before| chain(thread.shared, address, before)) {
+    while Bucket::from_word(before).is_none_or(|before| chain(thread.shared, first, before)) {
         match place.compare_exchange(before, bucket.with_more().word(), AcqRel, Acquire) {
             Ok(_) => return true,
             // Another thread may just have noted a further bucket here, or have made another one the first.
@@ -315,10 +327,12 @@ fn replace_first(thread: Thread, address: u64, bucket: Bucket) -> bool {
 }
 
 /// Puts a block into a bucket of the span that belongs to nobody.
+#[inline(never)]
 fn put_into_shared(thread: Thread, first: Bucket, address: u64, block: Slot) -> bool {
     let place = directory(thread.shared, address >> SPAN_SHIFT);
-    let is_shared = |(_, bucket): &(u32, Bucket)| bucket.owner() == Bucket::SHARED && !bucket.has_cells();
-    let known = further(thread.shared, address).find(is_shared).map(|(_, bucket)| bucket);
+    let first_further = chain_of(thread.shared, address);
+    let is_shared = |bucket: &Bucket| bucket.owner() == Bucket::SHARED && !bucket.has_cells();
+    let known = chained(thread.shared, first_further).find(is_shared);
     if let Some(known) = known {
         // Whoever made it may not have got so far.
         place.fetch_or(Bucket::MORE, AcqRel);
@@ -334,7 +348,7 @@ fn put_into_shared(thread: Thread, first: Bucket, address: u64, block: Slot) -> 
     };
     let lines = lines.clamp(1, lines_max(thread.shared));
     let Some(bucket) = new_bucket(thread, lines, Bucket::SHARED) else { return false };
-    if !chain(thread.shared, address, bucket) {
+    if !chain(thread.shared, first_further, bucket) {
         return false;
     }
     place.fetch_or(Bucket::MORE, AcqRel);
@@ -343,35 +357,42 @@ fn put_into_shared(thread: Thread, first: Bucket, address: u64, block: Slot) -> 
 
 /// Claims a free slot of a shared bucket and fills it.
 fn claim(shared: Shared, bucket: Bucket, address: u64, block: Slot) -> bool {
-    for line in lines_of(shared, bucket, address) {
-        for slot in 0..LINE_SLOTS {
-            let word = &line.first[slot];
-            let before = word.load(Relaxed);
-            let is_free = before == 0 || before == SLOT_LEFT;
-            if is_free && word.compare_exchange(before, SLOT_CLAIMED, AcqRel, Relaxed).is_ok() {
-                fill(line, slot, block);
-                return true;
-            }
+    lines_of(shared, bucket, address).any(|line| claim_in(line, block))
+}
+
+/// The same in one line.
+#[inline(never)]
+fn claim_in(line: &Line, block: Slot) -> bool {
+    for slot in 0..LINE_SLOTS {
+        let word = &line.first[slot];
+        let before = word.load(Relaxed);
+        let is_free = before == 0 || before == SLOT_LEFT;
+        if is_free && word.compare_exchange(before, SLOT_CLAIMED, AcqRel, Relaxed).is_ok() {
+            fill(line, slot, block);
+            return true;
         }
     }
     false
 }
 
-/// The further buckets of a span with their numbers, the newest first.
-fn further(shared: Shared, address: u64) -> impl Iterator<Item = (u32, Bucket)> {
-    let first: &AtomicU32 = shared.at(regions::CHAINS.at + (address >> SPAN_SHIFT) * 4);
+/// Where the chain of a span's further buckets begins.
+fn chain_of(shared: Shared, address: u64) -> &'static AtomicU32 {
+    shared.at(regions::CHAINS.at + (address >> SPAN_SHIFT) * 4)
+}
+
+/// The buckets of a chain, the newest first.
+fn chained(shared: Shared, first: &AtomicU32) -> impl Iterator<Item = Bucket> + use<> {
     let entry =
         move |number: u32| -> &'static FurtherBucket { shared.at(regions::FURTHER.at + u64::from(number) * 16) };
     let valid = |number: u32| (0 < number && number < FURTHER_BUCKETS_MAX).then_some(number);
     let chain =
         core::iter::successors(valid(first.load(Acquire)), move |number| valid(entry(*number).next.load(Relaxed)));
-    chain
-        .take(CHAIN_MAX)
-        .filter_map(move |number| Some((number, Bucket::from_word(entry(number).bucket.load(Relaxed))?)))
+    chain.take(CHAIN_MAX).filter_map(move |number| Bucket::from_word(entry(number).bucket.load(Relaxed)))
 }
 
-/// Puts a bucket in front of the further ones of a span.
-fn chain(shared: Shared, address: u64, bucket: Bucket) -> bool {
+/// Puts a bucket in front of a chain.
+#[inline(never)]
+fn chain(shared: Shared, first: &AtomicU32, bucket: Bucket) -> bool {
     let cursor = &shared.control().blocks.further;
     if cursor.load(Relaxed) >= FURTHER_BUCKETS_MAX {
         return false;
@@ -381,7 +402,6 @@ fn chain(shared: Shared, address: u64, bucket: Bucket) -> bool {
         return false;
     }
     let entry: &FurtherBucket = shared.at(regions::FURTHER.at + u64::from(number) * 16);
-    let first: &AtomicU32 = shared.at(regions::CHAINS.at + (address >> SPAN_SHIFT) * 4);
     entry.bucket.store(bucket.word(), Relaxed);
     let mut next = first.load(Relaxed);
     loop {
@@ -399,6 +419,7 @@ fn new_bucket(thread: Thread, lines: u32, owner: u32) -> Option<Bucket> {
 }
 
 /// Lines that nobody has yet, of those that the first of two cursors counts; both have one limit together.
+#[inline(never)]
 fn new_lines(shared: Shared, [next, others]: [&AtomicU32; 2], lines: u32) -> Option<u32> {
     let limit = shared.control().lines_max.load(Relaxed).saturating_sub(others.load(Relaxed)).min(LINES_MAX);
     let mut first = next.load(Relaxed);

@@ -146,7 +146,7 @@ mod tests {
     fn what_is_packed_comes_out_again() {
         check(0x5555_0000_0000, 0, 0, 0);
         check(0x7fff_ffff_fff8, Cell::SIZE_END - 1, 65_535, (1 << 55) - 1);
-        check(0x5555_0000_0010, 100, 77, 1 << 60);
+        check(0x5555_0000_0010, 100, 77, 1 << 57);
         check(0x5555_0000_0048, 1, 1, (1 << 55) * 3 + 12_345);
     }
 

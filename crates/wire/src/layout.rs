@@ -2,7 +2,7 @@
 //!
 //! Owns: offsets, sizes and limits. Must not know: what the entries mean.
 
-use crate::block::SPAN_SHIFT;
+use crate::block::{LARGE_SHIFT, SPAN_SHIFT};
 use crate::bucket::{Bucket, FurtherBucket, LINE_SLOTS, LINES_MAX};
 use crate::event::{EVENTS, Event};
 use crate::mark::MARK_SHIFT;
@@ -57,8 +57,8 @@ impl Layout {
 pub mod regions {
     use super::{
         ADDRESS_BITS, Bucket, COUNTERS_BYTES, EVENTS, Event, FRAMES_MAX, FURTHER_BUCKETS_MAX, FurtherBucket,
-        LINE_BYTES, LINES_MAX, Layout, MARK_SHIFT, MODULES_MAX, Module, PAGE, Robust, SAMPLED_BYTES, SPAN_SHIFT,
-        STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX,
+        LARGE_SHIFT, LINE_BYTES, LINES_MAX, Layout, MARK_SHIFT, MODULES_MAX, Module, PAGE, Robust, SAMPLED_BYTES,
+        SPAN_SHIFT, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX,
     };
 
     /// [`crate::Control`].
@@ -91,8 +91,10 @@ pub mod regions {
     pub const DIRECTORY: Layout = Layout::after(EVENT_RING, 8 << (ADDRESS_BITS - SPAN_SHIFT));
     /// `u32` numbers of the first further bucket by `address >> SPAN_SHIFT`, zero where there is none.
     pub const CHAINS: Layout = Layout::after(DIRECTORY, 4 << (ADDRESS_BITS - SPAN_SHIFT));
+    /// The same for the buckets of large blocks, by `address >> LARGE_SHIFT`.
+    pub const LARGE: Layout = Layout::after(CHAINS, 4 << (ADDRESS_BITS - LARGE_SHIFT));
     /// [`FurtherBucket`]s by number.
-    pub const FURTHER: Layout = Layout::after(CHAINS, FURTHER_BUCKETS_MAX as u64 * size_of::<FurtherBucket>() as u64);
+    pub const FURTHER: Layout = Layout::after(LARGE, FURTHER_BUCKETS_MAX as u64 * size_of::<FurtherBucket>() as u64);
     /// Lines of slots, then lines of [cells](crate::Cell), with room behind them for whatever a word of the directory may lead to.
     pub const LINES: Layout = Layout::after(FURTHER, (2 * LINES_MAX as u64 + Bucket::LINES_BEHIND as u64) * LINE_BYTES);
 
@@ -138,6 +140,7 @@ mod tests {
             regions::EVENT_RING,
             regions::DIRECTORY,
             regions::CHAINS,
+            regions::LARGE,
             regions::FURTHER,
             regions::LINES,
         ];

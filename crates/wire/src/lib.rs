@@ -22,7 +22,7 @@
 //! | sampled | agent | one [`SampledCounters`] per thread and stack |
 //! | stack index, stacks, frames | agent | every distinct stack once |
 //! | events | agent | a ring of rare calls: mappings, descriptors, threads |
-//! | directory, chains, further buckets | agent | which lines hold the blocks of which span of addresses |
+//! | directory, chains, large blocks, further buckets | agent | which lines hold the blocks of which span of addresses |
 //! | lines | agent | live [`Block`]s, four to a cache line; small ones in [`Cell`]s |
 
 #![no_std]
@@ -43,7 +43,9 @@ mod rule;
 mod sample;
 mod tables;
 
-pub use block::{BLOCK_SIZE_MAX, Block, Moment, SLOT_CLAIMED, SLOT_LEFT, SPAN_SHIFT, Slot};
+pub use block::{
+    BLOCK_SIZE_MAX, Block, LARGE_MIN, LARGE_SHIFT, Moment, SLOT_CLAIMED, SLOT_LEFT, SPAN_SHIFT, Slot, is_large,
+};
 pub use bucket::{Bucket, FurtherBucket, LINE_CELLS, LINE_SLOTS, LINES_MAX};
 pub use cell::Cell;
 pub use control::{
@@ -56,7 +58,7 @@ pub use layout::{
     ADDRESS_BITS, COUNTERS_BYTES, FILE_BYTES, FRAMES_MAX, FURTHER_BUCKETS_MAX, LINE_BYTES, Layout, MODULES_MAX,
     PATCHES_MAX, SAMPLED_BYTES, STACK_INDEX_SLOTS, STACKS_MAX, THREAD_SLOTS, THREADS_MAX, regions,
 };
-pub use mark::{MARK_COUNT_MAX, MARK_EXACT, MARK_SHIFT, mark_at};
+pub use mark::{MARK_COUNT_MAX, MARK_EXACT, MARK_LARGE, MARK_SHIFT, mark_at};
 pub use place::{PLACE_FACTOR, PLACE_SHIFT, record_at, thread_place};
 pub use rule::{PackedRule, RuleKind};
 pub use sample::{BLOCK_PARTS, RATE_MAX, RATE_MIN, Weight, blocks_variance_parts, bytes_squared, distance, weigh};

@@ -9,6 +9,7 @@
  */
 #include "target.h"
 #include <pthread.h>
+#include <sys/mman.h>
 
 enum { THREADS_MAX = 64, BLOCKS_MAX = 4 << 20, LEVELS = 12 };
 
@@ -89,8 +90,9 @@ int main(int count, char **words)
 {
     unsigned threads = option(count, words, "--threads", 1);
     unsigned low = option(count, words, "--low", 16), high = option(count, words, "--high", 64);
-    kept = calloc(BLOCKS_MAX, sizeof *kept);
-    if (!kept || threads > THREADS_MAX || low > high)
+    /* Some allocators would write all of it at once. */
+    kept = mmap(NULL, BLOCKS_MAX * sizeof *kept, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (kept == MAP_FAILED || threads > THREADS_MAX || low > high)
         return 2;
     ready();
     for (const char *command; !(command = command_within(1000)) || strcmp(command, "stop") != 0;) {

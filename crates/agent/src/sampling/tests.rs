@@ -193,7 +193,7 @@ fn a_mark_that_cannot_count_further_stays() {
     let other = part + PART;
     marks::remove(thread.shared, other);
     assert!(!is_marked(thread, other), "never less than none");
-    marks::keep(thread.shared, other);
+    marks::keep(thread.shared, other, false);
     marks::add(thread.shared, other);
     marks::remove(thread.shared, other);
     let mark: &core::sync::atomic::AtomicU8 = thread.shared.at(wire::mark_at(other));
@@ -214,6 +214,16 @@ fn a_part_keeps_the_mark_of_blocks_that_were_recorded_for_themselves() {
     free(thread, near);
     free(thread, near + 16);
     assert!(is_marked(thread, near), "only leakline takes it away");
+    // A large one marks its part in another way: the hooks look for it elsewhere.
+    let large = near + 4 * PART;
+    heap::insert(thread, large, 100_000, SITE);
+    assert!(is_marked(thread, large) && !marks::is_kept(thread.shared, crate::table::Span::of(large)));
+    assert!(!heap::free_near(thread, large), "it is found elsewhere");
+    free(thread, large);
+    assert_eq!(heap::take(thread, large), wire::Slot::NONE);
+    heap::insert(thread, large, 100_000, SITE);
+    heap::restore(thread, large, heap::take(thread, large));
+    assert_eq!(heap::take(thread, large).unpack().map(|block| (block.size, block.stack)), Some((100_000, SITE)));
     // A block that is put back, since it was not resized after all, has one.
     heap::insert(thread, far, 100, SITE);
     let slot = heap::take(thread, far);

@@ -65,6 +65,7 @@ pub(super) fn take(shared: Shared, bucket: Bucket, address: u64) -> Option<Cell>
 }
 
 /// Puts in a block, if it may lie in a cell and its cell is free.
+#[inline(never)]
 pub(super) fn put(thread: Thread, bucket: Bucket, address: u64, block: Slot) -> bool {
     let Some(cell) = Cell::of(address, block).filter(|cell| bucket.admits(address, cell.size())) else { return false };
     word(thread.shared, bucket, address).compare_exchange(0, cell.word(), AcqRel, Relaxed).is_ok()
@@ -72,6 +73,7 @@ pub(super) fn put(thread: Thread, bucket: Bucket, address: u64, block: Slot) -> 
 
 /// What cells a span of blocks like this one is to have, or, where the allocator mixes sizes, like those that the thread allocated until
 /// now; none where lines are better. Cells for granules of 32 bytes take a quarter of the memory of their span.
+#[inline(never)]
 pub(super) fn wanted(thread: Thread, address: u64, block: Slot) -> Option<Wanted> {
     let size = Cell::of(address, block)?.size();
     let wanted = match thread.shared.control().granule_shift.load(Relaxed) {
@@ -91,6 +93,7 @@ pub(super) fn wanted(thread: Thread, address: u64, block: Slot) -> Option<Wanted
     bucket.admits(address, size).then_some(wanted)
 }
 
+#[inline(never)]
 pub(super) fn new_bucket(thread: Thread, wanted: Wanted) -> Option<Bucket> {
     let blocks = &thread.shared.control().blocks;
     let lines = Bucket::lines_of_cells(wanted.shift);

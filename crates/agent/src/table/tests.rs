@@ -27,24 +27,32 @@ enum Done {
     NoRoom,
 }
 
-/// As the hooks do: first where it is quick.
+/// As the hooks do: first where it is quick. There nobody looks for a large block that was at the address before; here it is looked for.
 fn put(thread: Thread, address: u64, (stack, size): What) -> Done {
     let birth = Moment::new(1 << 40);
-    if size < Cell::SIZE_END && put_near(thread, address, size, stack) {
+    let large = what(take_large(thread, address));
+    if large.is_none() && size < Cell::SIZE_END && put_near(thread, Span::of(address), address, size, stack) {
         return Done::In;
     }
-    match super::put(thread, address, Block::new(address, size, stack, birth, 0).pack()) {
-        Put::Done => Done::In,
-        Put::Replaced(before) => Done::Instead(what(before).unwrap()),
-        Put::NoRoom => Done::NoRoom,
+    let before = large.or_else(|| take(thread, address));
+    let block = Block::new(address, size, stack, birth, 0);
+    let is_in = if wire::is_large(address, size) {
+        put_large(thread, address, block)
+    } else {
+        super::put(thread, address, block.pack())
+    };
+    match before {
+        _ if !is_in => Done::NoRoom,
+        Some(before) => Done::Instead(before),
+        None => Done::In,
     }
 }
 
 fn take(thread: Thread, address: u64) -> Option<What> {
-    match take_near(thread.shared, address) {
+    match take_near(thread.shared, Span::of(address), address) {
         Taken::Slot(slot) => what(slot),
         Taken::Cell(cell) => Some((cell.stack(), cell.size())),
-        Taken::Not => what(super::take(thread, address)),
+        Taken::Not => what(super::take(thread, address)).or_else(|| what(take_large(thread, address))),
     }
 }
 
@@ -246,7 +254,7 @@ fn freeing_what_is_not_there_makes_nothing() {
 
 #[test]
 fn a_full_table_refuses_and_loses_nothing() {
-    for (lines, size) in [(40, 30_000), (1_500, 40)] {
+    for (lines, size) in [(40, 6_000), (1_500, 40)] {
         let shared = table(lines, 5);
         let one = thread(shared, 0);
         let addresses = || (0..100).map(|i| 0x5555_0000_0000 + (i << SPAN_SHIFT));
@@ -255,6 +263,41 @@ fn a_full_table_refuses_and_loses_nothing() {
         assert!(lines_used(shared) <= u64::from(lines));
         assert_eq!(addresses().filter(|address| take(one, *address).is_some()).count(), put_in);
         assert_eq!(put_sized(one, 1 << 47, 8), Done::NoRoom, "outside of all that programs have");
+    }
+}
+
+/// Blocks of 8 KiB to a MiB, also where they do not begin at multiples of 16: a slot and a half for each, wherever they lie.
+#[test]
+fn large_blocks_share_lines_over_many_spans() {
+    for (size, apart, most) in
+        [(8_192, 8_208, 40), (62_000, 65_536, 48), (512_000, 524_288, 40), (4_000_000, 4 << 20, 80)]
+    {
+        let shared = table(LINES, 3);
+        let one = thread(shared, 0);
+        let addresses: Vec<u64> = (0..1_000).map(|i| 0x7000_0000_0010 + i * apart).collect();
+        assert!(addresses.iter().all(|address| put_sized(one, *address, size) == Done::In));
+        let further = u64::from(shared.control().blocks.further.load(Relaxed)) * 16;
+        let bytes = (lines_used(shared) * LINE_BYTES + further) / 1_000;
+        assert!(bytes <= most, "{bytes} bytes for a block of {size}");
+        assert!(addresses.iter().all(|address| take(one, address + 16).is_none()));
+        assert_eq!(put_sized(one, addresses[7], size + 1), Done::Instead((u32::from(size as u16), size)));
+        assert_eq!(scanned(shared).len(), 1_000);
+        assert!(addresses.iter().all(|address| take(one, *address).is_some()));
+        assert_eq!(scanned(shared), []);
+        // What was freed makes room.
+        assert!(addresses.iter().all(|address| put_sized(one, *address, size) == Done::In));
+        assert_eq!((lines_used(shared) * LINE_BYTES + further) / 1_000, bytes);
+    }
+}
+
+#[test]
+fn a_large_block_at_an_odd_place_is_kept_too() {
+    let shared = table(LINES, 3);
+    let one = thread(shared, 0);
+    for (address, size) in [(0x5555_0000_0008, 9_000), (0x5555_0000_4018, 1 << 33)] {
+        assert_eq!(put_sized(one, address, size), Done::In);
+        assert_eq!(put_sized(one, address, size + 8), Done::Instead((u32::from(size as u16), size)));
+        assert_eq!(take(one, address), Some((u32::from(size as u16) + 8, size + 8)));
     }
 }
 
@@ -331,6 +374,12 @@ fn threads_at_work_in_the_same_cells_lose_no_block_and_make_none_up() {
     check_many_threads(3, 96, 9_000);
 }
 
+#[test]
+fn threads_at_work_among_large_blocks_lose_no_block_and_make_none_up() {
+    check_many_threads(5, 16_384, 100_000);
+    check_many_threads(3, 65_536, 200_000);
+}
+
 /// Whatever a target scribbles over the table, nobody is led out of it.
 #[test]
 fn a_table_that_was_overwritten_is_survived() {
@@ -344,6 +393,11 @@ fn a_table_that_was_overwritten_is_survived() {
         first.store(word as u32, Relaxed);
         let _ = put_sized(thread(shared, 0), address, random.below(20_000));
         let _ = put_sized(thread(shared, 0), address + 8, 8);
+        let part: &AtomicU32 = shared.at(regions::LARGE.at + (address >> wire::LARGE_SHIFT) * 4);
+        part.store(random.below(64) as u32, Relaxed);
+        let further: &FurtherBucket = shared.at(regions::FURTHER.at + random.below(64) * 16);
+        further.bucket.store(word, Relaxed);
+        let _ = put_sized(thread(shared, 0), address, random.below(200_000));
         let _ = take(thread(shared, 0), address);
     }
 }

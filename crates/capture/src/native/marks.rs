@@ -13,12 +13,14 @@
 use std::io;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
-use wire::{Control, MARK_EXACT, MARK_SHIFT, mark_at, regions};
+use wire::{Control, MARK_EXACT, MARK_LARGE, MARK_SHIFT, mark_at, regions};
 
 use super::file::SharedFile;
 use super::read;
 use crate::sys::bytes::{PAGE, SharedBytes};
 
+/// What marks the parts of blocks that are recorded for themselves.
+const MARKS: u8 = MARK_EXACT | MARK_LARGE;
 /// Looks between two that sweep, as long as exact blocks are there.
 const EVERY: u32 = 8;
 
@@ -57,24 +59,28 @@ fn sweep(file: &SharedFile, control: &Control) -> io::Result<usize> {
         let bytes = (at..).zip(words.iter().flat_map(|word| word.to_le_bytes()));
         let first = mark_at(0);
         // The first part is marked for another reason: nothing lies there, and the free of nothing is no free.
-        let marked = bytes.filter(|(at, byte)| byte & MARK_EXACT != 0 && *at != first);
-        left.extend(marked.map(|(at, _)| at - first).filter(|part| held.binary_search(part).is_err()));
+        let marked = bytes.filter(|(at, byte)| byte & MARKS != 0 && *at != first).map(|(at, _)| at - first);
+        left.extend(
+            marked.filter(|part| held.binary_search_by_key(part, |(held, _)| *held).is_err()).map(|part| (part, MARKS)),
+        );
     })?;
-    change(file, &left, |mark| mark & !MARK_EXACT)?;
+    change(file, &left, |mark, taken| mark & !taken)?;
     let held = read::exact_parts(file, control)?;
-    change(file, &held, |mark| mark | MARK_EXACT)?;
+    change(file, &held, |mark, held| mark | held)?;
     Ok(held.len())
 }
 
-/// Changes the marks of some parts, which are in order.
-fn change(file: &SharedFile, parts: &[u64], to: impl Fn(u8) -> u8) -> io::Result<()> {
+/// Changes the marks of some parts, which are in order, each by what stands beside it.
+fn change(file: &SharedFile, parts: &[(u64, u8)], to: impl Fn(u8, u8) -> u8) -> io::Result<()> {
     let place = |part: u64| mark_at(part << MARK_SHIFT);
     let start = |part: u64| place(part) & !(PAGE as u64 - 1);
-    for group in parts.chunk_by(|one, other| start(*one) == start(*other)) {
-        let Some(at) = group.first().map(|part| start(*part)) else { continue };
+    for group in parts.chunk_by(|(one, _), (other, _)| start(*one) == start(*other)) {
+        let Some(at) = group.first().map(|(part, _)| start(*part)) else { continue };
         let mapped = SharedBytes::map(file.file(), at)?;
-        for mark in group.iter().filter_map(|part| mapped.bytes().get((place(*part) - at) as usize)) {
-            let _ = mark.fetch_update(AcqRel, Relaxed, |mark| Some(to(mark)));
+        for (part, by) in group {
+            if let Some(mark) = mapped.bytes().get((place(*part) - at) as usize) {
+                let _ = mark.fetch_update(AcqRel, Relaxed, |mark| Some(to(mark, *by)));
+            }
         }
     }
     Ok(())
@@ -161,6 +167,23 @@ mod tests {
         table.mark(0x510, 3);
         sweep(&table.file, &table.control).unwrap();
         assert_eq!(table.marks(&[0x510]), [MARK_EXACT | 3]);
+    }
+
+    /// A large block lies elsewhere in the table, and has a mark of another kind.
+    #[test]
+    fn parts_of_large_blocks_keep_their_own_mark() {
+        let table = Table::new(&[0x540], &[], &[0x541]);
+        let address = FAR << MARK_SHIFT | 0x10;
+        let block = Block::new(address, 1 << 20, 1, Moment::new(1 << 40), 0);
+        let block = wire::Slot::large(address, block);
+        let at = regions::LINES.at + 7 * wire::LINE_BYTES;
+        table.file.write_words(at, &[block.first, 0, 0, 0, block.second]).unwrap();
+        table.file.write_words(regions::FURTHER.at + 3 * 16, &[Bucket::new(7, 1, 0).word(), 0]).unwrap();
+        table.file.write(regions::LARGE.at + (address >> wire::LARGE_SHIFT) * 4, &3_u32.to_le_bytes()).unwrap();
+        table.control.blocks.lines.store(8, Relaxed);
+        table.mark(FAR + 1, MARK_LARGE | 1);
+        assert_eq!(sweep(&table.file, &table.control).unwrap(), 2);
+        assert_eq!(table.marks(&[0x540, 0x541, FAR, FAR + 1]), [MARK_EXACT, 1, MARK_LARGE, 1]);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use model::{Address, AgedBlock, Bytes, LiveBlock, StackId, Tally};
 use wire::{
-    Block, Bucket, Cell, Control, FURTHER_BUCKETS_MAX, LINE_BYTES, LINE_CELLS, LINE_SLOTS, LINES_MAX, MARK_SHIFT,
-    Moment, SPAN_SHIFT, Slot, regions, weigh,
+    Block, Bucket, Cell, Control, FURTHER_BUCKETS_MAX, LARGE_SHIFT, LINE_BYTES, LINE_CELLS, LINE_SLOTS, LINES_MAX,
+    MARK_EXACT, MARK_LARGE, MARK_SHIFT, Moment, SPAN_SHIFT, Slot, regions, weigh,
 };
 
 use super::{PIECE, SharedFile, Ticks, Weights};
@@ -64,11 +64,12 @@ pub(crate) fn aged_blocks(file: &SharedFile, control: &Control, ticks: &Ticks) -
     Ok(blocks)
 }
 
-/// The numbers of the parts in which blocks begin that are recorded for themselves, in order.
-pub(crate) fn exact_parts(file: &SharedFile, control: &Control) -> io::Result<Vec<u64>> {
+/// The numbers of the parts in which blocks begin that are recorded for themselves, in order, with the marks that say so.
+pub(crate) fn exact_parts(file: &SharedFile, control: &Control) -> io::Result<Vec<(u64, u8)>> {
     let mut parts = Vec::new();
     each_block(file, control, |block, record| {
-        let part = block.at.0 >> MARK_SHIFT;
+        let mark = if wire::is_large(block.at.0, record.size) { MARK_LARGE } else { MARK_EXACT };
+        let part = (block.at.0 >> MARK_SHIFT, mark);
         // Neighbours lie together.
         if record.rate == 0 && parts.last() != Some(&part) {
             parts.push(part);
@@ -117,28 +118,28 @@ fn each_block(file: &SharedFile, control: &Control, mut each: impl FnMut(LiveBlo
 /// All buckets, in the order of their lines.
 fn runs(file: &SharedFile) -> io::Result<Vec<Run>> {
     let mut runs = Vec::new();
-    let mut push = |word: u64, span: u64| {
-        runs.extend(Bucket::from_word(word).map(|bucket| Run { bucket, span: span << SPAN_SHIFT }));
-    };
+    let mut push = |word: u64, span: u64| runs.extend(Bucket::from_word(word).map(|bucket| Run { bucket, span }));
     let directory = regions::DIRECTORY;
     file.for_each_part(directory.at, directory.end(), PIECE, |at, words| {
         for (span, word) in ((at - directory.at) / 8..).zip(words) {
-            push(*word, span);
+            push(*word, span << SPAN_SHIFT);
         }
     })?;
-    let mut chains = Vec::new();
-    file.for_each_part(regions::CHAINS.at, regions::CHAINS.end(), PIECE, |at, words| {
-        let numbers = words.iter().flat_map(|word| [*word as u32, (*word >> 32) as u32]);
-        chains.extend(((at - regions::CHAINS.at) / 4..).zip(numbers).filter(|(_, number)| *number != 0));
-    })?;
-    for (span, mut number) in chains {
-        for _ in 0..CHAIN_MAX {
-            if number == 0 || number >= FURTHER_BUCKETS_MAX {
-                break;
+    for (region, shift) in [(regions::CHAINS, SPAN_SHIFT), (regions::LARGE, LARGE_SHIFT)] {
+        let mut chains = Vec::new();
+        file.for_each_part(region.at, region.end(), PIECE, |at, words| {
+            let numbers = words.iter().flat_map(|word| [*word as u32, (*word >> 32) as u32]);
+            chains.extend(((at - region.at) / 4..).zip(numbers).filter(|(_, number)| *number != 0));
+        })?;
+        for (span, mut number) in chains {
+            for _ in 0..CHAIN_MAX {
+                if number == 0 || number >= FURTHER_BUCKETS_MAX {
+                    break;
+                }
+                let entry = file.words(regions::FURTHER.at + u64::from(number) * 16, 2)?;
+                push(entry.first().copied().unwrap_or(0), span << shift);
+                number = entry.get(1).copied().unwrap_or(0) as u32;
             }
-            let entry = file.words(regions::FURTHER.at + u64::from(number) * 16, 2)?;
-            push(entry.first().copied().unwrap_or(0), span);
-            number = entry.get(1).copied().unwrap_or(0) as u32;
         }
     }
     runs.sort_unstable_by_key(Run::first);
@@ -151,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// Three spans, one with a further bucket, one with cells: each block has the address that its span and its slot say.
+    /// Three spans, one with a further bucket, one with cells, and a large block: each block has the address that its span and its slot say.
     #[test]
     fn blocks_have_their_addresses() {
         let path = std::env::temp_dir().join(format!("leakline-lines-{}", std::process::id()));
@@ -182,6 +183,14 @@ mod tests {
         let cells = Bucket::new_cells(7, 5, 17);
         let small = 0x6000_0000_u64;
         directory(small, cells);
+        let large = 0x7000_0040_0000_u64;
+        file.write_words32(regions::LARGE.at + (large >> LARGE_SHIFT) * 4, &[8]).unwrap();
+        file.write_words(regions::FURTHER.at + 8 * 16, &[Bucket::new(14, 2, 0).word(), 0]).unwrap();
+        let size = wire::LARGE_MIN;
+        let Slot { first, second } =
+            Slot::large(large + 0x3f_0010, Block::new(large + 0x3f_0010, size, 3, Moment::new(1 << 40), 0));
+        let at = regions::LINES.at + 15 * LINE_BYTES;
+        file.write_words(at, &[first, 0, 0, 0, second]).unwrap();
         for (address, size) in [(small, 40), (small + 0x50, 41), (small + 0x3ff0, 42)] {
             let cell = Cell::new(address, size, 3, Moment::new(1 << 40));
             file.write_words(regions::LINES.at + cells.cell(address) * 8, &[cell.word()]).unwrap();
@@ -196,6 +205,7 @@ mod tests {
                 (small, 40),
                 (small + 0x50, 41),
                 (small + 0x3ff0, 42),
+                (large + 0x3f_0010, wire::LARGE_MIN),
                 (high + (1 << SPAN_SHIFT) - 8, 1)
             ],
             "line 12 belongs to no bucket"
