@@ -31,7 +31,8 @@ pub(crate) fn is_left(shared: Shared, guard: u64, sp: u64) -> bool {
     // Of the page of the stack pointer it is certain that it is there.
     let mut page = page_of(sp);
     // From the guard downwards: of a call that is under way the word is near to it.
-    while at > sp + WORD {
+    // The last is what the call itself returns to: an allocator's function may jump to another one that is hooked.
+    while at > sp {
         at -= WORD;
         if page_of(at) != page {
             page = page_of(at);

@@ -24,6 +24,8 @@ fn a_call_inside_a_hook_is_nested_until_the_stack_shows_that_it_was_left() {
     assert!(is_nested(frames.sp()), "a signal handler below the hook");
     frames.words[1] = own_code()[1];
     assert!(!is_nested(frames.sp()));
+    frames.words[0] = own_code()[0];
+    assert!(is_nested(frames.sp()), "the real function has jumped to another one that is hooked");
     outer.leave();
     assert!(!is_nested(frames.sp()));
 }
