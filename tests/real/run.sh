@@ -60,7 +60,7 @@ judge() {
     done
     after=$(grep -c leakline "/proc/$pid/maps" 2>/dev/null)
     [ "$before" = "$(appearance "$pid" "$before" 2>/dev/null)" ] && kept='as before' || kept=CHANGED
-    printf '%s: %s' "$name" "$(figure "$out" '"%s; %d functions, not hooked: %s; %d allocations, %d frees, %d of older; losses %s; stopped %.2f and %.2f ms; %d sites" % (
+    printf '%s: %s' "$name" "$(figure "$out" '"%s; %d functions, not hooked: %s; %d allocations; frees: %s, of older: %s; losses %s; stopped %.2f and %.2f ms; %d sites" % (
         d["target"]["allocator"], len(d["target"]["functions"]), d["target"].get("unhooked") or "none",
         d["coverage"]["allocations"], d["coverage"]["frees"], d["coverage"]["frees_of_older"],
         {k: v for k, v in d["losses"].items() if v} or "none", 1e3 * d["target"]["attach_stop_seconds"],

@@ -99,8 +99,9 @@ impl Hooked {
             return;
         }
         thread.enter(self.sp);
-        let stack = stack::id_of(thread, self.sp, self.bp);
-        tell(thread, false, call, stack, words);
+        let nested = stack::passes_allocation(thread, self.sp, self.bp);
+        let stack = if nested { 0 } else { stack::id_of(thread, self.sp, self.bp) };
+        tell(thread, nested, call, stack, words);
         thread.leave();
     }
 }

@@ -12,7 +12,6 @@ use core::sync::atomic::Ordering::Relaxed;
 use wire::TimedCalls;
 
 use crate::arch;
-use crate::heap;
 use crate::record::Thread;
 use crate::sampling;
 use crate::shared::add;
@@ -82,39 +81,32 @@ pub(crate) fn book_allocation(thread: Thread, mut watch: Watch, rate: Option<u32
             add(&figures.sample_ticks, watch.ticks.min(TICKS_MAX));
             add(&figures.sample_readings, watch.readings);
         }
-        None => book_pass(thread, ALLOCATING, || {
-            black_box(sampling::passes(thread, black_box(1)));
-        }),
+        None => book_pass(thread),
     }
 }
 
-/// Books a timed call that freed the block at `address`.
+/// Books a timed call that freed. While blocks are sampled these are the few that look for their block; the others are not even counted.
 #[cold]
-pub(crate) fn book_free(thread: Thread, mut watch: Watch, address: u64, was_recorded: bool) {
+pub(crate) fn book_free(thread: Thread, mut watch: Watch) {
     watch.pause();
     let figures = &thread.record.figures;
-    if figures.mode.load(Relaxed) == 0 {
-        if watch.ticks <= TICKS_MAX {
-            book(&figures.exact[FREEING], 1, watch.ticks, watch.readings);
-        }
-    } else if !was_recorded {
-        book_pass(thread, FREEING, || {
-            black_box(heap::may_hold(thread, black_box(address)));
-        });
+    let timed = if figures.mode.load(Relaxed) == 0 { &figures.exact } else { &figures.sampled };
+    if watch.ticks <= TICKS_MAX {
+        book(&timed[FREEING], 1, watch.ticks, watch.readings);
     }
 }
 
-/// Times what a call does that passes: finding its thread, and `rest`.
-fn book_pass(thread: Thread, which: usize, rest: impl Fn()) {
+/// Times what a call does that passes: finding its thread, and counting.
+fn book_pass(thread: Thread) {
     let since = arch::ticks();
     for _ in 0..REPEATED {
         black_box(Thread::current(black_box(u64::MAX)));
         turn::catch_up(black_box(thread));
-        rest();
+        black_box(sampling::passes(thread, black_box(1)));
     }
     let ticks = arch::ticks().saturating_sub(since);
     if ticks <= TICKS_MAX {
-        book(&thread.record.figures.sampled[which], REPEATED, ticks, 1);
+        book(&thread.record.figures.sampled[ALLOCATING], REPEATED, ticks, 1);
     }
 }
 

@@ -6,13 +6,13 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use wire::{
-    Block, COUNTERS_BYTES, Cell, SAMPLED_BYTES, STACKS_MAX, SampledCounters, SampledSum, SiteCounters, Slot, is_large,
-    regions, weigh,
+    Block, COUNTERS_BYTES, Cell, SAMPLED_BYTES, STACKS_MAX, SampledCounters, SampledSum, SiteCounters, Slot, Weight,
+    is_large, regions, weigh,
 };
 
 use crate::marks;
 use crate::record::Thread;
-use crate::shared::add;
+use crate::shared::{Shared, add};
 use crate::table::{self, Span, Taken};
 
 /// Counts a new block that is recorded for itself, if it can be put where it is looked for first; false where nothing was done.
@@ -56,11 +56,12 @@ fn count_exact(thread: Thread, size: u64, stack: u32) {
 pub(crate) fn insert_sampled(thread: Thread, address: u64, size: u64, stack: u32, rate: u32) {
     // So many calls may have passed that the last reading is long past.
     thread.read_time();
-    add(&thread.record.bytes, weigh(size, rate).bytes);
+    let weight = weigh(size, rate);
+    add(&thread.record.bytes, weight.bytes);
     let block = Block::new(address, size, stack, thread.now(), rate);
     marks::add(thread.shared, address);
     if put(thread, address, block) {
-        add_sample(&sampled(thread, stack).allocated, block);
+        add_sample(&sampled(thread, stack).allocated, weight);
     } else {
         marks::remove(thread.shared, address);
     }
@@ -106,8 +107,9 @@ pub(crate) fn free_near(thread: Thread, address: u64) -> bool {
 }
 
 /// Whether a block may be in the table; if not, there is nothing to take.
-pub(crate) fn may_hold(thread: Thread, address: u64) -> bool {
-    marks::is_set(thread.shared, address)
+pub(crate) fn may_hold(shared: Shared, address: u64) -> bool {
+    let (may_be_there, may_be_large) = marks::kinds(shared, address);
+    may_be_there && table::may_hold(shared, address) || may_be_large && table::holds_large(shared, address)
 }
 
 /// Takes a block that is about to be freed out of the table; [`Slot::NONE`] where it is older than the attach.
@@ -180,18 +182,17 @@ fn count_sampled_free(thread: Thread, block: Block) {
     thread.read_time();
     let life = block.age(thread.now());
     count_life(counters(thread, block.stack), life);
-    let sampled = sampled(thread, block.stack);
-    add_sample(&sampled.freed, block);
+    let (sampled, weight) = (sampled(thread, block.stack), weigh(block.size, block.rate));
+    add_sample(&sampled.freed, weight);
     if is_late(thread, life) {
-        add_sample(&sampled.late, block);
+        add_sample(&sampled.late, weight);
     }
 }
 
 /// Adds what a sampled block stands for.
 #[cold]
 #[inline(never)]
-fn add_sample(sum: &SampledSum, block: Block) {
-    let weight = weigh(block.size, block.rate);
+fn add_sample(sum: &SampledSum, weight: Weight) {
     add(&sum.samples, 1);
     add(&sum.blocks, weight.blocks);
     add(&sum.bytes, weight.bytes);
@@ -212,7 +213,7 @@ fn replace(thread: Thread, address: u64, before: Slot) {
     } else {
         marks::remove(thread.shared, address);
         let sampled = sampled(thread, before.stack);
-        add_sample(&sampled.freed, before);
+        add_sample(&sampled.freed, weigh(before.size, before.rate));
         add(&sampled.replaced, 1);
     }
 }

@@ -21,6 +21,7 @@ use crate::cost::{self, Watch};
 use crate::heap;
 use crate::record::{Record, Thread};
 use crate::sampling;
+use crate::shared::Shared;
 use crate::stack;
 use crate::turn;
 
@@ -208,12 +209,29 @@ pub extern "C" fn leakline_posix_memalign(a: usize, b: usize, c: usize, sp: usiz
 /// `free(pointer)`.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_free(a: usize, b: usize, c: usize, sp: usize, _bp: usize, real: usize) -> usize {
+    count_and_free([a, b, c], sp, real)
+}
+
+/// Neither of the hooks that do this can go on in the other: one that is called by its name would be looked up by it.
+#[inline]
+fn count_and_free(arguments: [usize; 3], sp: usize, real: usize) -> usize {
+    let [a, b, c] = arguments;
     if a != 0
         && let Some(thread) = Thread::current(sp as u64)
     {
         note_release(thread, a, sp as u64);
     }
     function(real)(a, b, c)
+}
+
+/// What a stub does of a free in a part of the memory that holds recorded blocks, while blocks are sampled. Few of those parts' blocks
+/// are recorded; the others are freed uncounted, like those of other parts.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_looks(block: usize, b: usize, c: usize, sp: usize, _bp: usize, real: usize) -> usize {
+    if heap::may_hold(Shared::linked(), block as u64) {
+        return count_and_free([block, b, c], sp, real);
+    }
+    function(real)(block, b, c)
 }
 
 /// What a stub does of a free that is ordinary, of a block that may be recorded. It has the arguments of a hook, so that the real
@@ -241,15 +259,10 @@ extern "C" fn free_elsewhere(block: usize, b: usize, c: usize, record: usize, _:
     function(real)(block, b, c)
 }
 
-/// Takes a block out and counts what becomes of it. Tells whether it was there.
-fn release_block(thread: Thread, block: usize) -> bool {
-    if !heap::may_hold(thread, block as u64) {
-        heap::count_taken(thread, block as u64, Slot::NONE);
-        return false;
-    }
-    let taken = heap::take(thread, block as u64);
+/// Takes a block out and counts what becomes of it.
+fn release_block(thread: Thread, block: usize) {
+    let taken = if heap::may_hold(thread.shared, block as u64) { heap::take(thread, block as u64) } else { Slot::NONE };
     heap::count_taken(thread, block as u64, taken);
-    taken.is_block()
 }
 
 /// Calls the real function and counts the old block as freed and the new one as allocated, if it succeeded.
@@ -305,10 +318,10 @@ pub(crate) fn note_release(thread: Thread, block: usize, sp: u64) {
     thread.enter(sp);
     let is_due = turn::count_free(thread);
     let watch = Watch::start(is_due);
-    let was_recorded = release_block(thread, block);
+    release_block(thread, block);
     thread.leave();
     if is_due {
-        cost::book_free(thread, watch, block as u64, was_recorded);
+        cost::book_free(thread, watch);
     }
 }
 

@@ -13,12 +13,6 @@ fn mark(shared: Shared, address: u64) -> &'static AtomicU8 {
     shared.at(mark_at(address))
 }
 
-/// Whether the part of a block may hold recorded ones.
-#[inline]
-pub(crate) fn is_set(shared: Shared, address: u64) -> bool {
-    mark(shared, address).load(Relaxed) != 0
-}
-
 /// Counts a sampled block in, before it is put into the table.
 pub(crate) fn add(shared: Shared, address: u64) {
     change(shared, address, |count| count + 1);

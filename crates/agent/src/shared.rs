@@ -4,7 +4,7 @@
 
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use wire::{Control, Link, STATE_OWNER_DIED, STATE_TID_MASK, regions};
+use wire::{Control, Link, Mode, STATE_OWNER_DIED, STATE_TID_MASK, regions};
 
 use crate::record::Record;
 
@@ -45,6 +45,18 @@ impl Shared {
     pub(crate) fn linked() -> Self {
         // SAFETY: the static is always there. Volatile, since the compiler sees nobody who could ever fill it in.
         Self { base: unsafe { LEAKLINE_LINK.base.as_ptr().read_volatile() } }
+    }
+
+    /// Lets the stubs take the way of a mode, unless it was noticed that leakline was killed.
+    #[cold]
+    pub(crate) fn take_over(self, mode: Mode) {
+        let active = &LEAKLINE_LINK.active;
+        let wanted = Link::activity(self.base, mode == Mode::EXACT);
+        // SAFETY: as in `linked`.
+        let known = unsafe { active.as_ptr().read_volatile() };
+        if known != 0 && known != wanted {
+            let _ = active.compare_exchange(known, wanted, Relaxed, Relaxed);
+        }
     }
 
     /// The mapping whether anybody listens or not.

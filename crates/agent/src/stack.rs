@@ -75,6 +75,21 @@ pub(crate) fn known(record: &Record, sp: u64, bp: u64) -> Option<u32> {
     recall(record, place_of(record, entry, high), entry)
 }
 
+/// Whether the stack that begins here passes the last call that allocated and was let run unguarded: whether that call is still under
+/// way. Its return address may still stand where it stood when it is not, but is then no frame's.
+#[cold]
+#[inline(never)]
+pub(crate) fn passes_allocation(thread: Thread, sp: u64, bp: u64) -> bool {
+    let figures = &thread.record.figures;
+    let (at, pc) = (figures.passed_sp.load(Relaxed), figures.passed_pc.load(Relaxed));
+    if at <= sp || !thread.record.covers(at, at.saturating_add(8)) || unwind::word_on_own_stack(at) != pc {
+        return false;
+    }
+    take_over(thread);
+    let walk = unwind::walk(thread, Entry { sp, bp, pc: unwind::word_on_own_stack(sp) });
+    thread.record.word_at.iter().take(walk.words).any(|word_at| word_at.load(Relaxed) == at)
+}
+
 /// Looks at the further places where the stack may stand, and unwinds.
 #[cold]
 #[inline(never)]

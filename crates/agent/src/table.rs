@@ -30,7 +30,7 @@ use crate::arch;
 use crate::record::Thread;
 use crate::shared::Shared;
 
-pub(crate) use large::{put_large, take_large};
+pub(crate) use large::{holds_large, put_large, take_large};
 
 /// Four slots: the first words of all, then the second words of all.
 #[derive(Debug)]
@@ -118,6 +118,18 @@ pub(crate) fn take_near(shared: Shared, span: Span, address: u64) -> Taken {
     }
     line.first[place].store(SLOT_LEFT, Relaxed);
     Taken::Slot(slot)
+}
+
+/// Whether a block may be there: not if there is no other bucket and neither its cell holds it, nor its line, which was never full.
+#[inline]
+pub(crate) fn may_hold(shared: Shared, address: u64) -> bool {
+    bucket_of(shared, address).is_some_and(|bucket| {
+        if bucket.has_more() || bucket.has_cells() {
+            return bucket.has_more() || cells::holds(shared, bucket, address);
+        }
+        let line = line(shared, bucket.line(bucket.home(address)));
+        find(line, address).is_some() || line.first[LAST].load(Relaxed) != 0
+    })
 }
 
 /// Takes out a block that is about to be freed; [`Slot::NONE`] where it is not there.

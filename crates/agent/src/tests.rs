@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use wire::{Block, PackedRule, RuleKind, SiteCounters, Slot, StackRecord, regions};
 
 use crate::heap;
-use crate::hooks::{leakline_counts, leakline_free, leakline_frees, leakline_malloc, leakline_realloc};
+use crate::hooks::{leakline_counts, leakline_free, leakline_frees, leakline_looks, leakline_malloc, leakline_realloc};
 use crate::record::Thread;
 use crate::shared::{ModuleCell, Shared};
 use crate::stack;
@@ -373,6 +373,23 @@ fn hooks_count_what_the_real_function_did() {
     assert_eq!(leakline_malloc(1, 0, 0, sp, 0, address_of(refuse)), 0);
     leakline_free(0, 0, 0, sp, 0, address_of(nothing));
     assert!(calls(thread).into_iter().all(|calls| calls >= 2), "{:?}", calls(thread));
+}
+
+#[test]
+fn while_blocks_are_sampled_a_free_looks_for_its_block_before_it_is_counted() {
+    let frames = Frames::new(&[in_function(2)]);
+    let (thread, sp) = (thread(&frames), frames.sp() as usize);
+    turn::catch_up(thread);
+    let (block, neighbour) = (0x4a4a_0000_0020_usize, 0x4a4a_0000_0420_usize);
+    heap::insert_sampled(thread, block as u64, 100, 1, 19);
+    let frees = || calls(thread)[1];
+    let before = frees();
+    for other in [0, neighbour] {
+        assert_eq!(leakline_looks(other, 0, 0, sp, 0, address_of(give)), other, "the function runs");
+    }
+    assert_eq!(frees(), before, "what is not in the sample is not counted");
+    leakline_looks(block, 0, 0, sp, 0, address_of(nothing));
+    assert_eq!((frees(), look_at(thread, block as u64)), (before + 1, None));
 }
 
 /// What stubs leave to the agent: the block is recorded after the call, and taken out before its free, wherever either stands.

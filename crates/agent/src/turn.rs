@@ -34,7 +34,9 @@ pub(crate) fn catch_up(thread: Thread) {
 fn take_over(thread: Thread, now: u64) {
     thread.read_time();
     stack::take_over(thread);
-    sampling::take_over(thread, Mode::of((now >> 32) as u32));
+    let mode = Mode::of((now >> 32) as u32);
+    sampling::take_over(thread, mode);
+    thread.shared.take_over(mode);
     // Last: a signal handler's calls are nested, but its thread may never come back here.
     thread.record.figures.seen.store(now, Relaxed);
 }

@@ -230,9 +230,9 @@ impl Losses {
 pub struct Coverage {
     /// Calls that allocated, since the attach.
     pub allocations: u64,
-    /// Calls that freed, since the attach.
+    /// Calls that freed, since the attach. Of those made while blocks were sampled only some: most pass uncounted.
     pub frees: u64,
-    /// Frees of blocks without a record: older than the attach or, once blocks are sampled, not in the sample.
+    /// Those of `frees` whose block had no record.
     pub frees_of_older: u64,
     /// Blocks that were sampled; none as long as every block is recorded.
     pub samples: u64,

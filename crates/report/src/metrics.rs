@@ -276,9 +276,9 @@ metrics! {
         "Time since the hooks became active.";
     // What the hooks saw. Without these two "no leak" may not be said.
     ALLOCATIONS = "allocations", "ALLOCATIONS", Count, "the hooks", "Calls that allocated since the attach.";
-    FREES = "frees", "FREES", Count, "the hooks", "Calls that freed since the attach.";
+    FREES = "frees", "FREES", Count, "the hooks", "Calls that freed since the attach; unknown once blocks were sampled.";
     FREES_OF_OLDER = "frees_of_older", "OF OLDER", Count, "the hooks",
-        "Frees of blocks without a record: older than the attach or, once blocks are sampled, not in the sample.";
+        "Frees of blocks without a record, which are older than the attach.";
     CALLING_THREADS = "calling_threads", "THREADS", Count, "the hooks", "Threads that called the allocator.";
     PRIVATE_GROWTH = "private_growth_bytes", "PRIVATE GROWTH", Bytes, "/proc/PID/status RssAnon + VmSwap",
         "Growth of the target's private memory since the attach: the witness for what the hooks see.";

@@ -98,24 +98,19 @@ const fn rounded(number: u128, shift: u32) -> u64 {
 }
 
 /// One divided by a fraction of one, in [`FINE_SHIFT`] binary places. A division of longer words than the processor's would bring
-/// in a function of the compiler's, which needs a linker; this one takes a bit at a time.
+/// in a function of the compiler's, which needs a linker: this is one of half words, made twice as exact by a step of Newton's.
 const fn reciprocal(chance: u64) -> u64 {
     debug_assert!(chance != 0, "the caller has looked");
-    let highest = chance.ilog2();
-    let (mut rest, mut quotient) = (1_u128 << highest, 0);
-    let mut places = FINE_SHIFT + 64 - highest;
-    loop {
-        quotient <<= 1;
-        if rest >= chance as u128 {
-            rest -= chance as u128;
-            quotient |= 1;
-        }
-        if places == 0 {
-            return quotient;
-        }
-        rest <<= 1;
-        places -= 1;
-    }
+    let zeros = chance.leading_zeros();
+    let divisor = chance << zeros;
+    // 2^126 / divisor, at most 2^63; first with its upper half, then without the error of that.
+    let guess = (u64::MAX / (divisor >> 32)) << 30;
+    let error = (1_i128 << 126) - (divisor as i128 * guess as i128);
+    let inverse = (guess as i128 + ((guess as i128 * (error >> 62)) >> 64)) as u64;
+    let shift = 23;
+    let quotient = if zeros > shift { inverse << (zeros - shift) } else { inverse >> (shift - zeros) };
+    // What is lost in rounding must not make it less than one.
+    if quotient < 1 << FINE_SHIFT { 1 << FINE_SHIFT } else { quotient }
 }
 
 /// Parts of a squared block in [`Weight::blocks_variance`]: the finer, the less one block can add.
@@ -143,7 +138,10 @@ const fn chance(size: u64, rate: u32) -> u64 {
         halvings += 1;
     }
     let x = bytes << (64 - rate - halvings);
-    let (mut inner, mut term) = (u64::MAX, TERMS);
+    // Each term is smaller than the one before by this many places at least; what is below the last place needs no term.
+    let places = x.leading_zeros() as u64;
+    let terms = if places < 4 { TERMS } else { u64::BITS as u64 / places + 2 };
+    let (mut inner, mut term) = (u64::MAX, if terms < TERMS { terms } else { TERMS });
     while term >= 2 {
         inner = u64::MAX - product(x, inner) / term;
         term -= 1;
@@ -194,6 +192,22 @@ mod tests {
                     assert!(off <= part + wanted * 1e-3, "{size} at 2^{rate}: {found}, not {wanted}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_reciprocal_is_exact_to_its_last_places() {
+        let mut chance = 1_u64 << 40;
+        while chance < u64::MAX - (chance >> 5) {
+            let exact = (1_u128 << (FINE_SHIFT + 64)) / u128::from(chance);
+            let off = u128::from(reciprocal(chance)).abs_diff(exact);
+            assert!(off <= 1 + (exact >> 58), "{chance:#x}: off by {off}");
+            chance += chance >> 5 | 1;
+        }
+        for chance in [u64::MAX, u64::MAX - 1, (1 << 63) + 1, 1 << 63, (1 << 63) - 1] {
+            let exact = (1_u128 << (FINE_SHIFT + 64)) / u128::from(chance);
+            assert!(u128::from(reciprocal(chance)).abs_diff(exact) <= 1, "{chance:#x}");
+            assert!(reciprocal(chance) >= 1 << FINE_SHIFT, "nothing is taken from more than it");
         }
     }
 

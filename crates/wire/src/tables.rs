@@ -13,8 +13,16 @@ pub const FRAME_ADDRESS_MASK: u64 = (1 << 62) - 1;
 pub struct Link {
     /// Where the shared file is mapped; zero in a forked child, where hooks must pass calls through.
     pub base: AtomicU64,
-    /// The same, until the first call that finds that leakline was killed: from then on calls pass without another look.
+    /// The same and the mode, see [`Self::activity`]; zero from the first call on that finds that leakline was killed: then calls pass
+    /// without another look.
     pub active: AtomicU64,
+}
+
+impl Link {
+    /// What tells a stub by one addition where the shared file is mapped, and by its carry that every block is recorded.
+    pub const fn activity(base: u64, exact: bool) -> u64 {
+        base >> 1 | (exact as u64) << 63
+    }
 }
 
 /// The robust list of leakline's keeper thread, see `set_robust_list(2)`. Addresses are leakline's.
@@ -48,7 +56,7 @@ pub struct Module {
 }
 
 /// What one thread counts, apart from sites, and what a call that passes unrecorded needs: the first cache line is all that such
-/// a call reads and writes, and a free the next word. These are the first lines of its record.
+/// a call reads and writes. These are the first lines of its record.
 ///
 /// Calls are counted down: `allocations` and `frees` hold those that are still to come until the thread next looks up from its
 /// work (to read the clock, to time a call) as well, see [`calls_made`].
@@ -65,6 +73,11 @@ pub struct ThreadFigures {
     pub countdown: AtomicU64,
     /// Of `allocations`, those to come.
     pub allocations_left: AtomicU64,
+    /// Where the return address stood of the last call that allocated and was not recorded, and what it was; only of those that run
+    /// outside the guard. By these a mapping that such a call makes is known to be the allocator's.
+    pub passed_sp: AtomicU64,
+    /// See `passed_sp`.
+    pub passed_pc: AtomicU64,
     /// Of `frees`, those to come.
     pub frees_left: AtomicU64,
     /// [`crate::Mode`] as this thread last saw it.
@@ -73,7 +86,8 @@ pub struct ThreadFigures {
     pub number: AtomicU32,
     /// Size of the block that the hook that runs is to record.
     pub size: AtomicU64,
-    /// Frees of blocks that are not in the table: older than the attach, or not sampled.
+    /// Frees of blocks that are not in the table: older than the attach. Of those that are made while blocks are sampled only the few
+    /// that look for their block, here and in `frees`.
     pub frees_of_older: AtomicU64,
     /// Calls that allocated.
     pub allocations: AtomicU64,
@@ -106,7 +120,7 @@ pub struct ThreadFigures {
     /// Clock readings that are part of `sample_ticks`.
     pub sample_readings: AtomicU64,
     /// Fills the cache lines.
-    pub pad: [AtomicU64; 6],
+    pub pad: [AtomicU64; 4],
 }
 
 /// How many calls were made, of those that were counted in advance and those of them that are to come. A thread may be between the two

@@ -158,7 +158,7 @@ const PART: u64 = 1 << wire::MARK_SHIFT;
 
 /// Whether the free of a block with this address has to look for it.
 fn is_marked(thread: Thread, address: u64) -> bool {
-    heap::may_hold(thread, address)
+    marks::kinds(thread.shared, address) != (false, false)
 }
 
 #[test]

@@ -51,6 +51,12 @@ pub(super) fn put_near(thread: Thread, bucket: Bucket, address: u64, block: Cell
     is_free
 }
 
+/// Whether there is a block at an address.
+#[inline]
+pub(super) fn holds(shared: Shared, bucket: Bucket, address: u64) -> bool {
+    Cell::from_word(word(shared, bucket, address).load(Relaxed)).holds(address)
+}
+
 /// Takes out the block at an address, if it is there.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]

@@ -4,7 +4,7 @@
 //!
 //! The buckets belong to nobody: slots are claimed by an atomic exchange, which is little beside what an allocator does for such blocks.
 
-use core::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 
 use wire::{ADDRESS_BITS, Block, Bucket, LARGE_SHIFT, LINE_SLOTS, SPAN_SHIFT, Slot, regions};
 
@@ -44,6 +44,16 @@ pub(crate) fn put_large(thread: Thread, address: u64, block: Block) -> bool {
     let Some(bucket) = new_bucket(thread, lines, Bucket::SHARED) else { return false };
     // It is filled before it is seen, so that whoever gets here at the same time leaves room in it.
     claim(bucket) && chain(shared, first, bucket)
+}
+
+/// Whether there is a large block at an address.
+#[cold]
+#[inline(never)]
+pub(crate) fn holds_large(shared: Shared, address: u64) -> bool {
+    let is_here = |word: &AtomicU64| Slot::is_first_of_large(word.load(Acquire), address);
+    wire::is_large(address, wire::LARGE_MIN)
+        && chained(shared, first(shared, address))
+            .any(|bucket| lines_of(shared, bucket, address).any(|line| line.first.iter().any(is_here)))
 }
 
 /// Takes out a large block that is about to be freed; [`Slot::NONE`] where it is not there.

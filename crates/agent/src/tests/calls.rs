@@ -100,6 +100,27 @@ fn what_begins_is_told_after_it_succeeded() {
     assert_eq!(told(thread, &mut since), expected);
 }
 
+/// The function that maps was called by an allocating one (function 1, three words) that was let run without a guard, whose return
+/// address stands in the fourth word.
+#[test]
+fn what_a_call_maps_that_passed_unguarded_is_the_allocators() {
+    let frames = Frames::new(&[in_function(1), 7, 7, 7, in_function(2)]);
+    let thread = thread(&frames);
+    let mut since = shared().control().events.next.load(Acquire);
+    let mut maps = |at: u64, pc: u64| {
+        thread.record.figures.passed_sp.store(at, Relaxed);
+        thread.record.figures.passed_pc.store(pc, Relaxed);
+        assert_eq!(call(leakline_maps, [0, 0x3000, 3, 0x22, usize::MAX, 0], 0x7000, &frames), Some(0x7000));
+        told(thread, &mut since)[0].1
+    };
+    assert!(maps(frames.at(4), in_function(2)));
+    assert!(!maps(frames.at(4), in_function(1)), "another return address stands there now");
+    assert!(!maps(frames.at(3), 7), "no frame's return address stands there");
+    assert!(!maps(frames.sp(), in_function(1)), "that is the call itself, not what it was called by");
+    assert!(!maps(0, 0), "no call ever passed");
+    assert!(!maps(u64::MAX - 7, 0), "nothing that can be read");
+}
+
 #[test]
 fn a_move_is_told_twice_whatever_comes_of_it() {
     let (frames, thread, mut since) = stage();

@@ -97,7 +97,7 @@ thread_local! {
 /// Is told that it is left in the two phases of an exception, as the unwinder does; by then its block is out of the table.
 extern "C" fn throws(block: usize, _: usize) -> usize {
     let thread = Thread::calling().expect("a test's thread has a record");
-    let is_recorded = || heap::may_hold(thread, block as u64);
+    let is_recorded = || heap::may_hold(thread.shared, block as u64);
     assert_eq!((thread.record.figures.guard.load(Relaxed) != 0, RESIZED.get()), (true, block));
     assert_eq!(leaves(1, 1, 0, 0, 0), 8);
     assert!(thread.record.figures.guard.load(Relaxed) != 0, "nothing is left in the search for a handler");

@@ -13,7 +13,9 @@ use crate::sys::process;
 /// What no clock inside a hook can see of a call that passes: the jump to it, its stub, its return. In nanoseconds; with it the hooks say
 /// of themselves what is measured from outside (5.5 for 5 to 7 ns a pair, at 5 and 30 frames).
 const AROUND: f64 = 1.0;
-/// The same of a call that is recorded. Less than nothing: between two readings of the clock nothing overlaps with what comes
+/// What a free takes in nanoseconds that passes since its block cannot be in the sample.
+const FREE_PASSED: f64 = 1.0;
+/// What [`AROUND`] is for a call that is recorded. Less than nothing: between two readings of the clock nothing overlaps with what comes
 /// before and after, and a call that is timed takes the longer way through its hook (10.2 and 8.2 ns more a call at 5 and 30 frames
 /// than were measured from outside, with the former 7 taken off).
 const AROUND_RECORDED: f64 = -16.0;
@@ -170,21 +172,25 @@ impl Meter {
         (self.begin, self.window) = (Some(now), WINDOW);
         let window = work.with(&begin.work, u64::saturating_sub);
         let used = used.saturating_sub(begin.used).as_nanos() as f64;
-        let passed = at.saturating_sub(begin.at).as_nanos() as f64;
+        let elapsed = at.saturating_sub(begin.at).as_nanos() as f64;
         let costs = self.costs(&window, &work, exact, ticks);
         if exact {
             self.exact = Some(costs);
         }
         let samples = if exact { 0.0 } else { window.samples.nanoseconds(ticks, self.reading) };
-        let spent = spent_at(&window, costs) + samples;
+        // While blocks are sampled only those frees are counted that look for their block.
+        let passed = if exact { 0.0 } else { window.calls[0] as f64 * FREE_PASSED };
+        let spent = spent_at(window.calls, costs) + samples + passed;
         let share = |spent: f64, own: f64| if spent > 0.0 { (spent / (spent + own).max(1.0)).min(1.0) } else { 0.0 };
         // The target cannot have used less than the hooks took of it; both are measured.
         let own = (used - spent).max(0.0);
-        let exact = self.exact.map(|costs| spent_at(&window, costs));
+        // Where frees were not counted, there are about as many as allocations.
+        let calls = if exact { window.calls } else { [window.calls[0]; 2] };
+        let exact = self.exact.map(|costs| spent_at(calls, costs));
         Some(Shares {
             now: share(spent, own),
             exact: exact.map(|spent| share(spent, own)),
-            exact_of_processor: exact.map_or(0.0, |spent| spent / passed.max(1.0)),
+            exact_of_processor: exact.map_or(0.0, |spent| spent / elapsed.max(1.0)),
             is_settled: window.unwound < window.calls[0] / KNOWN_MIN && window.exact[0].calls >= TIMED_MANY,
         })
     }
@@ -202,9 +208,9 @@ impl Meter {
     }
 }
 
-/// Nanoseconds of all calls of a window.
-fn spent_at(window: &Work, costs: [f64; 2]) -> f64 {
-    window.calls.iter().zip(costs).map(|(calls, cost)| *calls as f64 * cost).sum()
+/// Nanoseconds of so many calls of each kind.
+fn spent_at(calls: [u64; 2], costs: [f64; 2]) -> f64 {
+    calls.iter().zip(costs).map(|(calls, cost)| *calls as f64 * cost).sum()
 }
 
 /// Ticks between two readings of the clock, one after the other.
@@ -266,9 +272,9 @@ mod tests {
         assert_eq!(meter.beat(second, second, before, false, &ticks), None);
         let after = before.with(&work(&ticks, 2_000_000, 1, false), u64::saturating_add);
         let shares = meter.beat(2 * second, 2 * second, after, false, &ticks).unwrap();
-        // Two million pairs of 2 x 2 ns are 8 ms of a second; recorded, they would be 0.2 s beside the other 0.992 s.
-        check(shares.now, 0.008);
-        check(shares.exact.unwrap(), 0.2 / 1.192);
+        // Two million pairs of 2 x 2 ns, and 1 ns for each free that passed, are 10 ms of a second; recorded, they would be 0.2 s beside the other 0.99 s.
+        check(shares.now, 0.01);
+        check(shares.exact.unwrap(), 0.2 / 1.19);
     }
 
     #[test]

@@ -260,6 +260,7 @@ const HOOKS: [(Hook, &str); 62] = [
 /// What stubs that decide by themselves jump to.
 const COUNTS: &str = "leakline_counts";
 const FREES: &str = "leakline_frees";
+const LOOKS: &str = "leakline_looks";
 
 /// The agent, ready to be written anywhere.
 #[derive(Debug)]
@@ -275,6 +276,8 @@ pub(crate) struct Image {
     pub(crate) counts: u64,
     /// ... and of what takes one out.
     pub(crate) frees: u64,
+    /// Offset of what a stub does of a free while blocks are sampled, where its block may be recorded.
+    pub(crate) looks: u64,
 }
 
 impl Image {
@@ -297,14 +300,15 @@ impl Image {
                 _ => return Err(bad("has segments out of order")),
             }
         }
-        let names: Vec<&str> = HOOKS.iter().map(|(_, name)| *name).chain([COUNTS, FREES]).collect();
+        let names: Vec<&str> = HOOKS.iter().map(|(_, name)| *name).chain([COUNTS, FREES, LOOKS]).collect();
         let found = symbols(AGENT, &names).map_err(|error| bad(&error.to_string()))?;
         let address = |name: &str| found.iter().find(|symbol| symbol.name == name).map(|symbol| symbol.vaddr);
         let hooks = HOOKS.iter().map(|(hook, name)| Some((*hook, address(name)?))).collect::<Option<Vec<_>>>();
-        let (Some(hooks), Some(counts), Some(frees)) = (hooks, address(COUNTS), address(FREES)) else {
+        let (Some(hooks), [Some(counts), Some(frees), Some(looks)]) = (hooks, [COUNTS, FREES, LOOKS].map(address))
+        else {
             return Err(bad("lacks a hook"));
         };
-        Ok(Self { code, link_page, link: end - size_of::<Link>() as u64, hooks, counts, frees })
+        Ok(Self { code, link_page, link: end - size_of::<Link>() as u64, hooks, counts, frees, looks })
     }
 
     /// Offset of the code of a hook.

@@ -409,7 +409,8 @@ impl Session {
         }
         // Where nothing lies, the stubs find a mark: to free nothing is nothing to count.
         self.shared.write_words(wire::mark_at(0), &[u64::from(wire::MARK_EXACT)])?;
-        let link = [self.shared_at.to_le_bytes(); size_of::<wire::Link>() / 8];
+        let active = wire::Link::activity(self.shared_at, self.mode == Mode::Exact);
+        let link = [self.shared_at.to_le_bytes(), active.to_le_bytes()];
         self.target.write(plan.wanted.code_at + plan.image.link, link.as_flattened())
     }
 

@@ -112,10 +112,16 @@ fn mode_in(object: Object, mode: Mode) -> Object {
 
 /// What the hooks saw: the proof that they fire.
 pub(super) fn coverage(view: &SitesView) -> Value {
-    Object::new()
-        .figure(&metrics::ALLOCATIONS, view.coverage.allocations)
-        .figure(&metrics::FREES, view.coverage.frees)
-        .figure(&metrics::FREES_OF_OLDER, view.coverage.frees_of_older)
+    let all_frees = |object: Object, metric: &metrics::Metric, count: u64| {
+        if view.counts_all_frees() {
+            object.figure(metric, count)
+        } else {
+            object.missing(metric.key, "while blocks are sampled, frees of those that are not pass uncounted")
+        }
+    };
+    let object = Object::new().figure(&metrics::ALLOCATIONS, view.coverage.allocations);
+    let object = all_frees(object, &metrics::FREES, view.coverage.frees);
+    all_frees(object, &metrics::FREES_OF_OLDER, view.coverage.frees_of_older)
         .figure(&metrics::BLOCKS_SAMPLED, view.coverage.samples)
         .figure(&metrics::CALLING_THREADS, view.coverage.threads)
         .figure(&metrics::PRIVATE_GROWTH, view.private_growth)

@@ -461,21 +461,22 @@ fn source(frame: &Frame) -> String {
 /// Proof that the hooks fire, without which nothing may be said about leaks.
 pub(super) fn seen(view: &SitesView) -> String {
     let coverage = &view.coverage;
-    // In a sample most frees are of blocks that were not chosen, which says nothing about the age of anything.
-    let older = if coverage.samples > 0 || view.target.mode != Mode::Exact {
-        "blocks without a record (not sampled, or older than the attach)"
-    } else {
-        "blocks older than the attach"
-    };
     let mut seen = Vec::new();
-    if coverage.kinds.heap {
+    if coverage.kinds.heap && view.counts_all_frees() {
         seen.push(format!(
-            "{} and {} in {}, from {}; {} of {older}",
+            "{} and {} in {}, from {}; {} of blocks older than the attach",
             phrase::counted(coverage.allocations, "allocation"),
             phrase::counted(coverage.frees, "free"),
             Span(view.elapsed),
             phrase::counted(u64::from(coverage.threads), "thread"),
             phrase::counted(coverage.frees_of_older, "free"),
+        ));
+    } else if coverage.kinds.heap {
+        seen.push(format!(
+            "{} in {}, from {} (frees of blocks that are not sampled are not counted)",
+            phrase::counted(coverage.allocations, "allocation"),
+            Span(view.elapsed),
+            phrase::counted(u64::from(coverage.threads), "thread"),
         ));
     } else {
         seen.push(format!(

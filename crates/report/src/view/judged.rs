@@ -118,6 +118,11 @@ impl AlertView {
 }
 
 impl SitesView {
+    /// Whether every free was counted. While blocks are sampled, those of blocks that are not pass uncounted.
+    pub fn counts_all_frees(&self) -> bool {
+        self.coverage.samples == 0 && self.target.mode == Mode::Exact
+    }
+
     /// The sites of a session as they are now: the worst `top` of those with at least `bytes_min` expired bytes.
     /// `frames` gives the stack of a site, empty while its names are not there.
     pub fn new(

@@ -7,8 +7,12 @@
 //! the hook, and uncounted: a thread without a record, a call inside another hooked one, a turn that the thread has not taken over, calls
 //! that were counted down.
 //!
+//! There is one way through a stub for each mode, and the word by which it finds the shared memory tells which to take. It may be of
+//! the mode before for a moment; what either does of a call is right in both modes. A free of the sampled mode does not even look for its
+//! thread: where no mark says that a recorded block may begin, there is nothing to do and nothing is counted.
+//!
 //! A stub may change what a call may change, apart from the first three arguments and r10, which some languages pass a context
-//! in. While nobody listens it changes r11 only, which no call hands over.
+//! in. Once nobody listens and that was noticed it changes r11 only, which no call hands over.
 
 use std::mem::offset_of;
 
@@ -17,10 +21,12 @@ use wire::{ADDRESS_BITS, Control, Link, MARK_SHIFT, PLACE_FACTOR, PLACE_SHIFT, T
 /// What a stub decides, with the function of the agent that it jumps to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decides {
-    /// Whether a block is recorded; where it is, the agent's function does that after the call.
-    Allocation { size: Size, counts: u64 },
-    /// Whether a block may have been.
-    Free { frees: u64 },
+    /// Whether a block is recorded; where it is, the agent's function does that after the call. `nests` says whether the function may
+    /// call other hooked ones that allocate: a block that is not recorded needs no guard where it does not, and so the function need not
+    /// return here.
+    Allocation { size: Size, nests: bool, counts: u64 },
+    /// Whether a block may have been: what is done where every block is, and where blocks are sampled.
+    Free { frees: u64, looks: u64 },
 }
 
 /// Where a function has the size of its block.
@@ -33,7 +39,6 @@ pub(crate) enum Size {
 
 /// Conditions of jumps.
 const IF_CARRY: u8 = 0x2;
-const IF_EQUAL: u8 = 0x4;
 const IF_NOT_EQUAL: u8 = 0x5;
 const IF_NEGATIVE: u8 = 0x8;
 
@@ -48,9 +53,9 @@ const SEEN: u8 = offset_of!(ThreadFigures, seen) as u8;
 const COUNTDOWN: u8 = offset_of!(ThreadFigures, countdown) as u8;
 const ALLOCATIONS_LEFT: u8 = offset_of!(ThreadFigures, allocations_left) as u8;
 const FREES_LEFT: u8 = offset_of!(ThreadFigures, frees_left) as u8;
-const MODE: u8 = offset_of!(ThreadFigures, mode) as u8;
+const PASSED_SP: u8 = offset_of!(ThreadFigures, passed_sp) as u8;
+const PASSED_PC: u8 = offset_of!(ThreadFigures, passed_pc) as u8;
 const SIZE: u8 = offset_of!(ThreadFigures, size) as u8;
-const FREES_OF_OLDER: u8 = offset_of!(ThreadFigures, frees_of_older) as u8;
 
 /// Code that is put together from its beginning to its end.
 #[derive(Debug)]
@@ -116,7 +121,14 @@ fn is_reached(to: u64, next: u64) -> bool {
 
 /// How long the first part of a site is, behind which the displaced instructions stand.
 pub(super) fn head_len(link: u64, site_at: u64) -> usize {
-    head(link, site_at, [site_at; 2]).len()
+    head(link, site_at, Ways { exact: site_at, sampled: site_at }).len()
+}
+
+/// Where a stub goes on if somebody listens.
+#[derive(Clone, Copy, Debug)]
+struct Ways {
+    exact: u64,
+    sampled: u64,
 }
 
 /// A whole site: the head, the displaced instructions, and what is done where somebody listens. Those instructions stand there
@@ -136,27 +148,39 @@ pub(super) fn site_of<E>(
     };
     let counted = code.here();
     code.add(&[0x48, 0x83, 0x41, left, 1]); // addq $1, left(%rcx)
-    let asks = code.here();
-    code.add(&[0x48, 0x89, 0xe1]); // mov %rsp, %rcx
-    code.add(&[0x49, 0x89, 0xe8]); // mov %rbp, %r8
-    leave(&mut code, displaced, hook);
-    let listens = match decides {
-        Decides::Allocation { size, counts } => decide_allocation(&mut code, size, displaced, [asks, counted], counts),
-        Decides::Free { frees } => {
-            let listens = decide_free(&mut code, displaced, [asks, counted], frees);
+    let asks = ask(&mut code, displaced, hook);
+    let ways = match decides {
+        Decides::Allocation { size, nests, counts } => {
+            let exact = record_allocation(&mut code, size, displaced, [asks, counted], counts);
+            let sampled = pass_allocation(&mut code, size, [asks, counted]);
+            if nests {
+                call_inside(&mut code, displaced);
+            } else {
+                note_passing(&mut code);
+                let bytes = again(code.here())?;
+                code.add(&bytes);
+            }
+            Ways { exact, sampled }
+        }
+        Decides::Free { frees, looks } => {
+            let exact = code.here();
+            count(&mut code, FREES_LEFT, [asks, counted]);
+            leave(&mut code, displaced, frees);
+            let looks = ask(&mut code, displaced, looks);
+            let sampled = pass_free(&mut code, looks);
             let bytes = again(code.here())?;
             code.add(&bytes);
-            listens
+            Ways { exact, sampled }
         }
     };
-    let mut site = head(link, site_at, [displaced, listens]);
+    let mut site = head(link, site_at, ways);
     site.extend_from_slice(copy);
     site.extend_from_slice(&code.bytes);
     Ok(site)
 }
 
-/// Goes on into the displaced instructions where nobody listens, or in a forked child.
-fn head(link: u64, site_at: u64, [displaced, listens]: [u64; 2]) -> Vec<u8> {
+/// Goes on into the displaced instructions where nobody listens, or in a forked child; else with the shared memory in r11.
+fn head(link: u64, site_at: u64, ways: Ways) -> Vec<u8> {
     const LOAD_BYTES: u64 = 7;
     let active = link + offset_of!(Link, active) as u64;
     let mut code = Code::at(site_at);
@@ -166,10 +190,19 @@ fn head(link: u64, site_at: u64, [displaced, listens]: [u64; 2]) -> Vec<u8> {
         code.add_long(&[0x49, 0xbb], active); // movabs $active, %r11
         code.add(&[0x4d, 0x8b, 0x1b]); // mov (%r11), %r11
     }
-    code.add(&[0x4d, 0x85, 0xdb]); // test %r11, %r11
-    code.add_distance(&[0x0f, 0x80 | IF_NOT_EQUAL], listens);
-    debug_assert!(displaced == site_at || displaced == code.here(), "the displaced instructions follow");
+    code.add(&[0x4d, 0x01, 0xdb]); // add %r11, %r11: see `Link::activity`
+    code.add_distance(&[0x0f, 0x80 | IF_CARRY], ways.exact);
+    code.add_distance(&[0x0f, 0x80 | IF_NOT_EQUAL], ways.sampled);
     code.bytes
+}
+
+/// Leaves a call to a hook.
+fn ask(code: &mut Code, displaced: u64, hook: u64) -> u64 {
+    let begin = code.here();
+    code.add(&[0x48, 0x89, 0xe1]); // mov %rsp, %rcx
+    code.add(&[0x49, 0x89, 0xe8]); // mov %rbp, %r8
+    leave(code, displaced, hook);
+    begin
 }
 
 /// Jumps to a function of the agent with the address of the displaced instructions as the last argument.
@@ -207,63 +240,78 @@ fn call(code: &mut Code, displaced: u64) {
     code.add_distance(&[0xe8], displaced); // call displaced
 }
 
-/// A block that is not sampled has been counted. Nothing is left of the countdown where every block is recorded.
-fn decide_allocation(code: &mut Code, size: Size, displaced: u64, [asks, counted]: [u64; 2], counts: u64) -> u64 {
-    let recorded = code.here();
-    code.add(&[0x83, 0x79, MODE, 0]); // cmpl $0, mode(%rcx)
-    code.jump_if(IF_NOT_EQUAL, counted);
+/// The size of the block as an operand that an instruction names in three bits. Takes r8 for a product.
+fn size_of(code: &mut Code, size: Size) -> u8 {
+    if size == Size::FirstTwo {
+        code.add(&[0x49, 0x89, 0xf8]); // mov %rdi, %r8
+        code.add(&[0x4c, 0x0f, 0xaf, 0xc6]); // imul %rsi, %r8
+    }
+    if size == Size::First { 0x48 } else { 0x4c }
+}
+
+/// The block is recorded by the agent's function once it is there.
+fn record_allocation(code: &mut Code, size: Size, displaced: u64, exits: [u64; 2], counts: u64) -> u64 {
+    let begin = code.here();
+    count(code, ALLOCATIONS_LEFT, exits);
     guard(code);
-    let store = if size == Size::First { [0x48, 0x89, 0x79, SIZE] } else { [0x4c, 0x89, 0x41, SIZE] };
-    code.add(&store); // mov %rdi or %r8, size(%rcx)
+    let prefix = size_of(code, size);
+    code.add(&[prefix, 0x89, if size == Size::First { 0x79 } else { 0x41 }, SIZE]); // mov %rdi or %r8, size(%rcx)
     call(code, displaced);
     code.add(&[0x5a]); // pop %rdx
     code.add(&[0x48, 0x89, 0xc7]); // mov %rax, %rdi
     code.add(&[0x48, 0x89, 0xee]); // mov %rbp, %rsi
     code.jump(counts);
-    let listens = code.here();
+    begin
+}
+
+/// A block that is not sampled is counted; what comes then makes it. Nothing is left of the countdown where every block is to be recorded.
+fn pass_allocation(code: &mut Code, size: Size, [asks, counted]: [u64; 2]) -> u64 {
+    let modrm = if size == Size::First { 0x79 } else { 0x41 };
+    let recorded = code.here();
+    code.add(&[0xf9]); // stc
+    code.add(&[if size == Size::First { 0x48 } else { 0x4c }, 0x11, modrm, COUNTDOWN]); // adc %rdi or %r8, countdown(%rcx)
+    code.jump(counted);
+    let begin = code.here();
     count(code, ALLOCATIONS_LEFT, [asks, counted]);
-    code.add(&[0x48, 0x8b, 0x41, COUNTDOWN]); // mov countdown(%rcx), %rax
-    if size == Size::First {
-        code.add(&[0xf9]); // stc
-        code.add(&[0x48, 0x19, 0xf8]); // sbb %rdi, %rax
-    } else {
-        code.add(&[0x49, 0x89, 0xf8]); // mov %rdi, %r8
-        code.add(&[0x4c, 0x0f, 0xaf, 0xc6]); // imul %rsi, %r8
-        code.add(&[0xf9]); // stc
-        code.add(&[0x4c, 0x19, 0xc0]); // sbb %r8, %rax
-    }
+    let prefix = size_of(code, size);
+    code.add(&[0xf9]); // stc
+    code.add(&[prefix, 0x19, modrm, COUNTDOWN]); // sbb %rdi or %r8, countdown(%rcx)
     code.jump_if(IF_CARRY, recorded);
-    code.add(&[0x48, 0x89, 0x41, COUNTDOWN]); // mov %rax, countdown(%rcx)
+    begin
+}
+
+/// Leaves word where this call came from, by which a mapping that it makes is known for the allocator's.
+fn note_passing(code: &mut Code) {
+    code.add(&[0x48, 0x8b, 0x04, 0x24]); // mov (%rsp), %rax
+    code.add(&[0x48, 0x89, 0x61, PASSED_SP]); // mov %rsp, passed_sp(%rcx)
+    code.add(&[0x48, 0x89, 0x41, PASSED_PC]); // mov %rax, passed_pc(%rcx)
+}
+
+/// Calls the function and returns. What it calls itself is the allocator's.
+fn call_inside(code: &mut Code, displaced: u64) {
     guard(code);
     call(code, displaced);
     code.add(&[0x59]); // pop %rcx
     code.add_word(&[0x48, 0xc7, 0x41, GUARD], 0); // movq $0, guard(%rcx)
     code.add(&[0xc3]); // ret
-    listens
 }
 
-/// A block in whose part of the memory none is recorded has been counted as freed. The displaced instructions follow.
-fn decide_free(code: &mut Code, displaced: u64, [asks, counted]: [u64; 2], frees: u64) -> u64 {
+/// Where no recorded block begins there is nothing to do. The displaced instructions follow.
+fn pass_free(code: &mut Code, looks: u64) -> u64 {
     const ABOVE: u8 = (u64::BITS - ADDRESS_BITS) as u8;
-    let recorded = code.here();
-    leave(code, displaced, frees);
-    let listens = code.here();
-    count(code, FREES_LEFT, [asks, counted]);
-    code.add(&[0x83, 0x79, MODE, 0]); // cmpl $0, mode(%rcx)
-    code.jump_if(IF_EQUAL, recorded);
+    let begin = code.here();
     code.add(&[0x48, 0x89, 0xf8]); // mov %rdi, %rax
     code.add(&[0x48, 0xc1, 0xe0, ABOVE]); // shl $…, %rax
     code.add(&[0x48, 0xc1, 0xe8, ABOVE + MARK_SHIFT as u8]); // shr $…, %rax
     code.add_word(&[0x41, 0x80, 0xbc, 0x03], regions::MARKS.at as u32); // cmpb $0, marks(%r11,%rax)
     code.add(&[0]);
-    code.jump_if(IF_NOT_EQUAL, recorded);
-    code.add(&[0x48, 0xff, 0x41, FREES_OF_OLDER]); // incq frees_of_older(%rcx)
-    listens
+    code.jump_if(IF_NOT_EQUAL, looks);
+    begin
 }
 
 const _: () = assert!(offset_of!(ThreadFigures, pointer) == 0, "a record is compared by its first word");
 const _: () = assert!(regions::RECORDS.at < 1 << 31, "records are reached by an instruction's displacement");
-const _: () = assert!(offset_of!(Control, state) < 128 && offset_of!(ThreadFigures, frees_of_older) < 128, "one byte");
+const _: () = assert!(offset_of!(Control, state) < 128 && offset_of!(ThreadFigures, size) < 128, "one byte");
 const _: () = assert!(1_u64 << RECORD_SHIFT == regions::RECORD_BYTES, "records are found by shifting");
 const _: () =
     assert!(RECORD_SHIFT < PLACE_SHIFT && PLACE_FACTOR < 1 << 31, "a place is found by one shift and one factor");
