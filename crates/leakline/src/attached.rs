@@ -131,7 +131,8 @@ impl Attached {
             let hint = error.hint();
             Failure::with_hint(error, hint)
         })?;
-        let watch = SiteWatch::new(SiteOptions { expire: wanted.expire, stop_after: wanted.stop_after });
+        let mut watch = SiteWatch::new(SiteOptions { expire: wanted.expire, stop_after: wanted.stop_after });
+        watch.begin(session.facts().mode);
         let target = target_view(session.facts(), &wanted);
         let names = Names::start(pid, &wanted.sites);
         let sources = SourceFiles::of(pid);

@@ -116,6 +116,16 @@ fn a_survey_adds_a_reason_and_never_changes_the_verdict() {
 }
 
 #[test]
+fn a_change_of_the_mode_before_the_first_snapshot_is_told() {
+    let rate = Mode::Sampled { rate: Bytes(1 << 19) };
+    for (begun, expected) in [(rate, "Exact|"), (Mode::Exact, "|")] {
+        let mut watch = watch();
+        watch.begin(begun);
+        check_events(watch, "5/0/0/0|5/0/0/0", expected);
+    }
+}
+
+#[test]
 fn an_expiry_is_told_once_and_then_as_again() {
     check_events(watch(), "5/0/0/0|9/0/2/0|9/0/2/0|20/0/5/0", "|0 first 2||0 again +3 5");
     check_events(watch(), "1/0/1/0 4/0/0/0|1/0/1/0 4/0/4/0", "0 first 1|1 first 4");

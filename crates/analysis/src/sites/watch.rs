@@ -51,6 +51,11 @@ impl SiteWatch {
         }
     }
 
+    /// The mode in which the session began. By the first snapshot it may be another one already, which is a change to be told.
+    pub fn begin(&mut self, mode: Mode) {
+        self.mode = Some(mode);
+    }
+
     /// Takes what a survey of the program's memory found.
     pub fn survey(&mut self, holdings: BTreeMap<StackId, Holding>) {
         self.holdings = Some(holdings);
