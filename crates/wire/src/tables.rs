@@ -9,7 +9,7 @@ pub const FRAME_ADDRESS_MASK: u64 = (1 << 62) - 1;
 
 /// What stands in a page of its own behind the agent's code in the target: private memory that the kernel wipes in a forked child.
 #[derive(Debug, Default)]
-#[repr(C)]
+#[repr(C, align(16))]
 pub struct Link {
     /// Where the shared file is mapped; zero in a forked child, where hooks must pass calls through.
     pub base: AtomicU64,

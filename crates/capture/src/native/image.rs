@@ -286,10 +286,12 @@ impl Image {
         let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the embedded agent {what}"));
         let layout = module_layout(AGENT).map_err(|error| bad(&error.to_string()))?;
         let writable = layout.loads.iter().find(|load| load.writable).ok_or_else(|| bad("has no link"))?;
+        // The link is the last of what is writable; what lies before is for dynamic linkers, and needed by nobody.
         let end = writable.vaddr + writable.memory_size;
-        let link_page = writable.vaddr & !(PAGE - 1);
+        let link = end.saturating_sub(size_of::<Link>() as u64);
+        let link_page = link & !(PAGE - 1);
         if end > link_page + PAGE {
-            return Err(bad("has more than a page of data"));
+            return Err(bad("has its link on two pages"));
         }
         let mut code = vec![0; link_page as usize];
         for load in layout.loads.iter().filter(|load| !load.writable) {
@@ -308,7 +310,7 @@ impl Image {
         else {
             return Err(bad("lacks a hook"));
         };
-        Ok(Self { code, link_page, link: end - size_of::<Link>() as u64, hooks, counts, frees, looks })
+        Ok(Self { code, link_page, link, hooks, counts, frees, looks })
     }
 
     /// Offset of the code of a hook.
