@@ -21,8 +21,6 @@ pub(crate) const MEMORY_BITS: u32 = 11;
 pub(crate) const MEMORY_SLOTS: usize = 1 << MEMORY_BITS;
 /// Slots of the cache of unwind rules.
 pub(crate) const RULE_SLOTS: usize = 512;
-/// Slots of the cache that tells where a caller's return address lies.
-pub(crate) const LEAF_SLOTS: usize = 1024;
 /// Words for remembered stacks: what is left of the record.
 pub(crate) const ARENA_WORDS: usize = 28_000;
 
@@ -55,11 +53,9 @@ pub(crate) struct Record {
     /// Addresses and values of the words it read.
     pub(crate) word_at: [AtomicU64; WORDS_MAX],
     pub(crate) word: [AtomicU64; WORDS_MAX],
-    /// Return addresses (highest bits) and how many words above the stack pointer the caller's return address lies then.
-    pub(crate) leaves: [AtomicU64; LEAF_SLOTS],
     /// Code address and packed rule.
     pub(crate) rules: [[AtomicU64; 2]; RULE_SLOTS],
-    /// Where remembered stacks begin in the arena; zero where there is none.
+    /// Where remembered stacks begin in the arena, or by what else they are found; zero where there is none.
     pub(crate) memory: [AtomicU32; MEMORY_SLOTS],
     /// What lies here does so at multiples of a cache line, the first of which stays empty.
     pub(crate) arena: Arena,

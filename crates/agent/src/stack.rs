@@ -9,14 +9,12 @@
 //! are the same by chance once in 2^64. The words themselves would take four times as much of the cache as a stack of 30 frames takes now,
 //! and comparing them as long as all the rest of a hook.
 
-use core::cell::Cell as Plain;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 use wire::{FRAMES_MAX, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, regions};
 
-use crate::record::{
-    ARENA_WORDS, GROUP_WORDS, Group, LEAF_SLOTS, MEMORY_BITS, MEMORY_SLOTS, Record, Thread, WORDS_MAX,
-};
+use crate::arch;
+use crate::record::{ARENA_WORDS, GROUP_WORDS, Group, MEMORY_BITS, MEMORY_SLOTS, Record, Thread, WORDS_MAX};
 use crate::shared::{Shared, add};
 use crate::unwind::{self, Walk};
 
@@ -27,12 +25,15 @@ const PC: usize = 0;
 const SP: usize = 1;
 /// rbp, where it decided something.
 const BP: usize = 2;
-/// What [`sum`] makes of the words that were read.
+/// What [`arch::sum`] makes of the words that were read.
 const SUM: usize = 3;
-/// A [`Group`]: the stack's id; how many groups follow, or none where rbp has to be the same; and how many follow then.
+/// The stack's id, the number of its last group, and whether rbp has to be the same.
 const FACTS: usize = 4;
 /// From here on: where the words lie, in [`Group`]s.
 const GROUPS: usize = 5;
+/// In [`FACTS`].
+const LAST_AT: u32 = 16;
+const WITH_RBP: u64 = 1 << 63;
 /// Words of a cache line, at whose multiples remembered stacks begin.
 const LINE_WORDS: usize = 8;
 /// Groups of the longest stack.
@@ -41,9 +42,12 @@ const GROUPS_MAX: usize = 128;
 const FIRST_WORDS: usize = ARENA_WORDS - GROUPS - GROUPS_MAX;
 /// Words that lie further above the stack pointer are not remembered: their distance, in words, has 16 bits.
 const DISTANCE_MAX: u64 = 8 * u16::MAX as u64;
-/// Bits of a distance beside a return address, which has the others.
-const LEAF_BITS: u32 = 16;
-const _: () = assert!(STACKS_MAX <= 1 << u16::BITS, "an id is one of four facts in a word");
+/// In the index: the stacks with this return address and stack pointer are told apart by their callers' return address, and found by it.
+const BY_CALLER: u32 = 1 << 31;
+/// How far above the stack pointer that lies, in words; above these bits some of the return address.
+const ABOVE_BITS: u32 = 16;
+const _: () = assert!(STACKS_MAX <= 1 << LAST_AT, "an id is the lowest of the facts");
+const _: () = assert!(FIRST_WORDS < BY_CALLER as usize, "a mark is no place");
 const _: () = assert!(WORDS_MAX.div_ceil(GROUP_WORDS) < GROUPS_MAX, "the longest stack fits");
 
 /// Words of the frames region.
@@ -69,10 +73,12 @@ pub(crate) fn id_of(thread: Thread, sp: u64, bp: u64) -> u32 {
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 pub(crate) fn known(record: &Record, sp: u64, bp: u64) -> Option<u32> {
-    let high = record.known_anchor(sp)?;
     // The stack pointer was valid an instant ago: the call pushed the return address there.
     let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
-    recall(record, place_of(record, entry, high), entry)
+    let at = record.memory.get(place_of(entry, 0))?.load(Relaxed);
+    let at =
+        if at & BY_CALLER == 0 { at } else { record.memory.get(place_by_caller(record, entry, at)?)?.load(Relaxed) };
+    recall(record, at as usize, entry)
 }
 
 /// Whether the stack that begins here passes the last call that allocated and was let run unguarded: whether that call is still under
@@ -97,21 +103,22 @@ fn id_elsewhere(thread: Thread, sp: u64, bp: u64) -> u32 {
     let record = thread.record;
     let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
     let before = record.known_high();
-    let Some(high) = record.anchor(thread.shared, sp) else { return unwind_and_intern(thread, entry, None) };
+    let Some(high) = record.anchor(thread.shared, sp) else { return unwind_and_intern(thread, entry, false) };
     if high != before {
         // The words of remembered stacks lie below the end of the stack that they were found on.
         forget_stacks(record);
     }
-    let first = place_of(record, entry, high);
-    let known = (0..WAYS).find_map(|way| recall(record, (first + way) % MEMORY_SLOTS, entry));
-    known.unwrap_or_else(|| unwind_and_intern(thread, entry, Some(high)))
+    let places = places_from(first_place(record, entry));
+    let known =
+        places.into_iter().find_map(|place| recall(record, record.memory.get(place)?.load(Relaxed) as usize, entry));
+    known.unwrap_or_else(|| unwind_and_intern(thread, entry, true))
 }
 
-/// The id of the stack that is remembered at a place, if every word of it is as it was.
+/// The id of the stack that is remembered at a place of the arena, if every word of it is as it was. That of all of them can be read
+/// is known from the stack pointer: what is remembered lies on one stack, which is that of its thread.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-fn recall(record: &Record, place: usize, entry: Entry) -> Option<u32> {
-    let at = record.memory.get(place)?.load(Relaxed) as usize;
+fn recall(record: &Record, at: usize, entry: Entry) -> Option<u32> {
     if at >= FIRST_WORDS {
         return None;
     }
@@ -119,36 +126,27 @@ fn recall(record: &Record, place: usize, entry: Entry) -> Option<u32> {
     if known[PC].get() != entry.pc || known[SP].get() != entry.sp {
         return None;
     }
-    let [facts] = record.arena.groups(at + FACTS, 1)? else { return None };
-    let [id, mut groups, with_rbp, _] = facts.each_ref().map(Plain::get);
-    if groups == 0 {
-        if known[BP].get() != entry.bp {
-            return None;
-        }
-        groups = with_rbp;
+    let facts = known[FACTS].get();
+    if facts & WITH_RBP != 0 && known[BP].get() != entry.bp {
+        return None;
     }
-    let groups = record.arena.groups(at + GROUPS, usize::from(groups) % GROUPS_MAX)?;
-    (sum(groups, entry.sp) == known[SUM].get()).then_some(u32::from(id))
+    let last = (facts >> LAST_AT) as usize % GROUPS_MAX;
+    let groups = record.arena.groups(at + GROUPS, last + 1)?;
+    (sum(groups, entry.sp) == known[SUM].get()).then_some(facts as u32 & ((1 << LAST_AT) - 1))
 }
 
-/// The sum of the words above `sp` that the groups name, each times a number of its own. Two words together have one number: what differs
-/// between return addresses is in their lower halves, and of one of them they are added as upper half.
+/// The sum of the words above `sp` that the groups name, of which there is one at least, each times a number of its own. Two words together
+/// have one number: what differs between return addresses is in their lower halves, and of one of them they are added as upper half.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 fn sum(groups: &[Group], sp: u64) -> u64 {
-    let mut sum = 0_u64;
-    for (group, factors) in groups.iter().zip(&FACTORS) {
-        let word = |i: usize| unwind::word_on_own_stack(sp + 8 * u64::from(group[i].get()));
-        let first = word(0).wrapping_add(word(1).rotate_left(32));
-        let second = word(2).wrapping_add(word(3).rotate_left(32));
-        sum = sum.wrapping_add(first.wrapping_mul(factors[0]));
-        sum = sum.wrapping_add(second.wrapping_mul(factors[1]));
-    }
-    sum
+    debug_assert!((1..=GROUPS_MAX).contains(&groups.len()), "{} groups", groups.len());
+    // SAFETY: groups are only filled with distances of words that lie on the stack at `sp`, which stays as long as its thread runs.
+    unsafe { arch::sum(groups, &FACTORS, sp) }
 }
 
 /// Odd numbers without a pattern (the generator "splitmix64").
-static FACTORS: [[u64; 2]; GROUPS_MAX] = {
+static FACTORS: [arch::Factors; GROUPS_MAX] = {
     let mut factors = [[0; 2]; GROUPS_MAX];
     let mut state = 0_u64;
     let mut i = 0;
@@ -162,77 +160,83 @@ static FACTORS: [[u64; 2]; GROUPS_MAX] = {
     factors
 };
 
-/// Where a stack is remembered, by what tells stacks apart: return address, stack pointer and, where a leaf rule is known, the
-/// caller's return address (wrappers such as `operator new` make the first two the same for many stacks).
+/// Where a stack is remembered, by what tells stacks apart: return address, stack pointer and, where these are the same for many stacks
+/// (wrappers such as `operator new` make them so), the caller's return address.
 #[inline(always)]
-fn place_of(record: &Record, entry: Entry, high: u64) -> usize {
+fn place_of(entry: Entry, caller: u64) -> usize {
     // Bits of a return address have to get to the very top: a shorter factor would not bring them there.
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut hash = entry.pc ^ entry.sp.rotate_left(24);
-    if let Some(above) = above_of(record, entry.pc) {
-        let at = entry.sp + above;
-        if at < high {
-            hash ^= unwind::word_on_own_stack(at).rotate_left(40);
-        }
-    }
+    let hash = entry.pc ^ entry.sp.rotate_left(24) ^ caller.rotate_left(40);
     (hash.wrapping_mul(MIX) >> (64 - MEMORY_BITS)) as usize
 }
 
-/// How far above the stack pointer the caller's return address lies, in bytes; none where that is not known.
-#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
-#[inline(always)]
-fn above_of(record: &Record, pc: u64) -> Option<u64> {
-    let [first, second] = leaves_of(pc);
-    let above = |place: usize| {
-        let differs = record.leaves[place].load(Relaxed) ^ (pc << LEAF_BITS);
-        (differs >> LEAF_BITS == 0).then(|| 8 * differs)
-    };
-    above(first).or_else(|| above(second))
-}
-
-/// Learns how far above the stack pointer the caller's return address lies. What is known stays: two that drove each other out
-/// would each time make the other's stacks be looked for elsewhere.
-fn learn_above(record: &Record, pc: u64, above: u64) {
-    let free = leaves_of(pc).into_iter().map(|place| &record.leaves[place]).find(|leaf| leaf.load(Relaxed) == 0);
-    if let Some(leaf) = free
-        && above <= DISTANCE_MAX
-        && above_of(record, pc).is_none()
-    {
-        leaf.store((pc << LEAF_BITS) | (above / 8), Relaxed);
-    }
-}
-
-/// The two places for what is known of a return address.
+/// The same, where a mark of the index says to look by the caller's return address; none if the mark is of another return address.
 #[inline]
-fn leaves_of(pc: u64) -> [usize; 2] {
-    let first = (pc ^ pc >> 8) as usize % LEAF_SLOTS;
-    [first, first ^ 1]
+fn place_by_caller(record: &Record, entry: Entry, mark: u32) -> Option<usize> {
+    let above = u64::from(mark & ((1 << ABOVE_BITS) - 1)) * 8;
+    let at = entry.sp + above;
+    let is_own = mark == by_caller(entry.pc, above) && record.covers(entry.sp, at + 8);
+    is_own.then(|| place_of(entry, unwind::word_on_own_stack(at)))
+}
+
+/// The mark for stacks with this return address, whose callers' return address lies so far above the stack pointer.
+#[inline]
+fn by_caller(pc: u64, above: u64) -> u32 {
+    BY_CALLER | (pc as u32) << ABOVE_BITS | (above / 8) as u32
+}
+
+/// Where to look first. A mark whose place was taken by another one stands behind it.
+fn first_place(record: &Record, entry: Entry) -> usize {
+    let place = place_of(entry, 0);
+    let by_caller = |place: usize| {
+        let mark = record.memory.get(place)?.load(Relaxed);
+        if mark & BY_CALLER == 0 { None } else { place_by_caller(record, entry, mark) }
+    };
+    places_from(place).into_iter().find_map(by_caller).unwrap_or(place)
+}
+
+fn places_from(place: usize) -> [usize; WAYS] {
+    core::array::from_fn(|way| (place + way) % MEMORY_SLOTS)
+}
+
+/// Notes that stacks which begin like this one are to be looked for by their callers' return address, if another one of them is
+/// remembered already.
+fn tell_apart(record: &Record, entry: Entry, above: u64) {
+    let slots = places_from(place_of(entry, 0)).map(|place| record.memory.get(place));
+    let begins_alike = |slot: &AtomicU32| {
+        let at = slot.load(Relaxed) as usize;
+        let known = if at == 0 || at >= FIRST_WORDS { None } else { record.arena.words::<GROUPS>(at) };
+        known.is_some_and(|known| known[PC].get() == entry.pc && known[SP].get() == entry.sp)
+    };
+    if above < 8 << ABOVE_BITS
+        && slots.into_iter().flatten().any(begins_alike)
+        && let Some(slot) = slots.into_iter().flatten().find(|slot| slot.load(Relaxed) & BY_CALLER == 0)
+    {
+        slot.store(by_caller(entry.pc, above), Relaxed);
+    }
 }
 
 #[cold]
 #[inline(never)]
-fn unwind_and_intern(thread: Thread, entry: Entry, high: Option<u64>) -> u32 {
+fn unwind_and_intern(thread: Thread, entry: Entry, on_known_stack: bool) -> u32 {
     let record = thread.record;
     let walk = unwind::walk(thread, entry);
     add(&record.figures.stacks_unwound, 1);
     add(&record.figures.stacks_cut, u64::from(walk.cut));
     add(&record.figures.stacks_broken, u64::from(walk.broken));
     let id = intern(thread.shared, record.frames.get(..walk.frames).unwrap_or(&[]));
-    if let Some(above) = walk.leaf {
-        learn_above(record, entry.pc, above);
-    }
-    if let Some(high) = high
-        && walk.on_own_stack
-    {
-        // The place is found anew, since the leaf rule may just have been learnt.
-        remember(record, place_of(record, entry, high), entry, &walk, id);
+    if on_known_stack && walk.on_own_stack {
+        if let Some(above) = walk.leaf {
+            tell_apart(record, entry, above);
+        }
+        remember(record, entry, &walk, id);
     }
     id
 }
 
 /// Remembers the words of a walk. The index points there only once they are all in place.
-fn remember(record: &Record, place: usize, entry: Entry, walk: &Walk, id: u32) {
-    let groups = walk.words.div_ceil(GROUP_WORDS);
+fn remember(record: &Record, entry: Entry, walk: &Walk, id: u32) {
+    let groups = walk.words.div_ceil(GROUP_WORDS).max(1);
     let len = (GROUPS + groups).next_multiple_of(LINE_WORDS);
     let mut at = record.arena_next.load(Relaxed) as usize;
     if at == 0 || at + len > FIRST_WORDS {
@@ -248,18 +252,16 @@ fn remember(record: &Record, place: usize, entry: Entry, walk: &Walk, id: u32) {
             return;
         }
     }
-    for (word, value) in head.iter().zip([entry.pc, entry.sp, entry.bp, sum(body, entry.sp)]) {
+    let facts = u64::from(id) | (groups as u64 - 1) << LAST_AT | if walk.used_rbp { WITH_RBP } else { 0 };
+    for (word, value) in head.iter().zip([entry.pc, entry.sp, entry.bp, sum(body, entry.sp), facts]) {
         word.set(value);
     }
-    let (without, with) = if walk.used_rbp { (0, groups) } else { (groups, 0) };
-    let Some([facts]) = record.arena.groups(at + FACTS, 1) else { return };
-    for (fact, value) in facts.iter().zip([id as usize, without, with]) {
-        fact.set(value as u16);
-    }
-    let ways = (0..WAYS).filter_map(|way| record.memory.get((place + way) % MEMORY_SLOTS));
-    let free = ways.clone().find(|slot| slot.load(Relaxed) == 0);
-    let victim = record.memory.get((place + at / LINE_WORDS % WAYS) % MEMORY_SLOTS);
-    if let Some(slot) = free.or(victim) {
+    let places = places_from(first_place(record, entry));
+    let is_free = |place: &usize| record.memory.get(*place).is_some_and(|slot| slot.load(Relaxed) == 0);
+    let holds_stack = |place: &usize| record.memory.get(*place).is_some_and(|slot| slot.load(Relaxed) & BY_CALLER == 0);
+    let victims = places.iter().cycle().skip(at / LINE_WORDS % WAYS).take(WAYS);
+    let place = places.iter().copied().find(is_free).or_else(|| victims.copied().find(holds_stack));
+    if let Some(slot) = place.and_then(|place| record.memory.get(place)) {
         slot.store(at as u32, Release);
     }
 }
@@ -268,7 +270,9 @@ fn remember(record: &Record, place: usize, entry: Entry, walk: &Walk, id: u32) {
 /// or is no longer what was read: another thread writes there.
 fn fill(group: &Group, record: &Record, from: usize, words: usize, sp: u64) -> bool {
     for (i, distance) in group.iter().enumerate() {
-        let (above, word) = word(record, (from + i).min(words - 1), sp);
+        // A walk that needed no word but the return address is proven by that one again.
+        let index = words.checked_sub(1).map(|last| last.min(from + i));
+        let (above, word) = index.map_or((0, unwind::word_on_own_stack(sp)), |index| word(record, index, sp));
         if above > DISTANCE_MAX || unwind::word_on_own_stack(sp + above) != word {
             return false;
         }
@@ -297,8 +301,8 @@ pub(crate) fn take_over(thread: Thread) {
 #[cold]
 #[inline(never)]
 fn forget(record: &Record) {
-    for word in record.leaves.iter().chain(record.rules.iter().map(|[pc, _]| pc)) {
-        word.store(0, Relaxed);
+    for [pc, _] in &record.rules {
+        pc.store(0, Relaxed);
     }
     forget_stacks(record);
 }

@@ -290,6 +290,30 @@ fn hundreds_of_stacks_are_remembered_side_by_side() {
     assert!(again * 10 < 2 * PLACES * ROUNDS, "{again} unwound again");
 }
 
+/// Wrappers such as `operator new`: what they are called by tells their stacks apart, and their marks may get into each other's way.
+#[test]
+fn the_callers_of_many_wrappers_are_remembered_side_by_side() {
+    const WRAPPERS: u64 = 60;
+    const CALLERS: u64 = 12;
+    const ROUNDS: u64 = 10;
+    let mut frames = Frames::new(&[0, 7, 0, 7, in_function(2)]);
+    let unwound = |frames: &Frames| thread(frames).record.figures.stacks_unwound.load(Relaxed);
+    let round = |frames: &mut Frames| {
+        for (wrapper, caller) in (0..WRAPPERS).flat_map(|wrapper| (0..CALLERS).map(move |caller| (wrapper, caller))) {
+            (frames.words[0], frames.words[2]) = (CODE + 1 + wrapper, CODE + 100 + caller);
+            assert_eq!(names(frames, 0), "0 0 2");
+        }
+    };
+    // Twice: the first time tells that there are several, and what was remembered of them before is found no more.
+    round(&mut frames);
+    round(&mut frames);
+    let before = unwound(&frames);
+    (0..ROUNDS).for_each(|_| round(&mut frames));
+    let again = unwound(&frames) - before;
+    // Another test voids what is remembered, once.
+    assert!(again < 3 * WRAPPERS * CALLERS, "{again} of {} unwound again", ROUNDS * WRAPPERS * CALLERS);
+}
+
 fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
     heap::insert(thread, address, size, stack);
 }

@@ -7,9 +7,11 @@ use core::sync::atomic::AtomicU32;
 
 mod four;
 mod named;
+mod sum;
 
 pub(crate) use four::Four;
 pub(crate) use named::{Registers, entries};
+pub(crate) use sum::{Factors, sum};
 
 /// Offset of the saved rbp, rsp and rip in the `ucontext` that rsp points to in a signal trampoline.
 pub(crate) const SIGNAL_RBP: u64 = 120;
