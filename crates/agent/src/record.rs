@@ -236,6 +236,12 @@ impl Record {
         self.high.load(Relaxed)
     }
 
+    #[cfg(test)]
+    pub(crate) fn forget_anchor(&self) {
+        self.low.store(0, Relaxed);
+        self.high.store(0, Relaxed);
+    }
+
     #[cold]
     #[inline(never)]
     fn find_anchor(&self, shared: Shared, sp: u64) -> bool {

@@ -88,7 +88,8 @@ pub(crate) fn known(record: &Record, sp: u64, bp: u64) -> Option<u32> {
 pub(crate) fn passes_allocation(thread: Thread, sp: u64, bp: u64) -> bool {
     let figures = &thread.record.figures;
     let (at, pc) = (figures.passed_sp.load(Relaxed), figures.passed_pc.load(Relaxed));
-    if at <= sp || !thread.record.covers(at, at.saturating_add(8)) || unwind::word_on_own_stack(at) != pc {
+    let is_there = |high: u64| sp < at && at.saturating_add(8) <= high && unwind::word_on_own_stack(at) == pc;
+    if !thread.record.anchor(thread.shared, sp).is_some_and(is_there) {
         return false;
     }
     take_over(thread);

@@ -107,6 +107,8 @@ fn what_a_call_maps_that_passed_unguarded_is_the_allocators() {
     let frames = Frames::new(&[in_function(1), 7, 7, 7, in_function(2)]);
     let thread = thread(&frames);
     let mut since = shared().control().events.next.load(Acquire);
+    // A thread of which no stack was ever looked at.
+    thread.record.forget_anchor();
     let mut maps = |at: u64, pc: u64| {
         thread.record.figures.passed_sp.store(at, Relaxed);
         thread.record.figures.passed_pc.store(pc, Relaxed);
