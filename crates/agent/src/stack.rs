@@ -89,12 +89,24 @@ pub(crate) fn passes_allocation(thread: Thread, sp: u64, bp: u64) -> bool {
     let figures = &thread.record.figures;
     let (at, pc) = (figures.passed_sp.load(Relaxed), figures.passed_pc.load(Relaxed));
     let is_there = |high: u64| sp < at && at.saturating_add(8) <= high && unwind::word_on_own_stack(at) == pc;
-    if !thread.record.anchor(thread.shared, sp).is_some_and(is_there) {
+    if !anchor(thread, sp).is_some_and(is_there) {
         return false;
     }
     take_over(thread);
     let walk = unwind::walk(thread, Entry { sp, bp, pc: unwind::word_on_own_stack(sp) });
     thread.record.word_at.iter().take(walk.words).any(|word_at| word_at.load(Relaxed) == at)
+}
+
+/// The end of the stack at `sp`, if it is the thread's own. What is remembered of another one is forgotten: its words lie below the end of
+/// the stack that they were found on, and whoever recalls them does not ask again whether they are there.
+fn anchor(thread: Thread, sp: u64) -> Option<u64> {
+    let record = thread.record;
+    let before = record.known_high();
+    let high = record.anchor(thread.shared, sp)?;
+    if high != before {
+        forget_stacks(record);
+    }
+    Some(high)
 }
 
 /// Looks at the further places where the stack may stand, and unwinds.
@@ -103,11 +115,8 @@ pub(crate) fn passes_allocation(thread: Thread, sp: u64, bp: u64) -> bool {
 fn id_elsewhere(thread: Thread, sp: u64, bp: u64) -> u32 {
     let record = thread.record;
     let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
-    let before = record.known_high();
-    let Some(high) = record.anchor(thread.shared, sp) else { return unwind_and_intern(thread, entry, false) };
-    if high != before {
-        // The words of remembered stacks lie below the end of the stack that they were found on.
-        forget_stacks(record);
+    if anchor(thread, sp).is_none() {
+        return unwind_and_intern(thread, entry, false);
     }
     let places = places_from(first_place(record, entry));
     let known =

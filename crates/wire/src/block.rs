@@ -105,18 +105,12 @@ impl Slot {
     /// No block.
     pub const NONE: Self = Self { first: 0, second: 0 };
 
-    /// A block that is recorded for itself and whose size [is small](Self::is_small_size).
+    /// A block that is recorded for itself and whose size is below 4 GiB: all of it stands in the first word.
     #[inline]
     pub const fn small(address: u64, size: u64, stack: u32, birth: Moment) -> Self {
         let stack = stack as u64 & ((1 << STACK_BITS) - 1);
         let first = Block::key(address) as u64 | stack << KEY_BITS | size << (KEY_BITS + STACK_BITS);
         Self { first, second: birth.0 }
-    }
-
-    /// Whether all of a size stands in the first word.
-    #[inline]
-    pub const fn is_small_size(size: u64) -> bool {
-        size >> SIZE_LOW_BITS == 0
     }
 
     /// A block that [is large](is_large).
@@ -268,7 +262,7 @@ mod tests {
         );
         assert_eq!(slot.age(Moment::new(tick)), 0, "born now");
         assert_eq!(slot.first as u16, Block::key(address));
-        assert_eq!(slot.is_small(), rate == 0 && Slot::is_small_size(size));
+        assert_eq!(slot.is_small(), rate == 0 && size < 1 << 32);
         if slot.is_small() {
             assert_eq!(slot, Slot::small(address, size, stack, Moment::new(tick)));
             assert_eq!((slot.stack(), slot.small_size()), (stack, size));

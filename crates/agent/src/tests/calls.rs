@@ -15,6 +15,7 @@ use crate::descriptors::{
 };
 use crate::heap;
 use crate::regions::{leakline_creates_thread, leakline_maps, leakline_remaps, leakline_unmaps};
+use crate::stack;
 use crate::wide::{leakline_wide_in_place, leakline_wide_resize_product, leakline_wide_size_second};
 
 type Function = extern "C" fn(usize, usize, usize, usize, usize, usize) -> usize;
@@ -121,6 +122,21 @@ fn what_a_call_maps_that_passed_unguarded_is_the_allocators() {
     assert!(!maps(frames.sp(), in_function(1)), "that is the call itself, not what it was called by");
     assert!(!maps(0, 0), "no call ever passed");
     assert!(!maps(u64::MAX - 7, 0), "nothing that can be read");
+}
+
+/// To ask that may be the first to find the thread on another stack, of which what is remembered of the one before must not be believed.
+#[test]
+fn to_ask_what_a_call_maps_forgets_what_lay_on_another_stack() {
+    let frames = Frames::new(&[in_function(1), 7, 7, 7, in_function(2)]);
+    let thread = thread(&frames);
+    let unwound = || thread.record.figures.stacks_unwound.load(Relaxed);
+    let look = || stack::id_of(thread, frames.sp(), 0);
+    let id = look();
+    let before = unwound();
+    assert_eq!((look(), unwound()), (id, before), "it is remembered");
+    thread.record.forget_anchor();
+    assert!(!stack::passes_allocation(thread, frames.sp(), 0));
+    assert_eq!((look(), unwound()), (id, before + 1));
 }
 
 #[test]

@@ -94,9 +94,7 @@ impl Plan {
         let shared_at = place::far(&mappings, wire::FILE_BYTES)
             .ok_or_else(|| step("find room for the shared memory")("its address space has no gap that large".into()))?;
         let wanted = wanted(&areas, image.link_page, shared_at, wire::FILE_BYTES);
-        // The functions of glibc's allocator do not call each other.
-        let nests = granule_shift != GRANULE_OF_MIXED_SIZES || !custom.is_empty();
-        let mut hooked = hook_all(&sites, &places, (wanted.code_at, &image), nests);
+        let mut hooked = hook_all(&sites, &places, (wanted.code_at, &image), nests(granule_shift));
         hooked
             .unhooked
             .extend(refused.iter().map(|site| (site.hook(), format!("{}: too many functions", site.name()))));
@@ -245,6 +243,11 @@ fn hook_all(sites: &[Site], places: &[(usize, u64)], (code_at, image): (u64, &Im
         }
     }
     hooked
+}
+
+/// Whether functions that allocate may call each other. Those of glibc do not; functions that the user named have no granule that is known.
+fn nests(granule_shift: u32) -> bool {
+    granule_shift != GRANULE_OF_MIXED_SIZES
 }
 
 /// How the hook of a function is called; none where it throws and there is nothing to call in its place.
