@@ -25,6 +25,7 @@ use wire::{
 
 mod cells;
 mod large;
+mod wide;
 
 use crate::arch;
 use crate::record::Thread;
@@ -195,7 +196,7 @@ fn lines_of(shared: Shared, bucket: Bucket, address: u64) -> impl Iterator<Item 
 
 fn take_from(thread: Thread, bucket: Bucket, address: u64) -> Option<Slot> {
     if bucket.has_cells() {
-        let block = cells::take(thread.shared, bucket, address)?.unpack(address, thread.now());
+        let block = cells::take_from(thread.shared, bucket, address)?.unpack(address, thread.now());
         return Some(block.pack());
     }
     for line in lines_of(thread.shared, bucket, address) {
@@ -250,10 +251,27 @@ fn put_into(thread: Thread, bucket: Bucket, address: u64, block: Slot) -> bool {
 fn put_beside(thread: Thread, first: Bucket, address: u64, block: Slot) -> bool {
     let cells =
         cells::wanted(thread, address, block).filter(|wanted| !first.has_cells() || wanted.cells() > first.places());
-    match cells.and_then(|wanted| cells::new_bucket(thread, wanted)) {
+    let smaller = || is_overfull(thread.shared, address).then(|| cells::smaller(thread, first, address, block))?;
+    match cells.or_else(smaller).and_then(|wanted| new_cells(thread, wanted)) {
         Some(cells) => replace_first(thread, address, cells) && cells::put(thread, cells, address, block),
         None => put_into_shared(thread, first, address, block),
     }
+}
+
+/// Cells for a span that has a bucket already, which may hold blocks that belong to them.
+fn new_cells(thread: Thread, wanted: cells::Wanted) -> Option<Bucket> {
+    let bucket = cells::new_bucket(thread, wanted)?;
+    if bucket.is_wide() {
+        wide::note_all(thread.shared, bucket);
+    }
+    Some(bucket)
+}
+
+/// Whether many blocks of a span lie in further buckets since its first one came to be the first.
+fn is_overfull(shared: Shared, address: u64) -> bool {
+    const LINES: u32 = 4;
+    let newest = chained(shared, chain_of(shared, address)).next();
+    newest.is_some_and(|newest| !newest.has_cells() && newest.owner() == Bucket::SHARED && newest.lines() >= LINES)
 }
 
 /// The first bucket of a span.
@@ -311,7 +329,7 @@ fn forget_overflow(shared: Shared, bucket: Bucket, address: u64, line: &Line) {
 
 /// Gives the span a larger bucket; the old one stays for the blocks that are in it.
 fn grow(thread: Thread, bucket: Bucket, address: u64, block: Slot) -> bool {
-    if let Some(cells) = cells::wanted(thread, address, block).and_then(|wanted| cells::new_bucket(thread, wanted)) {
+    if let Some(cells) = cells::wanted(thread, address, block).and_then(|wanted| new_cells(thread, wanted)) {
         return replace_first(thread, address, cells) && cells::put(thread, cells, address, block);
     }
     let lines = (bucket.lines() * 2).max(lines_wanted(thread, block)).min(lines_max(thread.shared));
@@ -343,6 +361,9 @@ fn replace_first(thread: Thread, address: u64, bucket: Bucket) -> bool {
 fn put_into_shared(thread: Thread, first: Bucket, address: u64, block: Slot) -> bool {
     let place = directory(thread.shared, address >> SPAN_SHIFT);
     let first_further = chain_of(thread.shared, address);
+    if first.is_wide() {
+        wide::note_crowd(thread.shared, first, address);
+    }
     let is_shared = |bucket: &Bucket| bucket.owner() == Bucket::SHARED && !bucket.has_cells();
     let known = chained(thread.shared, first_further).find(is_shared);
     if let Some(known) = known {

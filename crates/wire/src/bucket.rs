@@ -5,6 +5,7 @@
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::block::SPAN_SHIFT;
+use crate::cell::Cell;
 
 /// Slots of one line, which is one cache line.
 pub const LINE_SLOTS: usize = 4;
@@ -17,8 +18,11 @@ const LINES_PROBED: u32 = 8;
 
 /// The highest of them tells cells from lines: there the numbers of lines with cells begin.
 const FIRST_BITS: u32 = 30;
+/// Set where several blocks may begin in the granule of a cell.
+const WIDE: u64 = 1 << FIRST_BITS;
+/// The upper half of the word begins with the owner.
+const OWNER_AT: u32 = 32;
 const OWNER_BITS: u32 = 12;
-const OWNER_AT: u32 = FIRST_BITS;
 const LEAST_AT: u32 = OWNER_AT + OWNER_BITS + 1;
 const LEAST_BITS: u32 = 5;
 /// Set where cells are for 16 bytes and more: blocks in them begin at multiples of 16.
@@ -32,6 +36,12 @@ const LEN_BITS: u32 = SPAN_SHIFT - 2;
 pub struct Bucket(u64);
 
 impl Bucket {
+    /// Binary logarithm of the smallest granule of wide cells, and of the largest: what of an address is below that stands in the cell.
+    pub const WIDE_SHIFT_MIN: u32 = 6;
+    /// See [`Self::WIDE_SHIFT_MIN`].
+    pub const WIDE_SHIFT_MAX: u32 = 8;
+    /// How many cells a block in wide ones may lie behind its own.
+    pub const STEPS_MAX: u32 = 2;
     /// Greatest number of lines: so many that blocks of 8 bytes all find a slot in their own.
     pub const LINES_MAX: u32 = 1 << (SPAN_SHIFT - 5);
     /// The bit of a word that [notes](Self::with_more) that the span has further buckets.
@@ -55,6 +65,16 @@ impl Bucket {
         debug_assert!(first < LINES_MAX && shift >= 3 && shift <= 5 && least < 1 << LEAST_BITS);
         let (first, coarse) = ((first | LINES_MAX) as u64, (shift > 3) as u64);
         Self(first | least << LEAST_AT | coarse << COARSE_AT | (1 << (SPAN_SHIFT - shift)) << LEN_AT)
+    }
+
+    /// Wide cells: for granules of `1 << shift` bytes, in which several blocks may begin, in the room of `Self::lines_of_cells(shift)` lines as
+    /// above. Only `owner` (number of a thread's record plus one) puts blocks into them.
+    #[inline]
+    pub const fn new_wide(first: u32, shift: u32, owner: u32) -> Self {
+        debug_assert!(first < LINES_MAX && owner > 0 && owner < 1 << OWNER_BITS);
+        debug_assert!(shift >= Self::WIDE_SHIFT_MIN && shift <= Self::WIDE_SHIFT_MAX);
+        let (first, owner) = ((first | LINES_MAX) as u64 | WIDE, (owner as u64) << OWNER_AT);
+        Self(first | owner | (1 << (SPAN_SHIFT - shift)) << LEN_AT)
     }
 
     /// The room that cells for granules of `1 << shift` bytes take.
@@ -88,7 +108,13 @@ impl Bucket {
         self.0 & LINES_MAX as u64 != 0
     }
 
-    /// Whether a block may lie in a cell of this bucket: if all that do are admitted and none overlaps another, no two of them have the
+    /// Whether its cells are wide.
+    #[inline]
+    pub const fn is_wide(self) -> bool {
+        self.0 & WIDE != 0
+    }
+
+    /// Whether a block may lie in a cell of this bucket, if they are not wide: if all that do are admitted and none overlaps another, no two of them have the
     /// same cell. For those that begin at multiples of 16 or are as large as a granule that is so; `least` says what else the allocator
     /// promises.
     #[inline]
@@ -147,21 +173,36 @@ impl Bucket {
         self.line(0) as u64 * LINE_CELLS as u64 + self.home(address) as u64
     }
 
+    /// Number of the cell that is `step` behind the one that a block belongs to; behind the last comes the first.
+    #[inline]
+    pub const fn cell_behind(self, address: u64, step: u32) -> u64 {
+        self.line(0) as u64 * LINE_CELLS as u64 + self.place_behind(self.home(address), step) as u64
+    }
+
+    /// The place that is so many behind one of this bucket.
+    #[inline]
+    const fn place_behind(self, at: u32, step: u32) -> u32 {
+        let (at, places) = (at + step, self.places());
+        if at < places { at } else { (at - places) % if places == 0 { 1 } else { places } }
+    }
+
     /// Where in its span the block of a cell begins. `None` where the word was overwritten: no cells have such a length.
     #[inline]
-    pub const fn offset(self, at: u32, low: u64) -> Option<u64> {
+    pub const fn offset(self, at: u32, cell: Cell) -> Option<u64> {
         const ALL: u32 = 1 << SPAN_SHIFT;
-        if !self.places().is_power_of_two() || at >= self.places() {
+        let places = self.places();
+        if !places.is_power_of_two() || places > ALL / 8 || at >= places {
             return None;
         }
-        Some((at as u64 * (ALL / self.places()) as u64) & !CELL_LOW | low & CELL_LOW)
+        let step = if self.is_wide() { cell.step() % places } else { 0 };
+        let (home, granule) = ((at + places - step) % places, (ALL / places) as u64);
+        Some(home as u64 * granule | cell.low() & (granule - 1))
     }
 
     /// Number of the line that is `step` lines behind a block's own; behind the last comes the first.
     #[inline]
     pub const fn probe(self, address: u64, step: u32) -> u32 {
-        let (at, lines) = (self.home(address) + step, self.places());
-        self.line(if at < lines { at } else { (at - lines) % if lines == 0 { 1 } else { lines } })
+        self.line(self.place_behind(self.home(address), step))
     }
 
     /// How many lines there are to look at for one block.
@@ -183,13 +224,12 @@ pub struct FurtherBucket {
     pub pad: AtomicU32,
 }
 
-/// The bits of an address that stand in a cell: those that its place does not tell, if granules are of 32 bytes.
-pub(crate) const CELL_LOW: u64 = 0x18;
-
 const _: () = assert!(size_of::<FurtherBucket>() == 16, "further buckets are indexed by shifting");
 const _: () = assert!(Bucket::LINES_MAX < 1 << LEN_BITS, "the number of lines fits its bits");
 const _: () = assert!(1 << (SPAN_SHIFT - 3) < 1 << LEN_BITS, "the number of cells fits its bits");
-const _: () = assert!(COARSE_AT < LEN_AT, "bits are used once");
+const _: () = assert!(COARSE_AT < LEN_AT && FIRST_BITS < OWNER_AT, "bits are used once");
+const _: () =
+    assert!(1_u64 << Bucket::WIDE_SHIFT_MAX <= Cell::LOW_END, "what the place does not tell stands in the cell");
 const _: () = assert!(crate::THREADS_MAX < 1 << OWNER_BITS, "the owner fits its bits");
 
 #[cfg(test)]
@@ -220,12 +260,36 @@ mod tests {
             assert_eq!(bucket.lines(), Bucket::lines_of_cells(shift));
             for address in (0..1 << SPAN_SHIFT).step_by(8) {
                 assert_eq!(u64::from(bucket.home(address)), address >> shift);
-                let offset = bucket.offset(bucket.home(address), address);
+                let offset = bucket.offset(bucket.home(address), cell(address));
                 assert_eq!(offset, Some(address), "{address:#x} at {shift}");
                 assert_eq!(bucket.cell(address), (2 * u64::from(LINES_MAX) - 1) * 8 + (address >> shift));
             }
-            assert_eq!(bucket.offset(bucket.places(), 0), None);
+            assert_eq!(bucket.offset(bucket.places(), cell(0)), None);
         }
+    }
+
+    #[test]
+    fn a_block_in_a_wide_cell_has_its_address_wherever_it_was_put() {
+        for shift in Bucket::WIDE_SHIFT_MIN..=Bucket::WIDE_SHIFT_MAX {
+            let bucket = Bucket::new_wide(77, shift, 2048).with_more();
+            assert!(bucket.has_cells() && bucket.is_wide() && bucket.has_more());
+            assert_eq!((bucket.owner(), bucket.line(0)), (2048, LINES_MAX + 77));
+            let first = u64::from(LINES_MAX + 77) * u64::from(LINE_CELLS);
+            for address in (0..1 << SPAN_SHIFT).step_by(8) {
+                assert_eq!(u64::from(bucket.home(address)), address >> shift);
+                for step in 0..=Bucket::STEPS_MAX {
+                    let place = bucket.cell_behind(address, step) - first;
+                    assert!(place < u64::from(bucket.places()));
+                    let offset = bucket.offset(place as u32, cell(address).behind(step));
+                    assert_eq!(offset, Some(address), "{address:#x} at {shift}, {step} behind");
+                }
+            }
+        }
+        assert!(!Bucket::new_cells(0, 5, 17).is_wide() && !Bucket::new(0, 1, 1).is_wide());
+    }
+
+    fn cell(address: u64) -> Cell {
+        Cell::new(address, 1, 1, crate::Moment::new(1 << 40))
     }
 
     /// Whatever lies side by side: of those that are admitted no two have the same cell.
@@ -265,7 +329,9 @@ mod tests {
             let bucket = Bucket::from_word(word).unwrap();
             assert!((0..LINES_PROBED).all(|step| bucket.probe(address, step) < end));
             assert!(bucket.cell(address) < u64::from(end) * u64::from(LINE_CELLS));
-            assert!(bucket.offset(address as u32, address).is_none_or(|offset| offset < 1 << SPAN_SHIFT));
+            assert!((0..=Bucket::STEPS_MAX).all(|step| bucket.cell_behind(address, step) < u64::from(end) * 8));
+            let offset = bucket.offset(address as u32 % 2048, Cell::from_word(word));
+            assert!(offset.is_none_or(|offset| offset < 1 << SPAN_SHIFT));
         };
         let mut word = u64::MAX;
         for _ in 0..10_000 {

@@ -176,13 +176,22 @@ fn a_span_full_of_the_smallest_blocks_takes_a_quarter_of_its_memory_and_one_buck
     assert_eq!(scanned(shared), []);
 }
 
-/// Allocators that keep sizes apart: small blocks take half of their memory at most, and those of 8 bytes as much as they are; of larger ones
-/// each block's line has room, and the fourth slot stays unused.
+/// Allocators that keep sizes apart: small blocks take half of their memory at most, and those of 8 bytes as much as they are; middling ones have
+/// a cell for themselves; of larger ones each block's line has room, and the fourth slot stays unused.
 #[test]
 fn blocks_at_even_distances_take_a_cell_or_a_slot_and_a_third() {
-    for (size, distance) in
-        [(8_u64, 8_u64), (9, 16), (24, 32), (33, 48), (128, 128), (129, 160), (500, 512), (600, 640), (5_000, 5_120)]
-    {
+    for (size, distance) in [
+        (8_u64, 8_u64),
+        (9, 16),
+        (24, 32),
+        (33, 48),
+        (128, 128),
+        (129, 160),
+        (500, 512),
+        (600, 640),
+        (1_025, 1_280),
+        (5_000, 5_120),
+    ] {
         assert_eq!(distance_of(size), distance, "{size}");
         let shared = table(LINES, 3);
         let blocks = (16 << SPAN_SHIFT) / distance;
@@ -190,11 +199,11 @@ fn blocks_at_even_distances_take_a_cell_or_a_slot_and_a_third() {
             assert_eq!(put_sized(thread(shared, 0), 0x5555_0000_0000 + i * distance, size), Done::In);
         }
         let lines = shared.control().blocks.lines.load(Relaxed);
-        assert_eq!(lines > 0, distance > 96, "cells are for small ones");
+        assert_eq!(lines > 0, distance > 1_280, "cells are for those that are not much larger than a granule");
         let full = (0..lines).filter(|number| line(shared, *number).first[LAST].load(Relaxed) != 0).count();
         assert_eq!(full, 0, "{size}");
         let bytes = lines_used(shared) * LINE_BYTES;
-        let most = if distance > 96 { 48 } else { (distance / 2).max(8) };
+        let most = if distance > 512 { 40 } else { (distance / 2).clamp(8, 16) };
         assert!(bytes <= most * blocks, "{bytes} bytes for {blocks} blocks of {size}");
     }
 }

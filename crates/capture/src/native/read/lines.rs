@@ -108,7 +108,7 @@ fn each_block(file: &SharedFile, control: &Control, mut each: impl FnMut(LiveBlo
             let cells = line.iter().map(|word| Cell::from_word(*word));
             for (place, cell) in ((number - run.first()) * LINE_CELLS..).zip(cells).filter(|(_, cell)| cell.is_block())
             {
-                let Some(offset) = run.bucket.offset(place, cell.low()) else { continue };
+                let Some(offset) = run.bucket.offset(place, cell) else { continue };
                 give(run.span, cell.unpack(offset, now));
             }
         }
