@@ -88,22 +88,46 @@ fn place(thread: Thread, address: u64, block: Block) -> bool {
     }
 }
 
-/// Takes a block that is about to be freed out of the table, if it is where it is looked for first, and counts it; false where nothing
-/// was done.
+/// What became of a block that is about to be freed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Freed {
+    /// It was taken out and counted.
+    Counted,
+    /// The same, but for its lifetime, of which there is more to say: the counters, the lifetime and the size.
+    Lived(&'static SiteCounters, u64, u64),
+    /// Nothing was done.
+    Not,
+}
+
+/// Takes a block that is about to be freed out of the table, if it is where it is looked for first, and counts it.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn free_near(thread: Thread, address: u64) -> bool {
+pub(crate) fn free_near(thread: Thread, address: u64) -> Freed {
     let span = Span::of(address);
     // Even to look for one that is not there would make a page of the table, in the midst of large blocks.
     if !marks::is_kept(thread.shared, span) {
-        return false;
+        return Freed::Not;
     }
-    match table::take_near(thread.shared, span, address) {
-        Taken::Slot(slot) => count_exact_free(thread, slot.stack(), slot.small_size(), slot.small_age(thread.now())),
-        Taken::Cell(cell) => count_exact_free(thread, cell.stack(), cell.size(), cell.age(thread.now())),
-        Taken::Not => return false,
+    let (stack, size, life) = match table::take_near(thread.shared, span, address, thread.ages()) {
+        Taken::Slot(slot) => (slot.stack(), slot.small_size(), slot.small_age(thread.now())),
+        Taken::Cell(cell, age) => (cell.stack(), cell.size(), age),
+        Taken::Not => return Freed::Not,
+    };
+    let counters = counters(thread, stack);
+    count_free(counters, size, life);
+    if is_outside(counters, life) || is_late(thread, life) {
+        return Freed::Lived(counters, life, size);
     }
-    true
+    Freed::Counted
+}
+
+/// What is left to count of a block that [lived](Freed::Lived) so long or so short.
+pub(crate) fn count_lived(shared: Shared, counters: &SiteCounters, life: u64, size: u64) {
+    widen_range(counters, life);
+    if life >= shared.control().expire_ticks.load(Relaxed) {
+        add(&counters.late, 1);
+        add(&counters.late_bytes, size);
+    }
 }
 
 /// Whether a block may be in the table; if not, there is nothing to take.
@@ -147,17 +171,19 @@ pub(crate) fn count_taken(thread: Thread, address: u64, taken: Slot) {
 }
 
 /// Counts the free of a block that is recorded for itself.
-#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
-#[inline(always)]
 fn count_exact_free(thread: Thread, stack: u32, size: u64, life: u64) {
     let counters = counters(thread, stack);
+    count_free(counters, size, life);
+    count_lived(thread.shared, counters, life, size);
+}
+
+/// The same but for what is rare.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn count_free(counters: &SiteCounters, size: u64, life: u64) {
     add(&counters.freed, 1);
     add(&counters.freed_bytes, size);
-    count_life(counters, life);
-    if is_late(thread, life) {
-        add(&counters.late, 1);
-        add(&counters.late_bytes, size);
-    }
+    add(&counters.life_sum, life);
 }
 
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
@@ -166,22 +192,35 @@ fn is_late(thread: Thread, life: u64) -> bool {
     life >= thread.shared.control().expire_ticks.load(Relaxed)
 }
 
+/// Whether no lifetime was so short, or so long.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-fn count_life(counters: &SiteCounters, life: u64) {
-    add(&counters.life_sum, life);
-    if !life > counters.life_min_complement.load(Relaxed) {
-        counters.life_min_complement.store(!life, Relaxed);
+fn is_outside(counters: &SiteCounters, life: u64) -> bool {
+    // Of no lifetime yet the shortest is the greatest number, and nothing is in the range from there on.
+    let above_min = life.wrapping_sub(!counters.life_min_complement.load(Relaxed));
+    above_min > counters.life_range.load(Relaxed)
+}
+
+/// Makes the range of lifetimes hold one that it does not.
+#[cold]
+#[inline(never)]
+fn widen_range(counters: &SiteCounters, life: u64) {
+    if !is_outside(counters, life) {
+        return;
     }
-    if life > counters.life_max.load(Relaxed) {
-        counters.life_max.store(life, Relaxed);
-    }
+    let min = !counters.life_min_complement.load(Relaxed);
+    let max = if min == u64::MAX { life } else { min.saturating_add(counters.life_range.load(Relaxed)) };
+    let (min, max) = (min.min(life), max.max(life));
+    counters.life_min_complement.store(!min, Relaxed);
+    counters.life_range.store(max - min, Relaxed);
 }
 
 fn count_sampled_free(thread: Thread, block: Block) {
     thread.read_time();
     let life = block.age(thread.now());
-    count_life(counters(thread, block.stack), life);
+    let counters = counters(thread, block.stack);
+    add(&counters.life_sum, life);
+    widen_range(counters, life);
     let (sampled, weight) = (sampled(thread, block.stack), weigh(block.size, block.rate));
     add_sample(&sampled.freed, weight);
     if is_late(thread, life) {
@@ -221,18 +260,13 @@ fn replace(thread: Thread, address: u64, before: Slot) {
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 fn counters(thread: Thread, stack: u32) -> &'static SiteCounters {
-    let row = regions::COUNTERS.at + u64::from(thread.number()) * regions::COUNTERS_PER_THREAD;
-    thread.shared.at(row + bounded(stack) * COUNTERS_BYTES)
+    let number = thread.counters_before() | stack & (STACKS_MAX as u32 - 1);
+    thread.shared.at(regions::COUNTERS.at + u64::from(number) * COUNTERS_BYTES)
 }
 
 fn sampled(thread: Thread, stack: u32) -> &'static SampledCounters {
-    let row = regions::SAMPLED.at + u64::from(thread.number()) * regions::SAMPLED_PER_THREAD;
-    thread.shared.at(row + bounded(stack) * SAMPLED_BYTES)
-}
-
-#[inline]
-fn bounded(stack: u32) -> u64 {
-    u64::from(stack) & (STACKS_MAX as u64 - 1)
+    let number = thread.counters_before() | stack & (STACKS_MAX as u32 - 1);
+    thread.shared.at(regions::SAMPLED.at + u64::from(number) * SAMPLED_BYTES)
 }
 
 const _: () = assert!(STACKS_MAX.is_power_of_two(), "stacks are masked, not compared");

@@ -14,15 +14,15 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use wire::Slot;
+use wire::{SiteCounters, Slot};
 
 use crate::arch;
 use crate::cost::{self, Watch};
-use crate::heap;
+use crate::heap::{self, Freed};
 use crate::record::{Record, Thread};
 use crate::sampling;
 use crate::shared::Shared;
-use crate::stack;
+use crate::stack::{self, Known};
 use crate::turn;
 
 pub(crate) type Function = extern "C" fn(usize, usize, usize) -> usize;
@@ -100,27 +100,38 @@ extern "C" fn record_allocation(
 /// size stand in the record.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_counts(address: usize, bp: usize, record: usize) -> usize {
-    let thread = Thread::at(record);
+    let figures = &Thread::record_at(record).figures;
     if address == 0 {
-        thread.leave();
+        figures.guard.store(0, Relaxed);
         return 0;
     }
-    match stack::known(thread.record, thread.record.figures.guard.load(Relaxed), bp as u64) {
-        Some(stack) => count_at(address, record, stack as usize),
-        None => count_elsewhere(address, bp, record),
+    match stack::known_first(Thread::record_at(record), figures.guard.load(Relaxed), bp as u64) {
+        Known::As(stack) => count_at(address, record, stack as usize),
+        Known::ByCaller(mark) => count_by_caller(address, bp, record, mark),
+        Known::Not => count_elsewhere(address, bp, record),
     }
 }
 
-/// The rest of [`leakline_counts`], at a stack that is known. A function of its own, since both together would need more registers than
-/// a function may change unsaved.
-#[inline(never)]
-extern "C" fn count_at(address: usize, record: usize, stack: usize) -> usize {
+/// The rest of [`leakline_counts`], at a stack that is known.
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn count_at(address: usize, record: usize, stack: usize) -> usize {
     let thread = Thread::at(record);
     if heap::insert_near(thread, address as u64, thread.record.figures.size.load(Relaxed), stack as u32) {
         thread.leave();
-        return arch::returned(address);
+        return address;
     }
     count_into_elsewhere(address, record, stack)
+}
+
+/// The rest of [`leakline_counts`], at a stack that is found by its caller's return address: those of wrappers are.
+#[inline(never)]
+extern "C" fn count_by_caller(address: usize, bp: usize, record: usize, mark: u32) -> usize {
+    let thread = Thread::at(record);
+    match stack::known_by_caller(thread.record, mark, thread.record.figures.guard.load(Relaxed), bp as u64) {
+        Some(stack) => count_at(address, record, stack as usize),
+        None => count_elsewhere(address, bp, record),
+    }
 }
 
 #[cold]
@@ -238,12 +249,22 @@ pub extern "C" fn leakline_looks(block: usize, b: usize, c: usize, sp: usize, _b
 /// function is jumped to and no frame of ours is below it.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_frees(block: usize, b: usize, c: usize, record: usize, bp: usize, real: usize) -> usize {
-    if !heap::free_near(Thread::at(record), block as u64) {
-        return free_elsewhere(block, b, c, record, bp, real);
+    match heap::free_near(Thread::at(record), block as u64) {
+        Freed::Counted => {
+            // SAFETY: the stub passes the address of the relocated prologue of the function that was called.
+            let real = unsafe { core::mem::transmute::<usize, extern "C" fn(usize) -> usize>(real) };
+            real(block)
+        }
+        Freed::Lived(counters, life, size) => free_lived(block, counters, life as usize, size as usize, real),
+        Freed::Not => free_elsewhere(block, b, c, record, bp, real),
     }
-    // SAFETY: the stub passes the address of the relocated prologue of the function that was called.
-    let real = unsafe { core::mem::transmute::<usize, extern "C" fn(usize) -> usize>(real) };
-    real(block)
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn free_lived(block: usize, counters: &SiteCounters, life: usize, size: usize, real: usize) -> usize {
+    heap::count_lived(Shared::linked(), counters, life as u64, size as u64);
+    function(real)(block, 0, 0)
 }
 
 #[cold]

@@ -8,7 +8,7 @@
 use core::cell::Cell as Plain;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
-use wire::{FRAMES_MAX, Moment, THREAD_SLOTS, THREADS_MAX, ThreadFigures, regions};
+use wire::{Cell, FRAMES_MAX, Moment, STACKS_MAX, THREAD_SLOTS, THREADS_MAX, ThreadFigures, regions};
 
 use crate::arch;
 use crate::nested;
@@ -38,8 +38,10 @@ pub(crate) struct Record {
     /// Stack that is known to be mapped as long as the thread lives.
     low: AtomicU64,
     high: AtomicU64,
-    /// The time as this thread last read it, as [`Moment`].
+    /// The time as this thread last read it, as [`Moment`], and as [`Cell::births_at`] and [`Cell::ages_at`] give it.
     clock: AtomicU64,
+    births: AtomicU64,
+    ages: AtomicU64,
     /// Bytes of all blocks that the thread allocated; where they were sampled, as the samples tell.
     pub(crate) bytes: AtomicU64,
     /// Generation of the modules for which the caches are true.
@@ -48,6 +50,8 @@ pub(crate) struct Record {
     pub(crate) arena_next: AtomicU32,
     /// Not zero from a `vfork` on, until it is certain that this is not its child.
     pub(crate) vforked: AtomicU32,
+    /// Where the thread's counters begin, see [`Thread::counters_before`].
+    row: AtomicU32,
     /// Frames of the unwinding that is under way.
     pub(crate) frames: [AtomicU64; FRAMES_MAX],
     /// Addresses and values of the words it read.
@@ -99,6 +103,14 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// The record at an address, inside a hook whose stub found it.
+    #[inline]
+    pub(crate) fn record_at(record: usize) -> &'static Record {
+        // SAFETY: records lie in the mapping, which stays until no hook is entered any more; they are made of atomics and cells, for which
+        // every content is a value.
+        unsafe { &*core::ptr::with_exposed_provenance::<Record>(record) }
+    }
+
     /// The thread of a record, inside a hook that found it.
     #[inline]
     pub(crate) fn of(record: &'static Record) -> Self {
@@ -108,9 +120,7 @@ impl Thread {
     /// The thread whose record is at an address, inside a hook whose stub found it.
     #[inline]
     pub(crate) fn at(record: usize) -> Self {
-        // SAFETY: records lie in the mapping, which stays until no hook is entered any more; they are made of atomics and cells, for which
-        // every content is a value.
-        Self::of(unsafe { &*core::ptr::with_exposed_provenance::<Record>(record) })
+        Self::of(Self::record_at(record))
     }
 
     /// The calling thread, unless nobody listens or this call comes from inside another hooked one.
@@ -167,6 +177,12 @@ impl Thread {
         self.record.figures.number.load(Relaxed).wrapping_sub(1) & (THREADS_MAX as u32 - 1)
     }
 
+    /// How many counters of sites are before those of this thread.
+    #[inline]
+    pub(crate) fn counters_before(self) -> u32 {
+        self.record.row.load(Relaxed) & (THREADS_MAX as u32 - 1) * STACKS_MAX as u32
+    }
+
     /// Its name as the owner of buckets.
     #[inline]
     pub(crate) fn owner(self) -> u32 {
@@ -192,14 +208,35 @@ impl Thread {
         Moment::from_word(self.record.clock.load(Relaxed))
     }
 
+    /// The same, as [`Cell::births_at`] gives it.
+    #[inline]
+    pub(crate) fn births(self) -> u64 {
+        self.record.births.load(Relaxed)
+    }
+
+    /// The same, as [`Cell::ages_at`] gives it.
+    #[inline]
+    pub(crate) fn ages(self) -> u64 {
+        self.record.ages.load(Relaxed)
+    }
+
     /// Reads the clock.
     #[inline]
     pub(crate) fn read_time(self) {
-        self.record.clock.store(Moment::new(arch::ticks()).word(), Relaxed);
+        let now = Moment::new(arch::ticks());
+        self.record.clock.store(now.word(), Relaxed);
+        self.record.births.store(Cell::births_at(now), Relaxed);
+        self.record.ages.store(Cell::ages_at(now), Relaxed);
     }
 }
 
 impl Record {
+    /// Makes it that of the thread with this number.
+    pub(crate) fn name(&self, number: u32) {
+        self.row.store(number * STACKS_MAX as u32, Relaxed);
+        self.figures.number.store(number + 1, Release);
+    }
+
     /// Whether a call at `sp` comes from inside the hook that set the guard. A hook that was left by `longjmp` never cleared
     /// its guard: that shows by a stack pointer above it on the same stack, or by what lies on the stack between the two.
     #[cold]
@@ -325,8 +362,10 @@ fn number(shared: Shared, place: usize, record: &Record) -> bool {
     }
     let listed: &AtomicU32 = shared.at(regions::THREADS.at + number as u64 * 4);
     listed.store(place as u32, Relaxed);
-    record.figures.number.store(number as u32 + 1, Release);
+    record.name(number as u32);
     true
 }
 
-const _: () = assert!(THREADS_MAX.is_power_of_two(), "numbers are masked, not compared");
+const _: () =
+    assert!(THREADS_MAX.is_power_of_two() && STACKS_MAX.is_power_of_two(), "numbers are masked, not compared");
+const _: () = assert!(THREADS_MAX * STACKS_MAX <= 1 << u32::BITS, "counters are numbered in 32 bits");

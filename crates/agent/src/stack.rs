@@ -9,6 +9,7 @@
 //! are the same by chance once in 2^64. The words themselves would take four times as much of the cache as a stack of 30 frames takes now,
 //! and comparing them as long as all the rest of a hook.
 
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 use wire::{FRAMES_MAX, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, regions};
@@ -27,12 +28,13 @@ const SP: usize = 1;
 const BP: usize = 2;
 /// What [`arch::sum`] makes of the words that were read.
 const SUM: usize = 3;
-/// The stack's id, the number of its last group, and whether rbp has to be the same.
+/// The stack's id, how many bytes before its last group others take, and whether rbp has to be the same.
 const FACTS: usize = 4;
 /// From here on: where the words lie, in [`Group`]s.
 const GROUPS: usize = 5;
 /// In [`FACTS`].
 const LAST_AT: u32 = 16;
+const LAST_MASK: u64 = (GROUPS_MAX * size_of::<Group>() - size_of::<Group>()) as u64;
 const WITH_RBP: u64 = 1 << 63;
 /// Words of a cache line, at whose multiples remembered stacks begin.
 const LINE_WORDS: usize = 8;
@@ -69,16 +71,47 @@ pub(crate) fn id_of(thread: Thread, sp: u64, bp: u64) -> u32 {
     known(thread.record, sp, bp).unwrap_or_else(|| id_elsewhere(thread, sp, bp))
 }
 
-/// The same, where it is remembered in the first place that it is looked for.
+/// Where a stack is remembered that is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Known {
+    /// In the first place that it is looked for, with this id.
+    As(u32),
+    /// If anywhere, where this mark of the index says.
+    ByCaller(u32),
+    /// Not there.
+    Not,
+}
+
+/// The id of the stack, where it is remembered in the first place that it is looked for.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn known(record: &Record, sp: u64, bp: u64) -> Option<u32> {
+pub(crate) fn known_first(record: &Record, sp: u64, bp: u64) -> Known {
     // The stack pointer was valid an instant ago: the call pushed the return address there.
     let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
-    let at = record.memory.get(place_of(entry, 0))?.load(Relaxed);
-    let at =
-        if at & BY_CALLER == 0 { at } else { record.memory.get(place_by_caller(record, entry, at)?)?.load(Relaxed) };
+    let Some(slot) = record.memory.get(place_of(entry, 0)) else { return Known::Not };
+    let at = slot.load(Relaxed);
+    // A mark is no place, so that places need not be asked whether they are one.
+    if at as usize >= FIRST_WORDS {
+        return if at & BY_CALLER == 0 { Known::Not } else { Known::ByCaller(at) };
+    }
+    recall(record, at as usize, entry).map_or(Known::Not, Known::As)
+}
+
+/// The same, where a mark of the index says that it is found by its caller's return address.
+#[inline]
+pub(crate) fn known_by_caller(record: &Record, mark: u32, sp: u64, bp: u64) -> Option<u32> {
+    let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
+    let at = record.memory.get(place_by_caller(record, entry, mark)?)?.load(Relaxed);
     recall(record, at as usize, entry)
+}
+
+/// Either of them.
+fn known(record: &Record, sp: u64, bp: u64) -> Option<u32> {
+    match known_first(record, sp, bp) {
+        Known::As(id) => Some(id),
+        Known::ByCaller(mark) => known_by_caller(record, mark, sp, bp),
+        Known::Not => None,
+    }
 }
 
 /// Whether the stack that begins here passes the last call that allocated and was let run unguarded: whether that call is still under
@@ -140,19 +173,20 @@ fn recall(record: &Record, at: usize, entry: Entry) -> Option<u32> {
     if facts & WITH_RBP != 0 && known[BP].get() != entry.bp {
         return None;
     }
-    let last = (facts >> LAST_AT) as usize % GROUPS_MAX;
-    let groups = record.arena.groups(at + GROUPS, last + 1)?;
-    (sum(groups, entry.sp) == known[SUM].get()).then_some(facts as u32 & ((1 << LAST_AT) - 1))
+    let is_same = sum(known, facts, entry.sp) == known[SUM].get();
+    is_same.then(|| known[FACTS].get() as u32 & ((1 << LAST_AT) - 1))
 }
 
-/// The sum of the words above `sp` that the groups name, of which there is one at least, each times a number of its own. Two words together
+/// The sum of the words above `sp` that the groups behind the head of a remembered stack name, each times a number of its own. Two words together
 /// have one number: what differs between return addresses is in their lower halves, and of one of them they are added as upper half.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-fn sum(groups: &[Group], sp: u64) -> u64 {
-    debug_assert!((1..=GROUPS_MAX).contains(&groups.len()), "{} groups", groups.len());
+fn sum(head: &[Cell<u64>; GROUPS], facts: u64, sp: u64) -> u64 {
+    const BEFORE: usize = GROUPS * size_of::<u64>();
+    // Whatever the facts are, so many groups can be read behind each place where a remembered stack can begin.
+    let last = (facts >> LAST_AT & LAST_MASK) as usize;
     // SAFETY: groups are only filled with distances of words that lie on the stack at `sp`, which stays as long as its thread runs.
-    unsafe { arch::sum(groups, &FACTORS, sp) }
+    unsafe { arch::sum::<BEFORE>(head.as_ptr().cast(), last, &FACTORS, sp) }
 }
 
 /// Odd numbers without a pattern (the generator "splitmix64").
@@ -262,8 +296,9 @@ fn remember(record: &Record, entry: Entry, walk: &Walk, id: u32) {
             return;
         }
     }
-    let facts = u64::from(id) | (groups as u64 - 1) << LAST_AT | if walk.used_rbp { WITH_RBP } else { 0 };
-    for (word, value) in head.iter().zip([entry.pc, entry.sp, entry.bp, sum(body, entry.sp), facts]) {
+    let last = (groups as u64 - 1) * size_of::<Group>() as u64;
+    let facts = u64::from(id) | last << LAST_AT | if walk.used_rbp { WITH_RBP } else { 0 };
+    for (word, value) in head.iter().zip([entry.pc, entry.sp, entry.bp, sum(head, facts, entry.sp), facts]) {
         word.set(value);
     }
     let places = places_from(first_place(record, entry));

@@ -58,9 +58,10 @@ impl Span {
     #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
     #[inline(always)]
     pub(crate) fn of(address: u64) -> Self {
-        let span = address << (u64::BITS - ADDRESS_BITS) >> (u64::BITS - ADDRESS_BITS + SPAN_SHIFT);
+        // What the two shifts are is hidden from the compiler: it would use a mask that needs a register.
+        let span = arch::returned((address << (u64::BITS - ADDRESS_BITS)) as usize) as u64;
         // Two tables are looked at by it: the compiler would make it twice, each time ready scaled.
-        Self(arch::returned(span as usize) as u64)
+        Self(arch::returned((span >> (u64::BITS - ADDRESS_BITS + SPAN_SHIFT)) as usize) as u64)
     }
 
     /// Where its mark lies in the shared file.
@@ -76,7 +77,8 @@ impl Span {
 pub(crate) enum Taken {
     /// It is [small](Slot::is_small).
     Slot(Slot),
-    Cell(Cell),
+    /// And its age.
+    Cell(Cell, u64),
     /// It is not there, or not small.
     Not,
 }
@@ -86,11 +88,11 @@ pub(crate) enum Taken {
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
 pub(crate) fn put_near(thread: Thread, span: Span, address: u64, size: u64, stack: u32) -> bool {
-    let Some(bucket) = first_bucket(thread.shared, span) else { return false };
+    let bucket = Bucket::from_any_word(directory(thread.shared, span.0).load(Acquire));
     if bucket.has_cells() {
-        return cells::put_near(thread, bucket, address, Cell::new(address, size, stack, thread.now()));
+        return cells::put_near(thread, bucket, address, size, stack);
     }
-    if !bucket.is_only_and_of(thread.owner_unchecked()) {
+    if !bucket.is_any() || !bucket.is_only_and_of(thread.owner_unchecked()) {
         return false;
     }
     let line = line(thread.shared, bucket.line(bucket.home(address)));
@@ -103,13 +105,18 @@ pub(crate) fn put_near(thread: Thread, span: Span, address: u64, size: u64, stac
     true
 }
 
-/// Takes out a block that is about to be freed, if it lies in its own line or cell, is recorded for itself and small: nearly all are.
+/// Takes out a block that is about to be freed, if it lies in its own line or cell, is recorded for itself and small: nearly all are. Of a cell
+/// the [moment](Cell::ages_at) is needed.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn take_near(shared: Shared, span: Span, address: u64) -> Taken {
-    let Some(bucket) = first_bucket(shared, span) else { return Taken::Not };
+pub(crate) fn take_near(shared: Shared, span: Span, address: u64, ages: u64) -> Taken {
+    let bucket = Bucket::from_any_word(directory(shared, span.0).load(Acquire));
     if bucket.has_cells() {
-        return cells::take(shared, bucket, address).map_or(Taken::Not, Taken::Cell);
+        let taken = cells::take_near(shared, bucket, address, ages);
+        return taken.map_or(Taken::Not, |(cell, age)| Taken::Cell(cell, age));
+    }
+    if !bucket.is_any() {
+        return Taken::Not;
     }
     let line = line(shared, bucket.line(bucket.home(address)));
     let Some(place) = find(line, address) else { return Taken::Not };

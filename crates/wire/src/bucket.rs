@@ -11,25 +11,32 @@ use crate::cell::Cell;
 pub const LINE_SLOTS: usize = 4;
 /// Cells in the room of one line.
 pub const LINE_CELLS: u32 = 8;
-/// Lines that there can be, and as many again in whose room there are cells: 32 GiB of each.
-pub const LINES_MAX: u32 = 1 << (FIRST_BITS - 1);
+/// Lines that there can be, and as many again in whose room there are cells: 16 GiB of each.
+pub const LINES_MAX: u32 = 1 << (31 - LINE_CELLS.trailing_zeros());
 /// A block lies at most so many lines behind its own.
 const LINES_PROBED: u32 = 8;
 
-/// The highest of them tells cells from lines: there the numbers of lines with cells begin.
-const FIRST_BITS: u32 = 30;
+/// The lowest bits, as an instruction takes them that shifts: binary logarithm of the granule of cells.
+const SHIFT: u64 = 31;
+/// Whether there are cells.
+const CELLS: u64 = 1 << 5;
 /// Set where several blocks may begin in the granule of a cell.
-const WIDE: u64 = 1 << FIRST_BITS;
-/// The upper half of the word begins with the owner.
-const OWNER_AT: u32 = 32;
-const OWNER_BITS: u32 = 12;
-const LEAST_AT: u32 = OWNER_AT + OWNER_BITS + 1;
+const WIDE: u64 = 1 << 6;
+/// Of cells that are not wide.
+const LEAST_AT: u32 = 8;
 const LEAST_BITS: u32 = 5;
 /// Set where cells are for 16 bytes and more: blocks in them begin at multiples of 16.
 const COARSE_AT: u32 = LEAST_AT + LEAST_BITS;
-/// The highest bits, which are had by one shift.
-const LEN_AT: u32 = 64 - LEN_BITS;
+/// Of lines.
+const LEN_AT: u32 = 8;
 const LEN_BITS: u32 = SPAN_SHIFT - 2;
+/// The highest bits of the lower half.
+const OWNER_AT: u32 = 32 - OWNER_BITS;
+const OWNER_BITS: u32 = 12;
+/// The upper half: the number of the first cell, or of as many as there would be before the first line.
+const FIRST_AT: u32 = 32;
+/// What of an address is its place in the span.
+const IN_SPAN: u64 = (1 << SPAN_SHIFT) - 1;
 
 /// A run of lines or of cells. As a word it is never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +52,7 @@ impl Bucket {
     /// Greatest number of lines: so many that blocks of 8 bytes all find a slot in their own.
     pub const LINES_MAX: u32 = 1 << (SPAN_SHIFT - 5);
     /// The bit of a word that [notes](Self::with_more) that the span has further buckets.
-    pub const MORE: u64 = 1 << (OWNER_AT + OWNER_BITS);
+    pub const MORE: u64 = 1 << 7;
     /// Owner of a bucket that every thread may put blocks into.
     pub const SHARED: u32 = 0;
     /// So many lines are behind the last, for what a word that was overwritten may lead to.
@@ -55,7 +62,7 @@ impl Bucket {
     #[inline]
     pub const fn new(first: u32, lines: u32, owner: u32) -> Self {
         debug_assert!(first < LINES_MAX && lines > 0 && lines <= Self::LINES_MAX && owner < 1 << OWNER_BITS);
-        Self(first as u64 | (owner as u64) << OWNER_AT | (lines as u64) << LEN_AT)
+        Self(Self::first(first) | (owner as u64) << OWNER_AT | (lines as u64) << LEN_AT)
     }
 
     /// Cells for granules of `1 << shift` bytes, in the room of `Self::lines_of_cells(shift)` lines from the one on that is `first` behind the
@@ -63,8 +70,8 @@ impl Bucket {
     #[inline]
     pub const fn new_cells(first: u32, shift: u32, least: u64) -> Self {
         debug_assert!(first < LINES_MAX && shift >= 3 && shift <= 5 && least < 1 << LEAST_BITS);
-        let (first, coarse) = ((first | LINES_MAX) as u64, (shift > 3) as u64);
-        Self(first | least << LEAST_AT | coarse << COARSE_AT | (1 << (SPAN_SHIFT - shift)) << LEN_AT)
+        let coarse = (shift > 3) as u64;
+        Self(Self::first(first | LINES_MAX) | CELLS | shift as u64 | least << LEAST_AT | coarse << COARSE_AT)
     }
 
     /// Wide cells: for granules of `1 << shift` bytes, in which several blocks may begin, in the room of `Self::lines_of_cells(shift)` lines as
@@ -73,8 +80,11 @@ impl Bucket {
     pub const fn new_wide(first: u32, shift: u32, owner: u32) -> Self {
         debug_assert!(first < LINES_MAX && owner > 0 && owner < 1 << OWNER_BITS);
         debug_assert!(shift >= Self::WIDE_SHIFT_MIN && shift <= Self::WIDE_SHIFT_MAX);
-        let (first, owner) = ((first | LINES_MAX) as u64 | WIDE, (owner as u64) << OWNER_AT);
-        Self(first | owner | (1 << (SPAN_SHIFT - shift)) << LEN_AT)
+        Self(Self::first(first | LINES_MAX) | CELLS | WIDE | shift as u64 | (owner as u64) << OWNER_AT)
+    }
+
+    const fn first(line: u32) -> u64 {
+        ((line * LINE_CELLS) as u64) << FIRST_AT
     }
 
     /// The room that cells for granules of `1 << shift` bytes take.
@@ -87,6 +97,18 @@ impl Bucket {
     #[inline]
     pub const fn from_word(word: u64) -> Option<Self> {
         if word == 0 { None } else { Some(Self(word)) }
+    }
+
+    /// From a word of the table which may be that of no bucket: then it [is none](Self::is_any) and has no cells.
+    #[inline]
+    pub const fn from_any_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// Whether it is one.
+    #[inline]
+    pub const fn is_any(self) -> bool {
+        self.0 != 0
     }
 
     /// As a word of the table.
@@ -105,7 +127,7 @@ impl Bucket {
     /// Whether it is made of cells.
     #[inline]
     pub const fn has_cells(self) -> bool {
-        self.0 & LINES_MAX as u64 != 0
+        self.0 & CELLS != 0
     }
 
     /// Whether its cells are wide.
@@ -137,15 +159,18 @@ impl Bucket {
     /// Whether it is the only bucket of its span, and belongs to this one.
     #[inline]
     pub const fn is_only_and_of(self, owner: u32) -> bool {
-        const { assert!(Bucket::MORE >> OWNER_AT == 1 << OWNER_BITS, "both are had by one shift") };
         debug_assert!(!self.has_cells(), "cells belong to nobody");
-        (self.0 >> OWNER_AT) as u32 & ((1 << (OWNER_BITS + 1)) - 1) == owner
+        !self.has_more() && self.owner() == owner
     }
 
     /// How many lines it has, or cells.
     #[inline]
     pub const fn places(self) -> u32 {
-        (self.0 >> LEN_AT) as u32
+        if self.has_cells() {
+            (1 << SPAN_SHIFT) >> (self.0 & SHIFT)
+        } else {
+            (self.0 >> LEN_AT) as u32 & ((1 << LEN_BITS) - 1)
+        }
     }
 
     /// How many lines it takes.
@@ -154,29 +179,39 @@ impl Bucket {
         if self.has_cells() { self.places() / LINE_CELLS } else { self.places() }
     }
 
+    /// Binary logarithm of the granule of its cells.
+    #[inline]
+    pub const fn shift(self) -> u32 {
+        (self.0 & SHIFT) as u32
+    }
+
     /// Which of its lines or cells a block belongs to: in the order of addresses, so that neighbours share cache lines.
     #[inline]
     pub const fn home(self, address: u64) -> u32 {
-        (((address & ((1 << SPAN_SHIFT) - 1)) * self.places() as u64) >> SPAN_SHIFT) as u32
+        if self.has_cells() {
+            (address & IN_SPAN) as u32 >> self.shift()
+        } else {
+            (((address & IN_SPAN) * self.places() as u64) >> SPAN_SHIFT) as u32
+        }
     }
 
     /// Number of a line of it, counted from the first line of all. For any word at all less than
     /// `2 * LINES_MAX + Bucket::LINES_BEHIND`, which is what the file has room for.
     #[inline]
     pub const fn line(self, at: u32) -> u32 {
-        (self.0 as u32 & (2 * LINES_MAX - 1)) + at
+        (self.0 >> FIRST_AT) as u32 / LINE_CELLS + at
     }
 
     /// Number of the cell that a block belongs to, counted from the first line of all.
     #[inline]
     pub const fn cell(self, address: u64) -> u64 {
-        self.line(0) as u64 * LINE_CELLS as u64 + self.home(address) as u64
+        (self.0 >> FIRST_AT) + ((address & IN_SPAN) as u32 >> self.shift()) as u64
     }
 
     /// Number of the cell that is `step` behind the one that a block belongs to; behind the last comes the first.
     #[inline]
     pub const fn cell_behind(self, address: u64, step: u32) -> u64 {
-        self.line(0) as u64 * LINE_CELLS as u64 + self.place_behind(self.home(address), step) as u64
+        (self.0 >> FIRST_AT) + self.place_behind(self.home(address), step) as u64
     }
 
     /// The place that is so many behind one of this bucket.
@@ -189,13 +224,12 @@ impl Bucket {
     /// Where in its span the block of a cell begins. `None` where the word was overwritten: no cells have such a length.
     #[inline]
     pub const fn offset(self, at: u32, cell: Cell) -> Option<u64> {
-        const ALL: u32 = 1 << SPAN_SHIFT;
-        let places = self.places();
-        if !places.is_power_of_two() || places > ALL / 8 || at >= places {
+        let (places, granule) = (self.places(), 1 << self.shift());
+        if !self.has_cells() || granule < 8 || at >= places {
             return None;
         }
         let step = if self.is_wide() { cell.step() % places } else { 0 };
-        let (home, granule) = ((at + places - step) % places, (ALL / places) as u64);
+        let home = (at + places - step) % places;
         Some(home as u64 * granule | cell.low() & (granule - 1))
     }
 
@@ -226,8 +260,8 @@ pub struct FurtherBucket {
 
 const _: () = assert!(size_of::<FurtherBucket>() == 16, "further buckets are indexed by shifting");
 const _: () = assert!(Bucket::LINES_MAX < 1 << LEN_BITS, "the number of lines fits its bits");
-const _: () = assert!(1 << (SPAN_SHIFT - 3) < 1 << LEN_BITS, "the number of cells fits its bits");
-const _: () = assert!(COARSE_AT < LEN_AT && FIRST_BITS < OWNER_AT, "bits are used once");
+const _: () = assert!(LEN_AT + LEN_BITS <= OWNER_AT && COARSE_AT < OWNER_AT, "bits are used once");
+const _: () = assert!(1 << SPAN_SHIFT <= Bucket::LINES_BEHIND * LINE_CELLS, "cells of a byte would have room behind");
 const _: () =
     assert!(1_u64 << Bucket::WIDE_SHIFT_MAX <= Cell::LOW_END, "what the place does not tell stands in the cell");
 const _: () = assert!(crate::THREADS_MAX < 1 << OWNER_BITS, "the owner fits its bits");
@@ -327,7 +361,8 @@ mod tests {
         let end = 2 * LINES_MAX + Bucket::LINES_BEHIND;
         let check = |word: u64, address: u64| {
             let bucket = Bucket::from_word(word).unwrap();
-            assert!((0..LINES_PROBED).all(|step| bucket.probe(address, step) < end));
+            assert!(bucket.has_cells() || (0..LINES_PROBED).all(|step| bucket.probe(address, step) < end));
+            assert!(bucket.lines() <= Bucket::LINES_BEHIND);
             assert!(bucket.cell(address) < u64::from(end) * u64::from(LINE_CELLS));
             assert!((0..=Bucket::STEPS_MAX).all(|step| bucket.cell_behind(address, step) < u64::from(end) * 8));
             let offset = bucket.offset(address as u32 % 2048, Cell::from_word(word));
@@ -338,8 +373,8 @@ mod tests {
             check(word | 1, !word);
             word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7) ^ 0x1234;
         }
-        for lines in [0, 1, 2, (1 << LEN_BITS) - 1] {
-            check(u64::from(2 * LINES_MAX - 1) | lines << LEN_AT, (1 << SPAN_SHIFT) - 8);
+        for low in [0, 1, 2, (1 << LEN_BITS) - 1].map(|lines| lines << LEN_AT).into_iter().chain(CELLS..CELLS + 32) {
+            check(u64::MAX << FIRST_AT | low, (1 << SPAN_SHIFT) - 8);
         }
     }
 }

@@ -44,9 +44,21 @@ impl Cell {
     /// The block at an address, which is recorded for itself and of less than [`Self::SIZE_END`] bytes, in the cell that it belongs to.
     #[inline]
     pub const fn new(address: u64, size: u64, stack: u32, birth: Moment) -> Self {
-        debug_assert!(size < Self::SIZE_END, "the caller looked");
-        let stack = stack as u64 & ((1 << STACK_BITS) - 1);
-        Self(Self::key(address) as u64 | stack << STACK_AT | size << SIZE_AT | units(birth) << BIRTH_AT)
+        let stack = stack & ((1 << STACK_BITS) - 1);
+        Self::at_birth(address & !7, size, stack, Self::births_at(birth))
+    }
+
+    /// The same of an address that is a multiple of 8, with the birth as [`Self::births_at`] gives it.
+    #[inline]
+    pub const fn at_birth(address: u64, size: u64, stack: u32, births: u64) -> Self {
+        debug_assert!(size < Self::SIZE_END && stack < 1 << STACK_BITS, "the caller looked");
+        Self((address as u8 as u64 | BLOCK) | (stack as u64) << STACK_AT | size << SIZE_AT | births)
+    }
+
+    /// The bits of a word that are the same in all cells of blocks that were born at a moment.
+    #[inline]
+    pub const fn births_at(moment: Moment) -> u64 {
+        units(moment) << BIRTH_AT
     }
 
     /// The same where it lies so many cells behind.
@@ -63,6 +75,13 @@ impl Cell {
     #[must_use]
     pub const fn crowded(self) -> Self {
         Self(if self.is_block() && self.0 & HOW != 0 { self.0 } else { self.0 | CROWDED })
+    }
+
+    /// The word from which those of cells are taken away for the ages of their blocks at a moment.
+    #[inline]
+    pub const fn ages_at(moment: Moment) -> u64 {
+        // With all below the birth set there is nothing to borrow.
+        Self::births_at(moment) | (1 << BIRTH_AT) - 1
     }
 
     /// The same block as in a slot, if it has room here.
@@ -88,10 +107,11 @@ impl Cell {
         (address & (Self::LOW_END - 8) | BLOCK) as u8
     }
 
-    /// Whether there is the block at an address, one of those that belong here, and no other that does lies elsewhere.
+    /// Whether there is the block at an address, one of those that belong here, and no other that does lies elsewhere. Of an address that is no
+    /// multiple of 8, which hardly any block has, it is not known.
     #[inline]
     pub const fn holds(self, address: u64) -> bool {
-        self.0 as u8 == Self::key(address)
+        (self.0 ^ address) as u8 == BLOCK as u8
     }
 
     /// Whether there is the block at an address, which belongs so many cells before this one.
@@ -136,6 +156,13 @@ impl Cell {
         self.age_units(now) << BIRTH_SHIFT
     }
 
+    /// The same, where [`Self::ages_at`] says what the moment is; none where it was born after it.
+    #[inline]
+    pub const fn age_at(self, ages: u64) -> Option<u64> {
+        let units = ages.wrapping_sub(self.0) >> BIRTH_AT;
+        if units >= (1 << BIRTH_BITS) - AHEAD_MAX { None } else { Some(units << BIRTH_SHIFT) }
+    }
+
     #[inline]
     const fn age_units(self, now: Moment) -> u64 {
         let age = self.units_until(now);
@@ -145,8 +172,7 @@ impl Cell {
     /// From the birth to a moment, as far as is known: modulo all units that there are.
     #[inline]
     const fn units_until(self, now: Moment) -> u64 {
-        // With all below the birth set there is nothing to borrow.
-        (units(now) << BIRTH_AT | (1 << BIRTH_AT) - 1).wrapping_sub(self.0) >> BIRTH_AT
+        Self::ages_at(now).wrapping_sub(self.0) >> BIRTH_AT
     }
 
     /// The block, which begins at this place of its span. A moment is needed since of its birth only the lower bits are known; which one it

@@ -159,8 +159,8 @@ pub struct SiteCounters {
     pub life_sum: AtomicU64,
     /// Complement (`!ticks`) of the shortest lifetime, so that zero means none.
     pub life_min_complement: AtomicU64,
-    /// Longest lifetime, in ticks.
-    pub life_max: AtomicU64,
+    /// By how much the longest lifetime is longer, in ticks.
+    pub life_range: AtomicU64,
     /// Blocks whose free was not seen, since another one came to stand in their place.
     pub replaced: AtomicU64,
     /// Blocks freed after they had expired.

@@ -57,16 +57,18 @@ pub(super) fn word(shared: Shared, bucket: Bucket, address: u64) -> &'static Ato
 /// Puts in a block if nothing else is to be done.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(super) fn put_near(thread: Thread, bucket: Bucket, address: u64, block: Cell) -> bool {
+pub(super) fn put_near(thread: Thread, bucket: Bucket, address: u64, size: u64, stack: u32) -> bool {
+    if bucket.is_wide() {
+        if bucket.owner() != thread.owner_unchecked() {
+            return false;
+        }
+    } else if bucket.has_more() || !bucket.admits(address, size) {
+        return false;
+    }
     let word = word(thread.shared, bucket, address);
-    let is_admitted = if bucket.is_wide() {
-        bucket.owner() == thread.owner_unchecked()
-    } else {
-        !bucket.has_more() && bucket.admits(address, block.size())
-    };
-    let is_free = is_admitted && word.load(Relaxed) == 0;
+    let is_free = word.load(Relaxed) == 0;
     if is_free {
-        word.store(block.word(), Release);
+        word.store(Cell::at_birth(address, size, stack, thread.births()).word(), Release);
     }
     is_free
 }
@@ -78,10 +80,22 @@ pub(super) fn holds(shared: Shared, bucket: Bucket, address: u64) -> bool {
         || Cell::from_word(word(shared, bucket, address).load(Relaxed)).holds(address)
 }
 
-/// Takes out the block at an address, if it is there.
+/// Takes out the block at an address, if it is there and was not born after the moment for [ages](Cell::ages_at): with its age.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(super) fn take(shared: Shared, bucket: Bucket, address: u64) -> Option<Cell> {
+pub(super) fn take_near(shared: Shared, bucket: Bucket, address: u64, ages: u64) -> Option<(Cell, u64)> {
+    let word = word(shared, bucket, address);
+    let cell = Cell::from_word(word.load(Relaxed));
+    if !cell.holds(address) {
+        return None;
+    }
+    let age = cell.age_at(ages)?;
+    word.store(0, Relaxed);
+    Some((cell, age))
+}
+
+/// Takes out the block at an address, if it is there.
+fn take(shared: Shared, bucket: Bucket, address: u64) -> Option<Cell> {
     let word = word(shared, bucket, address);
     let cell = Cell::from_word(word.load(Relaxed));
     if !cell.holds(address) {

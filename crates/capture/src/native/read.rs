@@ -284,7 +284,7 @@ impl Sum {
         if word(5) != 0 {
             let min = !word(5);
             self.life_min = Some(self.life_min.map_or(min, |known| known.min(min)));
-            self.life_max = self.life_max.max(word(6));
+            self.life_max = self.life_max.max(min.saturating_add(word(6)));
         }
     }
 

@@ -322,10 +322,10 @@ fn lifetimes_are_the_extremes_of_all_threads_and_the_mean() {
         "site 0 1 3 3 2 2 {} !{} {}\nsite 1 1 3 3 2 2 {} !{} {}\nsite 0 2 1 1",
         ticks(60),
         ticks(20),
-        ticks(40),
+        ticks(20),
         ticks(100),
         ticks(10),
-        ticks(90)
+        ticks(80)
     );
     let snapshot = Shared::new(2, 3, LINES, &entries).snapshot();
     let tenths = |duration: Duration| (duration.as_secs_f64() * 10.0).round() as u64;
@@ -418,7 +418,7 @@ fn a_stack_out_of_bounds_has_no_frames() {
 #[test]
 fn blocks_without_a_lifetime_do_not_shorten_the_mean() {
     let second = Ticks::begin().ticks(Duration::from_secs(1));
-    let entries = format!("site 0 1 9 9 2 2 {} !{second} {} 7 0 0 7", 4 * second, 3 * second);
+    let entries = format!("site 0 1 9 9 2 2 {} !{second} {} 7 0 0 7", 4 * second, 2 * second);
     let snapshot = Shared::new(1, 2, LINES, &entries).snapshot();
     let Lifetimes { min, mean, max } = snapshot.sites[0].lifetimes.unwrap();
     assert_eq!([min, mean, max].map(|life| life.as_secs_f64().round() as u64), [1, 2, 3]);
@@ -460,7 +460,7 @@ fn a_site_that_was_only_sampled_is_a_site_with_lifetimes() {
         sampled(100, [4, 2, 0]),
         4 * second,
         second,
-        3 * second
+        2 * second
     );
     let snapshot = Shared::new(1, 3, LINES, &entries).snapshot();
     assert_eq!(snapshot.sites.len(), 1);
