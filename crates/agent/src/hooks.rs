@@ -100,12 +100,24 @@ extern "C" fn record_allocation(
 /// size stand in the record.
 #[cfg_attr(leakline_image, unsafe(no_mangle))]
 pub extern "C" fn leakline_counts(address: usize, bp: usize, record: usize) -> usize {
+    count_after::<false>(address, bp, record)
+}
+
+/// The same on processors that have the instruction `crc32`.
+#[cfg_attr(leakline_image, unsafe(no_mangle))]
+pub extern "C" fn leakline_counts_by_crc32(address: usize, bp: usize, record: usize) -> usize {
+    count_after::<true>(address, bp, record)
+}
+
+#[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
+#[inline(always)]
+fn count_after<const CRC32: bool>(address: usize, bp: usize, record: usize) -> usize {
     let figures = &Thread::record_at(record).figures;
     if address == 0 {
         figures.guard.store(0, Relaxed);
         return 0;
     }
-    match stack::known_first(Thread::record_at(record), figures.guard.load(Relaxed), bp as u64) {
+    match stack::known_first::<CRC32>(Thread::record_at(record), figures.guard.load(Relaxed), bp as u64) {
         Known::As(stack) => count_at(address, record, stack as usize),
         Known::ByCaller(mark) => count_by_caller(address, bp, record, mark),
         Known::Not => count_elsewhere(address, bp, record),

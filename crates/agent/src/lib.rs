@@ -44,9 +44,9 @@ pub use descriptors::{
 pub use exceptions::leakline_finds_table;
 pub use gate::{leakline_execute, leakline_exit, leakline_loads};
 pub use hooks::{
-    leakline_calloc, leakline_counts, leakline_delete, leakline_free, leakline_frees, leakline_looks, leakline_malloc,
-    leakline_memalign, leakline_new_aligned, leakline_posix_memalign, leakline_product_of_last, leakline_realloc,
-    leakline_realloc_second, leakline_reallocarray, leakline_valloc,
+    leakline_calloc, leakline_counts, leakline_counts_by_crc32, leakline_delete, leakline_free, leakline_frees,
+    leakline_looks, leakline_malloc, leakline_memalign, leakline_new_aligned, leakline_posix_memalign,
+    leakline_product_of_last, leakline_realloc, leakline_realloc_second, leakline_reallocarray, leakline_valloc,
 };
 pub use named::{
     leakline_named_first, leakline_named_frees, leakline_named_frees_second, leakline_named_frees_third,

@@ -52,6 +52,8 @@ pub(crate) struct Record {
     pub(crate) vforked: AtomicU32,
     /// Where the thread's counters begin, see [`Thread::counters_before`].
     row: AtomicU32,
+    /// Whether the thread's stacks are proven by check sums, see [`wire::Control::has_crc32`].
+    crc32: AtomicU32,
     /// Frames of the unwinding that is under way.
     pub(crate) frames: [AtomicU64; FRAMES_MAX],
     /// Addresses and values of the words it read.
@@ -180,7 +182,7 @@ impl Thread {
     /// How many counters of sites are before those of this thread.
     #[inline]
     pub(crate) fn counters_before(self) -> u32 {
-        self.record.row.load(Relaxed) & (THREADS_MAX as u32 - 1) * STACKS_MAX as u32
+        self.record.row.load(Relaxed) & ((THREADS_MAX as u32 - 1) * STACKS_MAX as u32)
     }
 
     /// Its name as the owner of buckets.
@@ -235,6 +237,17 @@ impl Record {
     pub(crate) fn name(&self, number: u32) {
         self.row.store(number * STACKS_MAX as u32, Relaxed);
         self.figures.number.store(number + 1, Release);
+    }
+
+    /// Whether remembered stacks are proven by check sums.
+    #[inline]
+    pub(crate) fn has_crc32(&self) -> bool {
+        self.crc32.load(Relaxed) != 0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_crc32(&self, crc32: bool) {
+        self.crc32.store(u32::from(crc32), Relaxed);
     }
 
     /// Whether a call at `sp` comes from inside the hook that set the guard. A hook that was left by `longjmp` never cleared
@@ -362,6 +375,7 @@ fn number(shared: Shared, place: usize, record: &Record) -> bool {
     }
     let listed: &AtomicU32 = shared.at(regions::THREADS.at + number as u64 * 4);
     listed.store(place as u32, Relaxed);
+    record.crc32.store(shared.control().has_crc32.load(Relaxed), Relaxed);
     record.name(number as u32);
     true
 }

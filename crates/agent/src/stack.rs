@@ -6,7 +6,8 @@
 //! Why a remembered stack may be believed: unwinding is a function of the return address, the stack pointer, rbp and the
 //! words that it reads. Where all words lie that the first unwinding read is remembered, and a sum of them, each multiplied by a
 //! number of its own. If every one of them is the same again, so is the result; and if one is not, nor is the sum. Of several, sums
-//! are the same by chance once in 2^64. The words themselves would take four times as much of the cache as a stack of 30 frames takes now,
+//! are the same by chance once in 2^64. Where the processor makes check sums there are two, of the words at even and at odd places: stacks that differ in
+//! neighbouring frames differ in both, and others have the same one by chance once in 2^32. The words themselves would take four times as much of the cache as a stack of 30 frames takes now,
 //! and comparing them as long as all the rest of a hook.
 
 use core::cell::Cell;
@@ -32,6 +33,7 @@ const SUM: usize = 3;
 const FACTS: usize = 4;
 /// From here on: where the words lie, in [`Group`]s.
 const GROUPS: usize = 5;
+const HEAD_BYTES: usize = GROUPS * size_of::<u64>();
 /// In [`FACTS`].
 const LAST_AT: u32 = 16;
 const LAST_MASK: u64 = (GROUPS_MAX * size_of::<Group>() - size_of::<Group>()) as u64;
@@ -85,7 +87,7 @@ pub(crate) enum Known {
 /// The id of the stack, where it is remembered in the first place that it is looked for.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(crate) fn known_first(record: &Record, sp: u64, bp: u64) -> Known {
+pub(crate) fn known_first<const CRC32: bool>(record: &Record, sp: u64, bp: u64) -> Known {
     // The stack pointer was valid an instant ago: the call pushed the return address there.
     let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
     let Some(slot) = record.memory.get(place_of(entry, 0)) else { return Known::Not };
@@ -94,20 +96,22 @@ pub(crate) fn known_first(record: &Record, sp: u64, bp: u64) -> Known {
     if at as usize >= FIRST_WORDS {
         return if at & BY_CALLER == 0 { Known::Not } else { Known::ByCaller(at) };
     }
-    recall(record, at as usize, entry).map_or(Known::Not, Known::As)
+    recall::<CRC32>(record, at as usize, entry).map_or(Known::Not, Known::As)
 }
 
 /// The same, where a mark of the index says that it is found by its caller's return address.
 #[inline]
 pub(crate) fn known_by_caller(record: &Record, mark: u32, sp: u64, bp: u64) -> Option<u32> {
     let entry = Entry { sp, bp, pc: unwind::word_on_own_stack(sp) };
-    let at = record.memory.get(place_by_caller(record, entry, mark)?)?.load(Relaxed);
-    recall(record, at as usize, entry)
+    let at = record.memory.get(place_by_caller(record, entry, mark)?)?.load(Relaxed) as usize;
+    if record.has_crc32() { recall::<true>(record, at, entry) } else { recall::<false>(record, at, entry) }
 }
 
 /// Either of them.
 fn known(record: &Record, sp: u64, bp: u64) -> Option<u32> {
-    match known_first(record, sp, bp) {
+    let first =
+        if record.has_crc32() { known_first::<true>(record, sp, bp) } else { known_first::<false>(record, sp, bp) };
+    match first {
         Known::As(id) => Some(id),
         Known::ByCaller(mark) => known_by_caller(record, mark, sp, bp),
         Known::Not => None,
@@ -152,6 +156,7 @@ fn id_elsewhere(thread: Thread, sp: u64, bp: u64) -> u32 {
         return unwind_and_intern(thread, entry, false);
     }
     let places = places_from(first_place(record, entry));
+    let recall = if record.has_crc32() { recall::<true> } else { recall::<false> };
     let known =
         places.into_iter().find_map(|place| recall(record, record.memory.get(place)?.load(Relaxed) as usize, entry));
     known.unwrap_or_else(|| unwind_and_intern(thread, entry, true))
@@ -161,7 +166,7 @@ fn id_elsewhere(thread: Thread, sp: u64, bp: u64) -> u32 {
 /// is known from the stack pointer: what is remembered lies on one stack, which is that of its thread.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-fn recall(record: &Record, at: usize, entry: Entry) -> Option<u32> {
+fn recall<const CRC32: bool>(record: &Record, at: usize, entry: Entry) -> Option<u32> {
     if at >= FIRST_WORDS {
         return None;
     }
@@ -173,20 +178,26 @@ fn recall(record: &Record, at: usize, entry: Entry) -> Option<u32> {
     if facts & WITH_RBP != 0 && known[BP].get() != entry.bp {
         return None;
     }
-    let is_same = sum(known, facts, entry.sp) == known[SUM].get();
+    let is_same = sum::<CRC32>(known, facts, entry.sp) == known[SUM].get();
     is_same.then(|| known[FACTS].get() as u32 & ((1 << LAST_AT) - 1))
 }
 
-/// The sum of the words above `sp` that the groups behind the head of a remembered stack name, each times a number of its own. Two words together
-/// have one number: what differs between return addresses is in their lower halves, and of one of them they are added as upper half.
+/// The sum of the words above `sp` that the groups behind the head of a remembered stack name, each times a number of its own; or, where the processor
+/// makes them, check sums. Two words together have one number: what differs between return addresses is in their lower halves, and of one of them they
+/// are added as upper half.
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-fn sum(head: &[Cell<u64>; GROUPS], facts: u64, sp: u64) -> u64 {
-    const BEFORE: usize = GROUPS * size_of::<u64>();
+fn sum<const CRC32: bool>(head: &[Cell<u64>; GROUPS], facts: u64, sp: u64) -> u64 {
     // Whatever the facts are, so many groups can be read behind each place where a remembered stack can begin.
     let last = (facts >> LAST_AT & LAST_MASK) as usize;
-    // SAFETY: groups are only filled with distances of words that lie on the stack at `sp`, which stays as long as its thread runs.
-    unsafe { arch::sum::<BEFORE>(head.as_ptr().cast(), last, &FACTORS, sp) }
+    if CRC32 {
+        // SAFETY: groups are only filled with distances of words that lie on the stack at `sp`, which stays as long as its thread runs; the
+        // processor was asked.
+        unsafe { arch::check_sums::<HEAD_BYTES>(head.as_ptr().cast(), last, sp) }
+    } else {
+        // SAFETY: as above.
+        unsafe { arch::sum::<HEAD_BYTES>(head.as_ptr().cast(), last, &FACTORS, sp) }
+    }
 }
 
 /// Odd numbers without a pattern (the generator "splitmix64").
@@ -298,6 +309,7 @@ fn remember(record: &Record, entry: Entry, walk: &Walk, id: u32) {
     }
     let last = (groups as u64 - 1) * size_of::<Group>() as u64;
     let facts = u64::from(id) | last << LAST_AT | if walk.used_rbp { WITH_RBP } else { 0 };
+    let sum = if record.has_crc32() { sum::<true> } else { sum::<false> };
     for (word, value) in head.iter().zip([entry.pc, entry.sp, entry.bp, sum(head, facts, entry.sp), facts]) {
         word.set(value);
     }

@@ -230,7 +230,7 @@ impl Bucket {
         }
         let step = if self.is_wide() { cell.step() % places } else { 0 };
         let home = (at + places - step) % places;
-        Some(home as u64 * granule | cell.low() & (granule - 1))
+        Some(home as u64 * granule + (cell.low() & (granule - 1)))
     }
 
     /// Number of the line that is `step` lines behind a block's own; behind the last comes the first.

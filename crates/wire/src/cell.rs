@@ -66,7 +66,7 @@ impl Cell {
     #[must_use]
     pub const fn behind(self, step: u32) -> Self {
         debug_assert!(self.0 & HOW == 0 && step <= crate::Bucket::STEPS_MAX, "once, and not too far");
-        Self(if step == 0 { self.0 } else { self.0 | BEHIND + ((step as u64) << HOW_AT) })
+        Self(if step == 0 { self.0 } else { self.0 | (BEHIND + ((step as u64) << HOW_AT)) })
     }
 
     /// The same with a note that others which belong to its cell may lie elsewhere. What lies behind its own cell needs none: a cell that it leaves
@@ -81,7 +81,7 @@ impl Cell {
     #[inline]
     pub const fn ages_at(moment: Moment) -> u64 {
         // With all below the birth set there is nothing to borrow.
-        Self::births_at(moment) | (1 << BIRTH_AT) - 1
+        Self::births_at(moment) | ((1 << BIRTH_AT) - 1)
     }
 
     /// The same block as in a slot, if it has room here.

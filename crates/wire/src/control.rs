@@ -11,7 +11,7 @@ use crate::gate::{Gate, LoadGate};
 pub const MAGIC: u64 = 0x656e_696c_6b61_656c;
 
 /// Grows whenever the layout changes; leakline only cleans up, never reads, a file of another version.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 /// The bits of [`Control::state`] that hold a thread number. All zero: nobody listens and hooks pass calls through.
 ///
@@ -113,6 +113,8 @@ pub struct Control {
     pub lines_max: AtomicU32,
     /// How many threads get a record.
     pub records_max: AtomicU32,
+    /// Not zero where the processor has the instruction `crc32`, by which remembered stacks are then proven.
+    pub has_crc32: AtomicU32,
     /// Lowest address of the main thread's stack at the attach.
     pub main_stack_low: AtomicU64,
     /// End of the main thread's stack.

@@ -61,6 +61,7 @@ pub(super) fn put(shared: Shared, bucket: Bucket, address: u64, cell: Cell) -> b
 }
 
 /// Notes in the cell of a block that it, or others that belong there, may lie elsewhere.
+#[inline(never)]
 pub(super) fn note_crowd(shared: Shared, bucket: Bucket, address: u64) {
     let word = behind(shared, bucket, address, 0);
     let mut before = word.load(Relaxed);
@@ -85,6 +86,8 @@ pub(super) fn note_all(shared: Shared, bucket: Bucket) {
 }
 
 /// Whether a block that belongs to the cell of an address lies elsewhere.
+#[cold]
+#[inline(never)]
 fn others_lie_elsewhere(shared: Shared, bucket: Bucket, address: u64) -> bool {
     let cell = |step| Cell::from_word(behind(shared, bucket, address, step).load(Relaxed));
     let is_of_this = |step| cell(step).is_block() && cell(step).step() == step;

@@ -18,6 +18,7 @@ use super::custom::Custom;
 use super::error::{AttachError, SessionError};
 use super::file::SharedFile;
 use super::governor::{Cost, Governor};
+use super::image;
 use super::inside::{Attached, ByFrames};
 use super::load::{self, Loaded, Wanted};
 use super::marks::Sweep;
@@ -394,6 +395,7 @@ impl Session {
         self.set_mode();
         control.depth.store(u32::from(options.depth.max(1)), Relaxed);
         control.granule_shift.store(plan.granule_shift, Relaxed);
+        control.has_crc32.store(u32::from(image::has_crc32()), Relaxed);
         control.process.store(self.target.process_inside(), Relaxed);
         control.main_stack_low.store(plan.main_stack.0, Relaxed);
         control.main_stack_high.store(plan.main_stack.1, Relaxed);

@@ -13,7 +13,7 @@ enum Field<'a> {
     Long(&'a AtomicU64),
 }
 
-const FIELDS: usize = 14;
+const FIELDS: usize = 15;
 
 /// The settings as they were written.
 #[derive(Debug, Default)]
@@ -44,6 +44,7 @@ fn fields(control: &Control) -> [Field<'_>; FIELDS] {
         Short(&control.lines_max),
         Short(&control.records_max),
         Short(&control.granule_shift),
+        Short(&control.has_crc32),
         Long(&control.main_stack_low),
         Long(&control.main_stack_high),
         Long(&control.code_at),

@@ -11,7 +11,7 @@ mod sum;
 
 pub(crate) use four::Four;
 pub(crate) use named::{Registers, entries};
-pub(crate) use sum::{Factors, sum};
+pub(crate) use sum::{Factors, check_sums, sum};
 
 /// Offset of the saved rbp, rsp and rip in the `ucontext` that rsp points to in a signal trampoline.
 pub(crate) const SIGNAL_RBP: u64 = 120;
