@@ -28,14 +28,14 @@ struct Figures {
 }
 
 pub(crate) fn measure(effort: Effort) -> String {
-    let mut table = String::from("Added ns per malloc+free pair, 64 stacks, 1,000 live blocks a thread (medians)\n");
+    let mut table = String::from("Added ns per malloc+free pair, 64 stacks, by live blocks a thread (medians)\n");
     let _ = writeln!(
         table,
-        "{:>8} {:>6} {:>9} {:>8} {:>9} {:>9} {:>12} {:>8}",
-        "threads", "depth", "bare", "+exact", "+sampled", "+dormant", "+heaptrack", "ratio"
+        "{:>8} {:>6} {:>8} {:>9} {:>8} {:>9} {:>9} {:>12} {:>8}",
+        "threads", "depth", "live", "bare", "+exact", "+sampled", "+dormant", "+heaptrack", "ratio"
     );
-    for (threads, depth) in [(1, 5), (1, 30), (2, 5), (2, 30)] {
-        let figures = alternate(threads, depth, effort);
+    for (threads, depth, live) in [(1, 5, 1_000), (1, 30, 1_000), (2, 5, 1_000), (2, 30, 1_000), (1, 5, 100_000)] {
+        let figures = alternate(threads, depth, live, effort);
         let bare = median(figures.bare);
         let added = |figures: Vec<f64>| median(figures) - bare;
         let [exact, sampled, dormant] = [figures.exact, figures.sampled, figures.dormant].map(added);
@@ -43,14 +43,14 @@ pub(crate) fn measure(effort: Effort) -> String {
         let ratio = theirs / exact;
         let _ = writeln!(
             table,
-            "{threads:>8} {depth:>6} {bare:>9.1} {exact:>8.1} {sampled:>9.1} {dormant:>9.1} {theirs:>12.1} {ratio:>8.1}"
+            "{threads:>8} {depth:>6} {live:>8} {bare:>9.1} {exact:>8.1} {sampled:>9.1} {dormant:>9.1} {theirs:>12.1} {ratio:>8.1}"
         );
     }
     table
 }
 
-fn alternate(threads: u32, depth: u32, effort: Effort) -> Figures {
-    let start = || Target::start("c/churn.c", &format!("--threads {threads} --depth {depth} --quiet"));
+fn alternate(threads: u32, depth: u32, live: u32, effort: Effort) -> Figures {
+    let start = || Target::start("c/churn.c", &format!("--threads {threads} --depth {depth} --window {live} --quiet"));
     let mut figures = Figures::default();
     let mut target = start();
     for _ in 0..effort.rounds {
