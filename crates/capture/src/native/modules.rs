@@ -79,11 +79,19 @@ impl Modules {
             room: u64::MAX,
         };
         state.publish()?;
+        // How much is left for those that come later nobody has said yet.
+        state.room = 0;
         let (state, is_over) = (Arc::new(Mutex::new(state)), Arc::new(AtomicBool::new(false)));
         let (kept, ends, shared) = (state.clone(), is_over.clone(), page.clone());
         let answer = move || answer(&kept, &shared, &ends);
         let thread = std::thread::Builder::new().name("modules".into()).spawn(answer)?;
         Ok(Self { state, page: page.clone(), is_over, thread: Some(thread) })
+    }
+
+    /// New tables may take so many bytes from here on. To be said before any hook can tell of a library: one that was loaded in the instant
+    /// between the attach and its first reading took all that it wanted, whatever the cap was.
+    pub(crate) fn limit(&self, room: u64) {
+        lock(&self.state).room = room;
     }
 
     /// Looks again if there is a reason; new tables may take so many bytes from here on.
@@ -222,6 +230,26 @@ fn with_unloaded(old: &[u8], new: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Nothing was said of what there is room for, then that there is enough, while code comes that was not there at the start.
+    #[test]
+    fn code_that_comes_before_the_first_reading_has_no_more_room_than_there_is() {
+        let target = Target::open_held(model::Pid(std::process::id())).unwrap();
+        let path = std::env::temp_dir().join(format!("leakline-modules-{}", std::process::id()));
+        let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.set_len(wire::FILE_BYTES).unwrap();
+        let page = Arc::new(ControlPage::map(&file).unwrap());
+        let file = SharedFile::new(file);
+        for (room, is_refused) in [(None, true), (Some(u64::MAX), false)] {
+            let modules = Modules::start(&target, (&page, &file), (CodeTables::default(), b"")).unwrap();
+            if let Some(room) = room {
+                modules.limit(room);
+            }
+            modules.read_again();
+            assert_eq!(modules.refused() > 0, is_refused, "{room:?}");
+        }
+    }
 
     #[test]
     fn unloaded_code_keeps_its_name_until_its_place_is_taken() {

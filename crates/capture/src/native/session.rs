@@ -229,6 +229,7 @@ impl Session {
             return Err(AttachError::NoRoom { pid: self.target.pid(), found });
         }
         self.limit(0);
+        self.modules.limit(self.cap.room_for_code(self.used()));
         let armed = arm::arm(&self.target, &plan.relocations, || self.keeper.listen());
         armed.map_err(|error| self.target.failed("put the hooks in", &error))
     }
