@@ -27,6 +27,7 @@ mod sampling;
 mod shared;
 mod stack;
 mod table;
+mod taken;
 mod turn;
 mod unwind;
 mod wide;

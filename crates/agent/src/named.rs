@@ -8,26 +8,28 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::arch::{Registers, entries};
-use crate::heap;
 use crate::hooks::{note, note_free, note_release, take};
 use crate::record::Thread;
 use crate::sampling;
+use crate::shared::Shared;
+use crate::taken;
 use crate::turn;
 use crate::unwind::words_behind;
 
 /// Words on the stack that may be parameters of the function: ten more than the six in registers leave room for structures.
 const STACK_WORDS: usize = 16;
 
-/// Calls the function: what it returned.
-fn call(thread: Thread, registers: &mut Registers) -> usize {
-    registers.call(words_behind(thread, registers.sp(), STACK_WORDS))
+/// Calls the function: what it returned. None in the child of a `fork` that was made meanwhile, which has no memory of ours.
+fn call(thread: Thread, registers: &mut Registers) -> Option<usize> {
+    let result = registers.call(words_behind(thread, registers.sp(), STACK_WORDS));
+    Shared::mapped().map(|_| result)
 }
 
 /// Calls the real function and counts the block that it returns; whether the call is done.
 fn allocate(registers: &mut Registers, size: usize) -> bool {
     let Some(thread) = Thread::current(registers.sp()) else { return false };
     thread.enter(registers.sp());
-    let address = call(thread, registers);
+    let Some(address) = call(thread, registers) else { return true };
     if address != 0 {
         insert(thread, registers, address, size);
     }
@@ -39,14 +41,13 @@ fn allocate(registers: &mut Registers, size: usize) -> bool {
 fn resize(registers: &mut Registers, block: usize, size: usize) -> bool {
     let Some(thread) = Thread::current(registers.sp()) else { return false };
     thread.enter(registers.sp());
-    let old = take(thread, block);
-    registers.keep(block as u64, old);
-    let address = call(thread, registers);
+    taken::keep(thread, block as u64, take(thread, block));
+    let Some(address) = call(thread, registers) else { return true };
     if address == 0 && size != 0 {
-        if old.is_block() {
-            heap::restore(thread, block as u64, old);
-        }
+        taken::put_back(thread, block as u64);
     } else {
+        // It may have been put back meanwhile, by a call on another stack than this one.
+        let old = taken::end(thread, block as u64).unwrap_or_else(|| take(thread, block));
         if block != 0 {
             note_free(thread, block, old);
         }
@@ -60,21 +61,24 @@ fn resize(registers: &mut Registers, block: usize, size: usize) -> bool {
 
 /// Ends the call of this thread that has a frame of ours, since an exception leaves it: what it would have freed is alive.
 pub(crate) fn abandon(thread: Thread) {
-    let Some(registers) = Registers::of_call_at(thread.record.figures.guard.load(Relaxed)) else { return };
-    let (block, slot) = registers.kept();
-    if slot.is_block() {
-        heap::restore(thread, block, slot);
+    if Registers::end_call_at(thread.record.figures.guard.load(Relaxed)) {
+        taken::put_back_any(thread);
+        thread.leave();
     }
-    thread.leave();
 }
 
 /// Counts the free of a block and calls the real function, which may itself call another hooked one.
 fn release(registers: &mut Registers, block: usize) -> bool {
-    let Some(thread) = (if block == 0 { None } else { Thread::current(registers.sp()) }) else { return false };
+    let Some(thread) = (if block == 0 { None } else { Thread::calling() }) else { return false };
+    if thread.is_inside(registers.sp()) {
+        taken::note_freed(thread, block as u64);
+        return false;
+    }
     note_release(thread, block, registers.sp());
     thread.enter(registers.sp());
-    call(thread, registers);
-    thread.leave();
+    if call(thread, registers).is_some() {
+        thread.leave();
+    }
     true
 }
 

@@ -13,6 +13,7 @@ use wire::{Cell, FRAMES_MAX, Moment, STACKS_MAX, THREAD_SLOTS, THREADS_MAX, Thre
 use crate::arch;
 use crate::nested;
 use crate::shared::Shared;
+use crate::taken::{self, Taken};
 
 /// Words that one unwinding may read: two per frame (return address, rbp) and some for signal frames.
 pub(crate) const WORDS_MAX: usize = 2 * FRAMES_MAX + 16;
@@ -59,6 +60,8 @@ pub(crate) struct Record {
     /// Addresses and values of the words it read.
     pub(crate) word_at: [AtomicU64; WORDS_MAX],
     pub(crate) word: [AtomicU64; WORDS_MAX],
+    /// The block that a named function resizes.
+    pub(crate) taken: Taken,
     /// Code address and packed rule.
     pub(crate) rules: [[AtomicU64; 2]; RULE_SLOTS],
     /// Where remembered stacks begin in the arena, or by what else they are found; zero where there is none.
@@ -159,7 +162,18 @@ impl Thread {
     #[inline]
     pub(crate) fn is_inside(self, sp: u64) -> bool {
         let guard = self.record.figures.guard.load(Relaxed);
-        guard != 0 && self.record.is_nested(self.shared, guard, sp)
+        guard != 0 && self.is_under_way(guard, sp)
+    }
+
+    /// Whether the call that set the guard is. Where it was left, the block that it was resizing is there still.
+    #[cold]
+    #[inline(never)]
+    fn is_under_way(self, guard: u64, sp: u64) -> bool {
+        let is_nested = self.record.is_nested(self.shared, guard, sp);
+        if !is_nested {
+            taken::put_back_at(self, sp);
+        }
+        is_nested
     }
 
     /// From here until [`Self::leave`] further calls of this thread are nested.

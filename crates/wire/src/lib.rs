@@ -32,6 +32,7 @@ extern crate std;
 
 mod block;
 mod bucket;
+mod call;
 mod cell;
 mod control;
 mod event;
@@ -47,6 +48,7 @@ pub use block::{
     BLOCK_SIZE_MAX, Block, LARGE_MIN, LARGE_SHIFT, Moment, SLOT_CLAIMED, SLOT_LEFT, SPAN_SHIFT, Slot, is_large,
 };
 pub use bucket::{Bucket, FurtherBucket, LINE_CELLS, LINE_SLOTS, LINES_MAX};
+pub use call::NamedCall;
 pub use cell::Cell;
 pub use control::{
     BlockCursors, CODE_AREAS_MORE, Control, EventCursor, GRANULE_OF_MIXED_SIZES, GRANULE_UNKNOWN, MAGIC, Mode,

@@ -11,6 +11,7 @@ use crate::exceptions::{Found, find, leaves};
 use crate::heap;
 use crate::named::{leakline_named_first, leakline_named_frees_second, leakline_named_resizes};
 use crate::record::Thread;
+use crate::taken;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,6 +126,38 @@ fn a_block_whose_resize_throws_is_alive() {
     assert_eq!(leaves(1, 2, 0, 0, 0), 8);
     assert_eq!(thread.record.figures.guard.load(Relaxed), frames.sp());
     thread.leave();
+}
+
+/// What becomes of a block whose resize was left by a jump, when the thread next calls: `meanwhile` is told of the thread and the block.
+#[track_caller]
+fn check_left(size: usize, meanwhile: impl Fn(Thread, u64), [is_alive, frees]: [u64; 2]) {
+    let frames = Frames::new(&[in_function(2)]);
+    let thread = thread(&frames);
+    let Two(block, _) = call(hooked_many, size);
+    let block = block as u64;
+    let before = calls(thread)[1];
+    taken::keep(thread, block, heap::take(thread, block));
+    assert!(!heap::may_hold(thread.shared, block));
+    thread.enter(frames.at(4));
+    meanwhile(thread, block);
+    assert!(Thread::current(frames.at(5)).is_some(), "a call from further out");
+    let found = [u64::from(heap::may_hold(thread.shared, block)), calls(thread)[1] - before];
+    assert_eq!(found, [is_alive, frees]);
+    assert!(Thread::current(frames.at(5)).is_some());
+    assert_eq!(calls(thread)[1] - before, frees, "it is put back once");
+    heap::take(thread, block);
+    thread.leave();
+}
+
+#[test]
+fn a_block_whose_resize_was_left_by_a_jump_is_alive() {
+    check_left(112, |_, _| {}, [1, 0]);
+    check_left(128, |thread, block| taken::note_freed(thread, block + 16), [1, 0]);
+    check_left(144, taken::note_freed, [0, 1]);
+    // Somebody else got the address meanwhile.
+    check_left(160, |thread, block| heap::insert(thread, block, 24, 1), [1, 1]);
+    // The call has ended, on whatever stack.
+    check_left(176, |thread, block| assert!(taken::end(thread, block).is_some()), [0, 0]);
 }
 
 /// An index of two functions as the linker writes it, at the start of the words; tables and code are behind it.

@@ -6,8 +6,9 @@
 //! the function may throw; the unwinder tells the outermost that it is left.
 
 use core::arch::naked_asm;
+use core::mem::offset_of;
 
-use wire::Slot;
+use wire::NamedCall;
 
 /// Registers of a call, in the order in which the code below stores them.
 #[derive(Clone, Copy, Debug)]
@@ -21,14 +22,17 @@ pub(crate) struct Registers {
     second: usize,
     vectors: [[u64; 2]; 8],
     real: usize,
+    /// Zero from when the call is over. Together with `real` it tells leakline, which searches the program's memory for them, of calls that
+    /// are under way on stacks where no thread stands.
     sp: usize,
     bp: usize,
-    /// A block that was taken out of the table for as long as the call runs, and its slot there, whose first word is zero if there is none.
-    block: u64,
-    slot: [u64; 2],
 }
 
-const BYTES: u64 = 240;
+const _: () = assert!(
+    offset_of!(Registers, real) + 8 == NamedCall::FUNCTION * 8 && offset_of!(Registers, sp) + 8 == NamedCall::STACK * 8,
+    "leakline looks for both; the return address of the hook lies right below"
+);
+const BYTES: u64 = 224;
 const _: () = assert!(size_of::<Registers>() == BYTES as usize, "the entries make room for so much");
 
 impl Registers {
@@ -37,28 +41,23 @@ impl Registers {
         self.sp as u64
     }
 
-    /// Keeps what was taken out of the table, for whoever has to put it back.
-    pub(crate) fn keep(&mut self, block: u64, slot: Slot) {
-        (self.block, self.slot) = (block, [slot.first, slot.second]);
-    }
-
-    /// The same.
-    pub(crate) fn kept(&self) -> (u64, Slot) {
-        let [first, second] = self.slot;
-        (self.block, Slot { first, second })
-    }
-
-    /// Those of the call that was entered at this stack pointer and has not returned. None where nothing like it is there: the guard by
+    /// Ends the call that was entered at this stack pointer and has not returned. False where nothing like it is there: the guard by
     /// which it is looked for may be that of a call which was left by `longjmp`.
-    pub(crate) fn of_call_at(sp: u64) -> Option<Self> {
-        let at = sp.checked_sub(8 + BYTES)? & !15;
-        if !(super::readable(at) && super::readable(at + BYTES - 8)) {
-            return None;
+    pub(crate) fn end_call_at(sp: u64) -> bool {
+        let Some(at) = sp.checked_sub(8 + BYTES).map(|at| (at & !15) + offset_of!(Self, sp) as u64) else {
+            return false;
+        };
+        if !super::readable(at) {
+            return false;
         }
-        let pointer = core::ptr::with_exposed_provenance::<Self>(at as usize);
-        // SAFETY: the words can be read, and numbers may have any value.
-        let found = unsafe { pointer.read_volatile() };
-        (found.sp() == sp).then_some(found)
+        let pointer = core::ptr::with_exposed_provenance_mut::<u64>(at as usize);
+        // SAFETY: the word can be read, and a number may have any value.
+        let is_there = unsafe { pointer.read_volatile() } == sp;
+        if is_there {
+            // SAFETY: what holds its own place is that call's, on the stack of the thread that asks.
+            unsafe { pointer.write_volatile(0) };
+        }
+        is_there
     }
 
     /// rbp at the call.
@@ -145,7 +144,7 @@ macro_rules! entries {
                     ".cfi_offset rbp, -16",
                     "mov rbp, rsp",
                     ".cfi_def_cfa_register rbp",
-                    "sub rsp, 240",
+                    "sub rsp, 224",
                     "and rsp, -16",
                     "mov [rsp], rdi",
                     "mov [rsp + 8], rsi",
@@ -168,9 +167,9 @@ macro_rules! entries {
                     "mov [rsp + 200], rax",
                     "mov rax, [rbp]",
                     "mov [rsp + 208], rax",
-                    "mov qword ptr [rsp + 224], 0",
                     "mov rdi, rsp",
                     "call {hook}",
+                    "mov qword ptr [rsp + 200], 0",
                     "movups xmm0, [rsp + 64]",
                     "movups xmm1, [rsp + 80]",
                     "test al, al",
