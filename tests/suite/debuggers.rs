@@ -161,9 +161,9 @@ fn a_breakpoint_in_a_hook_is_not_overwritten() {
 /// A breakpoint whose debugger is dead looks like an instruction: copied, it would end the program at some other address.
 #[test]
 fn a_breakpoint_that_was_left_behind_is_never_copied() {
-    // One that frees, and one that only allocates (which nobody calls: that would end the program).
-    for function in ["realloc", "memalign"] {
-        let mut target = Target::start("c/prologue.c", "");
+    // Those that free and those that only allocate, which nobody calls: that would end the program.
+    for function in ["malloc", "free", "realloc", "memalign"] {
+        let mut target = Target::start("c/idle.c", "");
         let Some(mut debugger) = Debugger::of(target.pid(), "a breakpoint left behind") else { return };
         debugger.does(&format!("break *{function}"));
         debugger.kill();
