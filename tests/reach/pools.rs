@@ -119,10 +119,12 @@ fn leaver() -> Target {
     Target::start_program(&build_as("leaver", "reach/leaver.c", "gcc -O2 -g SOURCE"), "")
 }
 
-/// What an interpreter does that raises an error: the pool never returns, and the program goes on deeper on its stack than the pool was.
+/// What an interpreter does that raises an error: the pool never returns, and the program goes on deeper on its stack than the pool was. What
+/// it was to resize is alive.
 #[test]
 fn a_pool_that_is_left_by_a_jump() {
-    check_of(leaver(), "--alloc fn=pool_alloc,size=arg1", 1);
+    let taking = "--alloc fn=pool_alloc,size=arg1 --alloc fn=pool_take,size=arg1";
+    check_of(leaver(), &format!("{taking} --alloc fn=pool_grow,ptr=arg1,size=arg2 --free fn=pool_give"), 2);
 }
 
 /// Asks the target while it is attached to, and detaches: what is said to stay.
@@ -157,6 +159,45 @@ fn a_pool_that_goes_on_elsewhere_keeps_the_agent() {
     target.ask("back", "left");
     assert_eq!(leakline(&format!("detach {}", target.pid())).code, Some(0));
     assert_unchanged(&before, &appearance(target.pid()));
+    work(&mut target);
+    target.stop().assert_unharmed();
+}
+
+/// A coroutine sleeps in the pool, and the thread has called the allocator since, from its own stack: neither its frames nor its guard
+/// tell of the call.
+#[test]
+fn a_pool_that_sleeps_in_a_coroutine_keeps_the_agent() {
+    let mut target = leaver();
+    let before = appearance(target.pid());
+    assert_ne!(stays_after(&mut target, "sleep", "asleep"), "", "the pool returns into it");
+    leakline(&format!("detach {}", target.pid())).assert_refused(&["stays inside"]);
+    target.ask("wake", "awake");
+    leakline(&format!("detach {}", target.pid())).assert_code(0);
+    assert_unchanged(&before, &appearance(target.pid()));
+    work(&mut target);
+    target.stop().assert_unharmed();
+}
+
+/// The same after leakline was killed: in a coroutine, and where the thread sleeps on another stack. Then a child of a fork goes on with the
+/// call, which has nothing of leakline's but its code.
+#[test]
+fn what_a_killed_leakline_left_stays_as_long_as_a_pool_sleeps() {
+    let mut target = leaver();
+    let before = appearance(target.pid());
+    for [command, answer, end, ended] in [["sleep", "asleep", "wake", "awake"], ["away", "away", "back", "left"]] {
+        let options = "--json --for 60 --survey never --alloc fn=pool_alloc,size=arg1";
+        let mut session = Running::start(&format!("attach {} {options}", target.pid()));
+        session.wait_attached();
+        target.ask(command, answer);
+        session.kill();
+        leakline(&format!("detach {}", target.pid())).assert_refused(&["stays inside"]);
+        if command == "sleep" {
+            assert_eq!(target.ask("fork", "child"), "0", "the call went on in a child");
+        }
+        target.ask(end, ended);
+        leakline(&format!("detach {}", target.pid())).assert_code(0);
+        assert_unchanged(&before, &appearance(target.pid()));
+    }
     work(&mut target);
     target.stop().assert_unharmed();
 }

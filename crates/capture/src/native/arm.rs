@@ -44,13 +44,16 @@ pub(crate) struct Changed {
     pub(crate) after: [u8; JUMP_BYTES],
     /// An exception needs it as long as a frame of another hook is on a stack.
     pub(crate) is_last: bool,
+    /// It is a function that the user named, which may do anything, such as to sleep on a stack of its own.
+    pub(crate) is_named: bool,
 }
 
 impl Changed {
     pub(crate) fn of(relocation: &Relocation) -> Self {
         let first = |bytes: &[u8]| bytes.first_chunk().copied().unwrap_or_default();
         assert!(relocation.before.len() >= JUMP_BYTES, "a jump displaces at least its own length");
-        Self { at: relocation.at, before: first(&relocation.before), after: first(&relocation.after), is_last: false }
+        let (before, after) = (first(&relocation.before), first(&relocation.after));
+        Self { at: relocation.at, before, after, is_last: false, is_named: false }
     }
 }
 
@@ -125,6 +128,9 @@ pub(crate) trait Inside {
 
     /// Whether a thread will certainly not return into code that `within` accepts, whatever any guard says.
     fn is_outside(&self, thread: &Resting, within: &dyn Fn(u64) -> bool) -> bool;
+
+    /// Whether something that will return into this code may lie on a stack where no thread stands. To be asked when no thread is inside.
+    fn is_asleep(&self, code: &[Range<u64>]) -> io::Result<bool>;
 }
 
 /// Writes all jumps, or none. `ready` runs once they are in place, before any thread goes on.
@@ -267,6 +273,9 @@ fn drained(target: &Target, code: &[Range<u64>], inside: &(impl Inside + Sync)) 
             }
         }
         sleep(pause(round));
+    }
+    if inside.is_asleep(code)? {
+        return Ok((false, longest));
     }
     fault::point("agent-drained");
     Ok((true, longest))

@@ -5,13 +5,17 @@
 //! A guard that is set mostly tells of a thread inside a hook. One that was left by `longjmp` never cleared its guard, and a target may
 //! have written anything over any. A thread whose frames are all known, and none of them ours, is outside all the same.
 
+use std::io;
+use std::mem::offset_of;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use formats::maps;
-use wire::{Control, PackedRule};
+use wire::{Control, PackedRule, ThreadCursors, VERSION};
 
 use super::arch;
 use super::arm::Inside;
+use super::asleep;
 use super::code::PrivateTables;
 use super::file::SharedFile;
 use super::modules::Modules;
@@ -56,6 +60,8 @@ pub(crate) struct Attached<'a> {
 pub(crate) struct ByFrames<'a> {
     target: &'a Target,
     attached: Option<Attached<'a>>,
+    /// Where the shared memory of an attach that is over lies in the target; empty where there is none.
+    remains: Range<u64>,
     /// Functions are hooked that the user named: they may do anything.
     any_function: bool,
     /// The target wrote over what it shares with us.
@@ -73,16 +79,37 @@ struct Own {
 
 impl<'a> ByFrames<'a> {
     pub(crate) fn of(target: &'a Target, attached: Attached<'a>, any_function: bool, overwritten: bool) -> Self {
-        Self { target, attached: Some(attached), any_function, overwritten, own: OnceLock::new() }
+        Self { target, attached: Some(attached), remains: 0..0, any_function, overwritten, own: OnceLock::new() }
     }
 
-    /// Of an attach that is over.
-    pub(crate) fn of_remains(target: &'a Target) -> Self {
-        Self { target, attached: None, any_function: true, overwritten: false, own: OnceLock::new() }
+    /// Of an attach that is over. The hooks of it are dormant, and yet threads may be inside that entered them before.
+    pub(crate) fn of_remains(target: &'a Target, remains: Range<u64>, any_function: bool) -> Self {
+        Self { target, attached: None, remains, any_function, overwritten: false, own: OnceLock::new() }
     }
 
     fn guards(&self) -> Vec<Guard> {
-        self.attached.map(|attached| read::guards(attached.shared, attached.control)).unwrap_or_default()
+        match self.attached {
+            Some(attached) => read::guards(attached.shared, attached.control),
+            None => self.guards_of_remains().unwrap_or_default(),
+        }
+    }
+
+    /// None where there is no shared memory, where it is of another version, or where most of it was given back already: that is done
+    /// when nobody is inside any more.
+    fn guards_of_remains(&self) -> Option<Vec<Guard>> {
+        const RECORDS: u64 = (offset_of!(Control, threads) + offset_of!(ThreadCursors, records)) as u64;
+        let words = |at: u64, len: usize| {
+            let bytes = self.target.read_exactly(self.remains.start + at, 8 * len)?;
+            io::Result::Ok(
+                bytes.chunks_exact(8).filter_map(|word| word.try_into().ok()).map(u64::from_le_bytes).collect(),
+            )
+        };
+        let half = |at: u64| {
+            let bytes = self.target.read_exactly(self.remains.start + at, 4).ok()?;
+            bytes.try_into().ok().map(u32::from_le_bytes)
+        };
+        let is_known = !self.remains.is_empty() && half(offset_of!(Control, version) as u64)? == VERSION;
+        is_known.then(|| half(RECORDS)).flatten().map(|records| read::guards_by(words, records))
     }
 
     fn read_anew(&self) -> Own {
@@ -115,6 +142,14 @@ impl Inside for ByFrames<'_> {
             (None, None) => false,
         }
     }
+
+    fn is_asleep(&self, code: &[Range<u64>]) -> io::Result<bool> {
+        if !self.any_function {
+            return Ok(false);
+        }
+        self.prepare(self.attached.is_none());
+        asleep::is_any(self.target, code, |thread, within| self.is_outside(thread, within))
+    }
 }
 
 impl Own {
@@ -128,5 +163,51 @@ impl Own {
         let is_own =
             |stack: u64| own_stack::holds(&mappings, Stands { is_main, stack, thread: pointer }, &(stack..stack));
         guards.chain([arch::stack_pointer(&thread.registers)]).all(is_own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use wire::{ThreadFigures, regions};
+
+    use super::*;
+    use crate::sys::map::MappedFile;
+
+    /// The guards of an attach that is over, where the shared memory is of this version and so long.
+    #[track_caller]
+    fn check(version: u32, len: u64, expected: &[Guard]) {
+        let path = std::env::temp_dir().join(format!("leakline-inside-{}-{version}-{len}", std::process::id()));
+        let file = SharedFile::new(File::options().read(true).write(true).create_new(true).open(&path).unwrap());
+        file.file().set_len(wire::FILE_BYTES).unwrap();
+        file.write_words32(offset_of!(Control, version) as u64, &[version]).unwrap();
+        let records = offset_of!(Control, threads) + offset_of!(ThreadCursors, records);
+        file.write_words32(records as u64, &[3]).unwrap();
+        file.write_words32(regions::THREADS.at, &[7, 9, 5]).unwrap();
+        for (place, thread, guard) in [(7_u64, 0x7700_u64, 0_u64), (9, 0x9900, 0x9000), (5, 0x5500, 0x5000)] {
+            let at = |field: usize| regions::RECORDS.at + place * regions::RECORD_BYTES + field as u64;
+            file.write_words(at(offset_of!(ThreadFigures, pointer)), &[thread]).unwrap();
+            file.write_words(at(offset_of!(ThreadFigures, guard)), &[guard]).unwrap();
+        }
+        let mapped = MappedFile::open(&path).unwrap();
+        file.file().set_len(len).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let start = mapped.as_ptr().expose_provenance() as u64;
+        let target = Target::open_held(model::Pid(std::process::id())).unwrap();
+        let remains = ByFrames::of_remains(&target, start..start + wire::FILE_BYTES, false);
+        assert_eq!(remains.guards(), expected, "version {version}, {len} bytes");
+        assert_eq!(remains.is_guarded(), !expected.is_empty());
+        let of_child = ByFrames::of_remains(&target, 0..0, false);
+        assert!(!of_child.is_guarded(), "there is no shared memory");
+    }
+
+    #[test]
+    fn threads_are_inside_also_where_leakline_was_killed() {
+        let guards = [Guard { thread: 0x9900, at: 0x9000 }, Guard { thread: 0x5500, at: 0x5000 }];
+        check(VERSION, wire::FILE_BYTES, &guards);
+        check(VERSION + 1, wire::FILE_BYTES, &[]);
+        // Most of it was given back.
+        check(VERSION, regions::ROBUST.end(), &[]);
     }
 }

@@ -8,6 +8,7 @@
 
 mod arch;
 mod arm;
+mod asleep;
 mod calls;
 mod cap;
 mod code;

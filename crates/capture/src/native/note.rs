@@ -32,8 +32,9 @@ pub(crate) struct Note {
     pub(crate) changed: Vec<Changed>,
 }
 
-/// Where in the word of what stood at a place it is said that its jump goes last.
-const LAST_SHIFT: u32 = 8 * JUMP_BYTES as u32;
+/// In the word of what stood at a place, behind that: its jump goes last; it is a function that the user named.
+const LAST: u64 = 1 << (8 * JUMP_BYTES);
+const NAMED: u64 = LAST << 1;
 
 /// Room for a note of so many changes.
 pub(crate) fn room(changes: usize) -> u64 {
@@ -47,7 +48,9 @@ impl Note {
         let mut words = vec![MAGIC, VERSION, self.code.len() as u64, self.changed.len() as u64];
         words.extend(self.code.iter().flat_map(|code| [code.start, code.end]));
         words.extend(self.changed.iter().flat_map(|change| {
-            [change.at, word(change.before) | u64::from(change.is_last) << LAST_SHIFT, word(change.after)]
+            let flags = [(change.is_last, LAST), (change.is_named, NAMED)];
+            let flags: u64 = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum();
+            [change.at, word(change.before) | flags, word(change.after)]
         }));
         words.into_iter().flat_map(u64::to_le_bytes).collect()
     }
@@ -78,7 +81,8 @@ impl Note {
             at: c[0],
             before: first_bytes(c[1]),
             after: first_bytes(c[2]),
-            is_last: c[1] >> LAST_SHIFT != 0,
+            is_last: c[1] & LAST != 0,
+            is_named: c[1] & NAMED != 0,
         });
         Some(Self { code, changed: changed.collect() })
     }
@@ -118,8 +122,12 @@ mod tests {
     use super::*;
 
     fn note() -> Note {
-        let change = |at| Changed { at, before: [1, 2, 3, 4, 0x85], after: [0xe9, 6, 7, 8, 0xff], is_last: at == 0x77 };
-        Note { code: vec![0x1000..0x5000, 0x9000..0xa000], changed: vec![change(0x77), change(u64::MAX)] }
+        let change = |at, is_last, is_named| {
+            let (before, after) = ([1, 2, 3, 4, 0x85], [0xe9, 6, 7, 8, 0xff]);
+            Changed { at, before, after, is_last, is_named }
+        };
+        let changed = vec![change(0x77, true, false), change(0x78, false, true), change(u64::MAX, false, false)];
+        Note { code: vec![0x1000..0x5000, 0x9000..0xa000], changed }
     }
 
     #[test]

@@ -216,6 +216,8 @@ struct Hooked {
     breakpoints: Vec<String>,
     /// Where those are by which an exception finds its way.
     unwinders: Vec<u64>,
+    /// Where those are that the user named.
+    named: Vec<u64>,
     callable: Vec<Callable>,
 }
 
@@ -282,6 +284,7 @@ impl Hooked {
     fn changed(&self) -> Vec<Changed> {
         let changed = |relocation: &Relocation| Changed {
             is_last: self.unwinders.contains(&relocation.at),
+            is_named: self.named.contains(&relocation.at),
             ..Changed::of(relocation)
         };
         self.relocations.iter().map(changed).collect()
@@ -298,6 +301,9 @@ impl Hooked {
                     let callable =
                         Callable { module: site.module, names: site.names.clone(), at: relocation.unhooked() };
                     self.callable.push(callable);
+                }
+                if let Form::Named(_) = site.form {
+                    self.named.push(relocation.at);
                 }
                 if site.hook() == Hook::FindsTable {
                     self.unwinders.push(relocation.at);

@@ -111,7 +111,11 @@ pub(crate) fn snapshot(file: &SharedFile, control: &Control, ticks: &Ticks, how:
 
 /// The places of the records of all threads; nothing says that they are true.
 fn places(file: &SharedFile, threads: usize) -> io::Result<Vec<u64>> {
-    let words = file.words(regions::THREADS.at, threads.div_ceil(2))?;
+    places_by(|at, len| file.words(at, len), threads)
+}
+
+fn places_by(words: impl Fn(u64, usize) -> io::Result<Vec<u64>>, threads: usize) -> io::Result<Vec<u64>> {
+    let words = words(regions::THREADS.at, threads.div_ceil(2))?;
     let halves = words.iter().flat_map(|word| [word & 0xffff_ffff, word >> 32]);
     Ok(halves.take(threads).map(|place| place % THREAD_SLOTS as u64).collect())
 }
@@ -136,15 +140,20 @@ pub(crate) struct Guard {
 
 /// The guards of threads inside hooks. One that ended there (it never does) or left by `longjmp` has one too.
 pub(crate) fn guards(file: &SharedFile, control: &Control) -> Vec<Guard> {
+    guards_by(|at, len| file.words(at, len), control.threads.records.load(Relaxed))
+}
+
+/// The same of memory that is read by its offset, with so many records.
+pub(crate) fn guards_by(words: impl Fn(u64, usize) -> io::Result<Vec<u64>>, records: u32) -> Vec<Guard> {
     const GUARD: u64 = core::mem::offset_of!(ThreadFigures, guard) as u64;
     const THREAD: u64 = core::mem::offset_of!(ThreadFigures, pointer) as u64;
-    let threads = (control.threads.records.load(Relaxed) as usize).min(THREADS_MAX);
+    let threads = (records as usize).min(THREADS_MAX);
     let word = |place: u64, at: u64| {
-        let words = file.words(regions::RECORDS.at + place * regions::RECORD_BYTES + at, 1);
+        let words = words(regions::RECORDS.at + place * regions::RECORD_BYTES + at, 1);
         words.ok().and_then(|words| words.first().copied()).filter(|word| *word != 0)
     };
     let guard = |place| Some(Guard { at: word(place, GUARD)?, thread: word(place, THREAD).unwrap_or(0) });
-    places(file, threads).unwrap_or_default().into_iter().filter_map(guard).collect()
+    places_by(&words, threads).unwrap_or_default().into_iter().filter_map(guard).collect()
 }
 
 /// Whether some thread is inside a hook that it entered while every block was recorded.

@@ -60,6 +60,8 @@ struct Remains {
     /// The shared memory is laid out as another version of leakline does it.
     is_foreign: bool,
     changed: Vec<Changed>,
+    /// Functions were hooked that the user named, or it cannot be known.
+    any_function: bool,
     code: Vec<Range<u64>>,
     shared: Range<u64>,
 }
@@ -75,6 +77,7 @@ fn find(target: &Target, mappings: &[Mapping<'_>]) -> Option<Remains> {
     if shared.is_none() && note.is_none() {
         return None;
     }
+    found.any_function = note.as_ref().is_none_or(|note| note.changed.iter().any(|change| change.is_named));
     if let Some(note) = note {
         found.is_foreign = false;
         found.code.extend(note.code);
@@ -129,7 +132,8 @@ pub(crate) fn remove(target: &Target) -> Result<Removed, AttachError> {
     if remains.is_foreign {
         return Err(step(io::Error::other("it is of another version: `leakline detach` of that version removes it")));
     }
-    let out = take_out(target, &remains.changed, &remains.code, &ByFrames::of_remains(target)).map_err(step)?;
+    let inside = ByFrames::of_remains(target, remains.shared.clone(), remains.any_function);
+    let out = take_out(target, &remains.changed, &remains.code, &inside).map_err(step)?;
     if !out.foreign.is_empty() {
         let why = out.why_kept().unwrap_or_default();
         return Err(step(io::Error::other(format!("{why}: try again when that is gone"))));
