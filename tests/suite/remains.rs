@@ -127,6 +127,7 @@ fn all_processes_are_freed_at_once() {
         for i in 1 2; do (sleep 60 | \"$1\" --rate 4096 >/dev/null) & done
         until [ \"$(pgrep -c leaky)\" = 2 ]; do sleep 0.05; done
         for pid in $(pgrep leaky); do
+            rm -f log; touch log
             \"$2\" attach $pid --plain --expire 0.1 > log & attached=$!
             until grep -q attached log; do kill -0 $attached || exit 9; sleep 0.05; done
             kill -9 $attached; wait $attached 2>/dev/null
@@ -135,6 +136,7 @@ fn all_processes_are_freed_at_once() {
         mkfifo commands; \"$3\" < commands > said & exec 3> commands
         parent=$!
         until grep -q ready said; do sleep 0.05; done
+        rm -f log; touch log
         \"$2\" attach $parent --plain --expire 0.1 > log & attached=$!
         until grep -q attached log; do kill -0 $attached || exit 7; sleep 0.05; done
         echo fork >&3
