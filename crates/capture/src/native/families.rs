@@ -269,6 +269,25 @@ const MARKS: [(&str, &str); 15] = [
     ("__libc_malloc_impl", MUSL),
     ("__dls3", MUSL),
 ];
+/// Functions that allocate and call no other one of these lists that does: they have been looked at. mimalloc's jump to one another, musl's
+/// `calloc` calls its `malloc`, and the operators of all call a `malloc`.
+const CALLING_NOBODY: [(&str, &[&str]); 2] = [
+    (GLIBC, &["malloc", "calloc"]),
+    (
+        "jemalloc",
+        &[
+            "malloc",
+            "calloc",
+            "mallocx",
+            "je_malloc",
+            "je_calloc",
+            "je_mallocx",
+            "_rjem_malloc",
+            "_rjem_calloc",
+            "_rjem_mallocx",
+        ],
+    ),
+];
 const TCMALLOC_NAME: &str = "tcmalloc";
 /// What glibc is called.
 pub(crate) const GLIBC: &str = "glibc";
@@ -321,6 +340,13 @@ pub(crate) fn known(name: &str, allocator: Option<&str>) -> Option<Known> {
         let hook = family_of(prefix).iter().find_map(|list| look_up(list, rest))?;
         Some(Known { family: Family::Prefixed(prefix), form: form_of(hook) })
     })
+}
+
+/// Whether a function with all these names, in a module with this allocator, calls no other hooked one that allocates. A name that is not
+/// the allocator's own says that the module has another one besides.
+pub(crate) fn calls_nobody(allocator: Option<&str>, names: &[String]) -> bool {
+    let listed = CALLING_NOBODY.iter().find(|(of, _)| allocator == Some(of)).map_or(&[][..], |(_, listed)| listed);
+    names.iter().all(|name| listed.contains(&name.as_str()))
 }
 
 fn form_of(hook: Hook) -> Form {
@@ -427,6 +453,18 @@ mod tests {
         for name in ["malloc", "mi_heap_realloc", "tc_new", "_rjem_rallocx", "__libc_malloc_impl"] {
             assert!(names.iter().any(|known| known == name), "{name}");
         }
+    }
+
+    #[test]
+    fn what_calls_nobody_is_known_by_all_of_its_names() {
+        let calls_nobody =
+            |allocator, names: &str| calls_nobody(allocator, &names.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert!(calls_nobody(Some(GLIBC), "malloc") && calls_nobody(Some("jemalloc"), "calloc"));
+        assert!(calls_nobody(Some("jemalloc"), "_rjem_malloc") && calls_nobody(Some("jemalloc"), "malloc je_malloc"));
+        assert!(!calls_nobody(Some("jemalloc"), "malloc mi_malloc"), "another allocator beside it");
+        assert!(!calls_nobody(Some("jemalloc"), "_ZnwmRKSt9nothrow_t"), "it calls malloc");
+        assert!(!calls_nobody(Some("mimalloc"), "malloc mi_malloc") && !calls_nobody(Some(MUSL), "calloc"));
+        assert!(!calls_nobody(None, "malloc"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::arch;
 use super::calls::{self, Calls};
 use super::code::{Compiled, open_file};
 use super::custom::Custom;
-use super::families::{self, Family, Form, GLIBC, MUSL, allocator_of, c_library_of, known};
+use super::families::{self, Family, Form, GLIBC, MUSL, allocator_of, c_library_of, calls_nobody, known};
 use super::image::Hook;
 use super::runtimes::Runtime;
 use super::target::Target;
@@ -55,6 +55,8 @@ pub(crate) struct Site {
     pub(crate) code: Vec<u8>,
     /// Number of the module that it is in.
     pub(crate) module: usize,
+    /// Whether it is known to call no other hooked function that allocates.
+    pub(crate) calls_nobody: bool,
 }
 
 impl Site {
@@ -212,6 +214,10 @@ fn summarize(mut found: Allocator, mut modules: Vec<Module>) -> Allocator {
     });
     found.described = described.collect::<Vec<_>>().join(", ");
     found.sites = modules.into_iter().flat_map(|module| module.sites).collect();
+    for site in &mut found.sites {
+        // The user may have named a function inside of it.
+        site.calls_nobody &= !found.throws;
+    }
     found
 }
 
@@ -386,6 +392,9 @@ impl Named {
         if sites.iter().all(|site| site.hook().ends()) {
             return None;
         }
+        for site in &mut sites {
+            site.calls_nobody = calls_nobody(allocator, &site.names);
+        }
         let standard = families.contains(&Family::Standard);
         Some(Module { sites, allocator, path, standard, program: self.program, custom: is_custom, operators })
     }
@@ -399,7 +408,7 @@ impl Named {
         // A short function needs the padding behind it as well.
         let size = if size < PADDING_BYTES { size + PADDING_BYTES } else { size };
         let code = target.read_exactly(at, size as usize).ok()?;
-        Some(Site { names: vec![symbol.name.clone()], form, entry: at, at, code, module })
+        Some(Site { names: vec![symbol.name.clone()], form, entry: at, at, code, module, calls_nobody: false })
     }
 
     /// What the dynamic linker calls when it has loaded something, in whichever module that is.

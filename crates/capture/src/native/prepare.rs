@@ -8,7 +8,7 @@ use std::io;
 use formats::maps::{self, Mapping};
 use model::Kinds;
 
-use wire::{CODE_AREAS_MORE, GRANULE_OF_MIXED_SIZES, PATCHES_MAX};
+use wire::{CODE_AREAS_MORE, PATCHES_MAX};
 
 use super::arch::{self, Decides, PatchError, Relocation, SITE_BYTES, Size, Stub};
 use super::arm::{Changed, lies_on_two_pages};
@@ -94,7 +94,7 @@ impl Plan {
         let shared_at = place::far(&mappings, wire::FILE_BYTES)
             .ok_or_else(|| step("find room for the shared memory")("its address space has no gap that large".into()))?;
         let wanted = wanted(&areas, image.link_page, shared_at, wire::FILE_BYTES);
-        let mut hooked = hook_all(&sites, &places, (wanted.code_at, &image), nests(granule_shift));
+        let mut hooked = hook_all(&sites, &places, (wanted.code_at, &image));
         hooked
             .unhooked
             .extend(refused.iter().map(|site| (site.hook(), format!("{}: too many functions", site.name()))));
@@ -229,13 +229,13 @@ struct Callable {
     at: u64,
 }
 
-fn hook_all(sites: &[Site], places: &[(usize, u64)], (code_at, image): (u64, &Image), nests: bool) -> Hooked {
+fn hook_all(sites: &[Site], places: &[(usize, u64)], (code_at, image): (u64, &Image)) -> Hooked {
     let mut hooked = Hooked::default();
     let is_plain = |site: &Site| !matches!(site.form, Form::Throwing { .. });
     // Functions that throw need the others of their module.
     for round in [true, false] {
         for (site, (_, site_at)) in sites.iter().zip(places).filter(|(site, _)| is_plain(site) == round) {
-            let Some(stub) = stub_of(site, (code_at, image), nests, &hooked.callable) else {
+            let Some(stub) = stub_of(site, (code_at, image), &hooked.callable) else {
                 let reason = "it may throw, and there is no function of its kind that does not";
                 hooked.unhooked.push((site.hook(), format!("{}: {reason}", site.name())));
                 continue;
@@ -247,15 +247,11 @@ fn hook_all(sites: &[Site], places: &[(usize, u64)], (code_at, image): (u64, &Im
     hooked
 }
 
-/// Whether functions that allocate may call each other. Those of glibc do not; functions that the user named have no granule that is known.
-fn nests(granule_shift: u32) -> bool {
-    granule_shift != GRANULE_OF_MIXED_SIZES
-}
-
 /// How the hook of a function is called; none where it throws and there is nothing to call in its place.
-fn stub_of(site: &Site, (code_at, image): (u64, &Image), nests: bool, callable: &[Callable]) -> Option<Stub> {
+fn stub_of(site: &Site, (code_at, image): (u64, &Image), callable: &[Callable]) -> Option<Stub> {
     let link = code_at + image.link;
-    let allocation = |size| Stub::Deciding(link, Decides::Allocation { size, nests, counts: code_at + image.counts });
+    let (nests, counts) = (!site.calls_nobody, code_at + image.counts);
+    let allocation = |size| Stub::Deciding(link, Decides::Allocation { size, nests, counts });
     let quiet = match site.form {
         // Exceptions may still have to pass a frame of ours when nobody listens any more.
         Form::Plain(Hook::FindsTable) => return Some(Stub::Plain),
