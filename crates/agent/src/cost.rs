@@ -2,9 +2,9 @@
 //!
 //! Owns: which calls are timed, and the sums. Must not know: what share of the target's time that is.
 //!
-//! About every 256th call is timed, at irregular distances, since programs repeat themselves. The real function is left out. A
-//! call that passes without a record takes less time than reading the clock does: what it does is done several times over
-//! then, between two readings. leakline knows what a reading costs, and subtracts it.
+//! About every 256th call is timed, and of calls that allocate while blocks are sampled every 2,048th, at irregular distances, since programs
+//! repeat themselves. The real function is left out. A call that passes without a record takes less time than reading the clock does: what
+//! it does is done several times over then, between two readings. leakline knows what a reading costs, and subtracts it.
 
 use core::hint::black_box;
 use core::sync::atomic::Ordering::Relaxed;

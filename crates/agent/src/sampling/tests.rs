@@ -102,6 +102,38 @@ fn estimates_lie_within_their_errors_and_to_both_sides() {
     }
 }
 
+/// Calls that pass take hardly longer than the clock: to time as many of them as of those that are recorded would be most of what they cost.
+#[test]
+fn calls_that_pass_are_timed_eight_times_as_rarely() {
+    const CALLS: u64 = 100_000;
+    let thread = sampler(5);
+    thread.record.figures.allocation_timed_at.store(0, Relaxed);
+    let timed = || (0..CALLS).filter(|_| turn::count_allocation(thread)).count() as u64;
+    let passing = timed();
+    assert!((CALLS / (16 * 171)..=CALLS / (8 * 171) + 2).contains(&passing), "{passing}");
+    let freed = (0..CALLS).filter(|_| turn::count_free(thread)).count() as u64;
+    assert!((CALLS / 342..=CALLS / 171 + 2).contains(&freed), "those that look for their block: {freed}");
+}
+
+/// What was counted in advance while calls pass is given back: where every block is recorded the clock is read sooner.
+#[test]
+fn calls_counted_in_advance_do_not_outlast_their_mode() {
+    let thread = sampler(6);
+    let figures = &thread.record.figures;
+    let left = || figures.allocations_left.load(Relaxed);
+    let made = || calls_made(figures.allocations.load(Relaxed), left());
+    (0..3).for_each(|_| assert!(!turn::count_allocation(thread)));
+    assert!(left() > 2000 && made() == 3, "{} to come, {} made", left(), made());
+    thread.shared.control().set_mode(Mode::EXACT);
+    turn::catch_up(thread);
+    assert_eq!((left(), made()), (0, 3));
+    turn::count_allocation(thread);
+    assert!(left() < 64 && made() == 4, "{} to come, {} made", left(), made());
+    thread.shared.control().set_mode(Mode::sampled(RATE));
+    turn::count_allocation(thread);
+    assert_eq!(made(), 5);
+}
+
 /// Every change of the mode throws the countdown away: that must not make samples more or less likely.
 #[test]
 fn changes_of_the_mode_bias_nothing() {
