@@ -88,6 +88,38 @@ fn the_mode_follows_the_cost_and_blocks_of_either_mode_are_freed_in_the_other() 
     assert_eq!(tally(totals, "allocated"), tally(totals, "freed"), "{totals:#}");
 }
 
+/// Large blocks are found in another way than small ones, and share parts of the memory with them: none may be lost when the mode changes,
+/// nor while marks are taken away.
+#[test]
+fn no_free_is_missed_where_small_and_large_blocks_lie_side_by_side() {
+    for (share, rounds) in [(16, 2), (256, 1)] {
+        let mut target = Target::start("c/mixed.c", &format!("--share {share}"));
+        // All that is recorded is born during the session.
+        for command in ["pause", "drain"] {
+            target.ask(command, "");
+        }
+        let options = "--mode auto --max-overhead 0.1 --rate 64k --expire 60 --for 60 --json";
+        let mut session = Running::start(&format!("attach {} {options}", target.pid()));
+        session.wait_attached();
+        for _ in 0..rounds {
+            target.ask("go", "going");
+            wait_mode(&mut session, "sampled");
+            sleep(Duration::from_millis(1500));
+            target.ask("pause", "paused");
+            wait_mode(&mut session, "exact");
+        }
+        target.ask("drain", "drained");
+        signal(session.pid(), Signal::INT);
+        let run = session.wait();
+        target.stop().assert_unharmed();
+        let summary = run.summary();
+        let totals = &summary["totals"];
+        assert!(errors(totals, "allocated").0 > 0, "some of it was sampled: {totals:#}");
+        assert_eq!(tally(totals, "live"), (0, 0), "{share} of 256 are large: {totals:#}");
+        assert_eq!(tally(totals, "allocated"), tally(totals, "freed"), "{totals:#}");
+    }
+}
+
 #[test]
 fn a_quiet_target_stays_exact() {
     let target = Target::start("c/leaky.c", "--rate 4096");

@@ -69,6 +69,7 @@ fn fill(shared: Shared) {
     control.lines_max.store(LINES, Relaxed);
     control.records_max.store(wire::THREADS_MAX as u32, Relaxed);
     control.blocks.further.store(1, Relaxed);
+    crate::marks::begin(shared);
     control.granule_shift.store(GRANULE_SHIFT, Relaxed);
     control.has_crc32.store(u32::from(std::is_x86_feature_detected!("sse4.2")), Relaxed);
     control.expire_ticks.store(u64::MAX, Relaxed);

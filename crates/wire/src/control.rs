@@ -159,6 +159,8 @@ pub struct BlockCursors {
     pub further: AtomicU32,
     /// Lines that hold cells; they count for [`Control::lines_max`] too.
     pub cells: AtomicU32,
+    /// Areas with [marks of their own](crate::own_area).
+    pub areas: AtomicU32,
 }
 
 /// Next free places for stacks.

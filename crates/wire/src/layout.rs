@@ -5,7 +5,7 @@
 use crate::block::{LARGE_SHIFT, SPAN_SHIFT};
 use crate::bucket::{Bucket, FurtherBucket, LINE_SLOTS, LINES_MAX};
 use crate::event::{EVENTS, Event};
-use crate::mark::MARK_SHIFT;
+use crate::mark::AREA_SHIFT;
 use crate::tables::{Module, Robust, SampledCounters, SiteCounters, StackRecord};
 
 /// Threads that can have a record; further ones pass through and are counted.
@@ -56,8 +56,8 @@ impl Layout {
 /// The regions, in order.
 pub mod regions {
     use super::{
-        ADDRESS_BITS, Bucket, COUNTERS_BYTES, EVENTS, Event, FRAMES_MAX, FURTHER_BUCKETS_MAX, FurtherBucket,
-        LARGE_SHIFT, LINE_BYTES, LINES_MAX, Layout, MARK_SHIFT, MODULES_MAX, Module, PAGE, Robust, SAMPLED_BYTES,
+        ADDRESS_BITS, AREA_SHIFT, Bucket, COUNTERS_BYTES, EVENTS, Event, FRAMES_MAX, FURTHER_BUCKETS_MAX,
+        FurtherBucket, LARGE_SHIFT, LINE_BYTES, LINES_MAX, Layout, MODULES_MAX, Module, PAGE, Robust, SAMPLED_BYTES,
         SPAN_SHIFT, STACK_INDEX_SLOTS, STACKS_MAX, StackRecord, THREAD_SLOTS, THREADS_MAX,
     };
 
@@ -71,8 +71,10 @@ pub mod regions {
     pub const THREADS: Layout = Layout::after(MODULES, (THREADS_MAX * 4) as u64);
     /// One [`RECORD_BYTES`] per place; each begins with [`crate::ThreadFigures`].
     pub const RECORDS: Layout = Layout::after(THREADS, THREAD_SLOTS as u64 * RECORD_BYTES);
-    /// [Marks](crate::mark_at): bytes by `address >> MARK_SHIFT`.
-    pub const MARKS: Layout = Layout::after(RECORDS, 1 << (ADDRESS_BITS - MARK_SHIFT));
+    /// `u32` words by `address >> AREA_SHIFT`: where among the marks those of an area are.
+    pub const AREAS: Layout = Layout::after(RECORDS, 4 << (ADDRESS_BITS - AREA_SHIFT));
+    /// [Marks](crate::mark_at): bytes, those of each area together.
+    pub const MARKS: Layout = Layout::after(AREAS, MARKS_REACHED);
     /// Unwind rows: `u32` words.
     pub const ROWS: Layout = Layout::after(MARKS, 1 << 30);
     /// [`crate::SiteCounters`], by number of the thread, then by stack.
@@ -98,6 +100,8 @@ pub mod regions {
     /// Lines of slots, then lines of [cells](crate::Cell), with room behind them for whatever a word of the directory may lead to.
     pub const LINES: Layout = Layout::after(FURTHER, (2 * LINES_MAX as u64 + Bucket::LINES_BEHIND as u64) * LINE_BYTES);
 
+    /// Bytes of the marks: what a word reaches.
+    pub const MARKS_REACHED: u64 = 1 << 32;
     /// Bytes of a thread's record.
     pub const RECORD_BYTES: u64 = 256 * 1024;
     /// Bytes of a thread's counters.
@@ -130,6 +134,7 @@ mod tests {
             regions::MODULES,
             regions::THREADS,
             regions::RECORDS,
+            regions::AREAS,
             regions::MARKS,
             regions::ROWS,
             regions::COUNTERS,

@@ -16,7 +16,7 @@
 //! | modules | leakline | ranges of code, in four buffers used in turn |
 //! | threads | agent | which records are used |
 //! | records | agent | what one thread owns: guard, figures, caches |
-//! | marks | agent, leakline | which parts of the memory hold recorded blocks |
+//! | areas, marks | agent, leakline | which parts of the memory hold recorded blocks |
 //! | rows | leakline | unwind rows: sorted starts, then packed rules |
 //! | counters | agent | one [`SiteCounters`] per thread and stack |
 //! | sampled | agent | one [`SampledCounters`] per thread and stack |
@@ -60,7 +60,10 @@ pub use layout::{
     ADDRESS_BITS, COUNTERS_BYTES, FILE_BYTES, FRAMES_MAX, FURTHER_BUCKETS_MAX, LINE_BYTES, Layout, MODULES_MAX,
     PATCHES_MAX, SAMPLED_BYTES, STACK_INDEX_SLOTS, STACKS_MAX, THREAD_SLOTS, THREADS_MAX, regions,
 };
-pub use mark::{MARK_COUNT_MAX, MARK_EXACT, MARK_LARGE, MARK_SHIFT, mark_at};
+pub use mark::{
+    AREA_EMPTY, AREA_FULL, AREA_LARGE, AREA_MARKS, AREA_OF_NOTHING, AREA_SHIFT, AREAS_MAX, FIRST_MARKS, MARK_COUNT_MAX,
+    MARK_EXACT, MARK_LARGE, MARK_SHIFT, area_at, is_own_area, mark_at, own_area,
+};
 pub use place::{PLACE_FACTOR, PLACE_SHIFT, record_at, thread_place};
 pub use rule::{PackedRule, RuleKind};
 pub use sample::{BLOCK_PARTS, RATE_MAX, RATE_MIN, Weight, blocks_variance_parts, bytes_squared, distance, weigh};

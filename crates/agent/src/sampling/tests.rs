@@ -228,8 +228,7 @@ fn a_mark_that_cannot_count_further_stays() {
     marks::keep(thread.shared, other, false);
     marks::add(thread.shared, other);
     marks::remove(thread.shared, other);
-    let mark: &core::sync::atomic::AtomicU8 = thread.shared.at(wire::mark_at(other));
-    assert_eq!(mark.load(Relaxed), MARK_EXACT);
+    assert_eq!(marks::of(thread.shared, other).load(Relaxed), MARK_EXACT);
 }
 
 #[test]
@@ -259,8 +258,130 @@ fn a_part_keeps_the_mark_of_blocks_that_were_recorded_for_themselves() {
     // A block that is put back, since it was not resized after all, has one.
     heap::insert(thread, far, 100, SITE);
     let slot = heap::take(thread, far);
-    let mark: &core::sync::atomic::AtomicU8 = thread.shared.at(wire::mark_at(far));
-    mark.store(0, Relaxed);
+    marks::of(thread.shared, far).store(0, Relaxed);
     heap::restore(thread, far, slot);
     assert!(is_marked(thread, far));
+}
+
+/// Areas with marks of their own.
+fn areas_with_own(thread: Thread) -> u32 {
+    thread.shared.control().blocks.areas.load(Relaxed)
+}
+
+/// Bytes of an area.
+const AREA: u64 = 1 << wire::AREA_SHIFT;
+
+#[test]
+fn large_blocks_that_are_alone_share_one_mark() {
+    let thread = sampler(6);
+    thread.shared.control().set_mode(Mode::EXACT);
+    turn::catch_up(thread);
+    let area = 0x5000_0040_0000;
+    let [large, other, small] = [area + 0x10, area + AREA - PART, area + PART];
+    let beside = [area - 16, area + AREA];
+    heap::insert(thread, large, 1 << 20, SITE);
+    assert!([area, large, other, small].into_iter().all(|at| marks::kinds(thread.shared, at) == (false, true)));
+    assert!(!beside.into_iter().any(|at| is_marked(thread, at)), "nor do they mark other areas");
+    assert!(matches!(heap::free_near(thread, large), heap::Freed::Not) && heap::may_hold(thread.shared, large));
+    assert!(!heap::may_hold(thread.shared, small), "one look at the large ones is all");
+    heap::insert(thread, other, 100_000, SITE);
+    // Replaced, since its free went unseen, and put back, since it was not resized after all.
+    heap::insert(thread, other, 200_000, SITE);
+    heap::restore(thread, other, heap::take(thread, other));
+    assert_eq!(areas_with_own(thread), 0);
+    // The first other block gives the area marks of its own, which do not forget those that are there.
+    heap::insert(thread, small, 100, SITE);
+    assert_eq!(areas_with_own(thread), 1);
+    assert_eq!(marks::kinds(thread.shared, large), (false, true));
+    assert_eq!(marks::kinds(thread.shared, small), (true, true), "where in it they are is not known");
+    assert!(
+        !matches!(heap::free_near(thread, small), heap::Freed::Not)
+            && !beside.into_iter().any(|at| is_marked(thread, at))
+    );
+    let sizes = [large, other].map(|at| heap::take(thread, at).unpack().map(|block| block.size));
+    assert_eq!(sizes, [Some(1 << 20), Some(200_000)]);
+    // One that comes now marks its part only.
+    marks::of(thread.shared, large).store(0, Relaxed);
+    heap::insert(thread, large, 1 << 20, SITE);
+    assert_eq!(marks::of(thread.shared, large).load(Relaxed), wire::MARK_LARGE);
+}
+
+#[test]
+fn large_blocks_that_are_sampled_are_counted_in_their_parts() {
+    let thread = sampler(7);
+    turn::catch_up(thread);
+    let area = 0x5000_0040_0000;
+    let [large, other, exact] = [area + 0x10, area + 100 * PART, area + AREA];
+    heap::insert_sampled(thread, large, 1 << 20, SITE, RATE);
+    heap::insert_sampled(thread, large + 16, 100, SITE, RATE);
+    assert!(is_marked(thread, large) && !is_marked(thread, other), "the area has marks of its own");
+    free(thread, large);
+    assert!(is_marked(thread, large));
+    free(thread, large + 16);
+    assert!(!is_marked(thread, large));
+    // Where large blocks are recorded for themselves, all parts stay marked until leakline has looked.
+    heap::insert(thread, exact, 1 << 20, SITE);
+    heap::insert_sampled(thread, exact + 50 * PART, 1 << 20, SITE, RATE);
+    assert_eq!((areas_with_own(thread), is_marked(thread, exact + PART)), (2, true));
+    free(thread, exact + 50 * PART);
+    assert_eq!(marks::of(thread.shared, exact + 50 * PART).load(Relaxed), wire::MARK_LARGE);
+    assert_eq!(heap::take(thread, exact).unpack().map(|block| block.rate), Some(0));
+}
+
+#[test]
+fn areas_for_which_there_are_no_marks_are_looked_at_for_everything() {
+    let thread = sampler(8);
+    turn::catch_up(thread);
+    thread.shared.control().blocks.areas.store(wire::AREAS_MAX, Relaxed);
+    let area = 0x5000_0040_0000;
+    heap::insert_sampled(thread, area, 100, SITE, RATE);
+    heap::insert(thread, area + AREA, 100, SITE);
+    for at in [area, area + AREA] {
+        free(thread, at);
+        assert!(is_marked(thread, at) && is_marked(thread, at + 7 * PART));
+    }
+    let marks = wire::FIRST_MARKS.as_flattened().iter().enumerate();
+    let at = |i: usize| thread.shared.at::<core::sync::atomic::AtomicU8>(regions::MARKS.at + i as u64).load(Relaxed);
+    assert!(marks.into_iter().all(|(i, mark)| at(i) == *mark), "what areas share is as it was");
+    assert_eq!(areas_with_own(thread), wire::AREAS_MAX);
+}
+
+/// Threads give the same areas their marks at the same time, while leakline takes away those of large blocks.
+#[test]
+fn no_mark_is_lost_while_areas_get_marks_of_their_own() {
+    const THREADS: u64 = 3;
+    const AREAS: u64 = 2000;
+    let shared = table(LINES, 4);
+    let address = |area: u64, by: u64| 0x5000_0000_0000 + area * AREA + by * PART + 0x40;
+    let word = move |area: u64| shared.at::<core::sync::atomic::AtomicU32>(wire::area_at(address(area, 0)));
+    let lost = core::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for by in 0..THREADS {
+            let lost = &lost;
+            scope.spawn(move || {
+                for area in 0..AREAS {
+                    let at = address(area, by);
+                    match by {
+                        0 => marks::keep(shared, at, true),
+                        1 => marks::keep(shared, at, false),
+                        _ => marks::add(shared, at),
+                    }
+                    // Nobody takes the mark of an exact large block away before it is in the table.
+                    lost.fetch_add(u64::from(!is_marked(Thread { shared, ..thread(shared, by) }, at)), Relaxed);
+                }
+            });
+        }
+        let to = |area: u64, from: u32, to: u32| word(area).compare_exchange(from, to, Relaxed, Relaxed).is_ok();
+        // Large blocks come to these and are gone, until a small one gives them marks of their own.
+        for area in AREAS..AREAS + 200 {
+            scope.spawn(move || marks::add(shared, address(area, 2)));
+            while to(area, wire::AREA_EMPTY, wire::AREA_LARGE) && to(area, wire::AREA_LARGE, wire::AREA_EMPTY) {}
+        }
+    });
+    assert_eq!(lost.load(Relaxed), 0);
+    let all = |area: u64| (0..THREADS).all(|by| marks::kinds(shared, address(area, by)) != (false, false));
+    assert!((0..AREAS).all(all));
+    assert!((AREAS..AREAS + 200).all(|area| marks::kinds(shared, address(area, 2)) != (false, false)));
+    let own = (0..AREAS + 200).filter(|area| wire::is_own_area(word(*area).load(Relaxed))).count() as u64;
+    assert_eq!(own, AREAS + 200);
 }

@@ -68,6 +68,7 @@ pub(crate) fn table(lines: u32, granule_shift: u32) -> Shared {
     shared.control().records_max.store(wire::THREADS_MAX as u32, Relaxed);
     shared.control().granule_shift.store(granule_shift, Relaxed);
     shared.control().blocks.further.store(1, Relaxed);
+    crate::marks::begin(shared);
     shared
 }
 

@@ -9,11 +9,18 @@
 //! What may come late: a thread that entered its hook while every block was recorded, and a block that is put back since it was not resized
 //! after all. Both mark their part before they put the block in. Therefore nothing is taken away while such a thread is in its hook, and
 //! marks are set again for whatever the table holds afterwards.
+//!
+//! An area that has marks of its own keeps them. One that shares those of areas with large blocks goes back to those of areas where nothing was
+//! recorded, unless just then it is given its own.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
-use wire::{Control, MARK_EXACT, MARK_LARGE, MARK_SHIFT, mark_at, regions};
+use wire::{
+    AREA_EMPTY, AREA_FULL, AREA_LARGE, AREA_MARKS, AREA_SHIFT, Control, MARK_EXACT, MARK_LARGE, MARK_SHIFT, mark_at,
+    regions,
+};
 
 use super::file::SharedFile;
 use super::read;
@@ -21,6 +28,8 @@ use crate::sys::bytes::{PAGE, SharedBytes};
 
 /// What marks the parts of blocks that are recorded for themselves.
 const MARKS: u8 = MARK_EXACT | MARK_LARGE;
+/// Binary logarithm of the parts of an area.
+const PARTS_SHIFT: u32 = AREA_SHIFT - MARK_SHIFT;
 /// Looks between two that sweep, as long as exact blocks are there.
 const EVERY: u32 = 8;
 
@@ -54,33 +63,115 @@ impl Sweep {
 /// Takes away the marks of parts without exact blocks; gives the number of the others.
 fn sweep(file: &SharedFile, control: &Control) -> io::Result<usize> {
     let held = read::exact_parts(file, control)?;
-    let mut left = Vec::new();
-    file.for_each_part(regions::MARKS.at, regions::MARKS.end(), PAGE, |at, words| {
-        let bytes = (at..).zip(words.iter().flat_map(|word| word.to_le_bytes()));
-        let first = mark_at(0);
-        // The first part is marked for another reason: nothing lies there, and the free of nothing is no free.
-        let marked = bytes.filter(|(at, byte)| byte & MARKS != 0 && *at != first).map(|(at, _)| at - first);
-        left.extend(
-            marked.filter(|part| held.binary_search_by_key(part, |(held, _)| *held).is_err()).map(|part| (part, MARKS)),
-        );
+    let is_held = |first: u64, last: u64| {
+        let next = held.get(held.partition_point(|(part, _)| *part < first));
+        next.is_some_and(|(part, _)| *part <= last)
+    };
+    let (mut large, mut left) = (Vec::new(), Vec::new());
+    for (number, area) in areas(file)? {
+        let first = number << PARTS_SHIFT;
+        match area {
+            AREA_LARGE if !is_held(first, first + AREA_MARKS as u64 - 1) => large.push(Change::area(number)),
+            own if wire::is_own_area(own) => {
+                let marks = marks_of(file, own)?;
+                let parts = (first..).zip(marks).filter(|(part, mark)| mark & MARKS != 0 && !is_held(*part, *part));
+                left.extend(parts.map(|(part, _)| Change::mark(own, part, MARKS)));
+            }
+            _ => {}
+        }
+    }
+    let mut refused = 0;
+    change(file, large, |page, change| {
+        let Some(area) = page.words32().get(change.place / 4) else { return };
+        // Where it is not as it was, the area was just given marks of its own, which say that there are large blocks everywhere.
+        refused += usize::from(area.compare_exchange(AREA_LARGE, AREA_EMPTY, AcqRel, Relaxed).is_err());
     })?;
-    change(file, &left, |mark, taken| mark & !taken)?;
+    change_marks(file, left, |mark, taken| mark & !taken)?;
     let held = read::exact_parts(file, control)?;
-    change(file, &held, |mark, held| mark | held)?;
-    Ok(held.len())
+    restore(file, &held)?;
+    Ok(held.len() + refused)
 }
 
-/// Changes the marks of some parts, which are in order, each by what stands beside it.
-fn change(file: &SharedFile, parts: &[(u64, u8)], to: impl Fn(u8, u8) -> u8) -> io::Result<()> {
-    let place = |part: u64| mark_at(part << MARK_SHIFT);
-    let start = |part: u64| place(part) & !(PAGE as u64 - 1);
-    for group in parts.chunk_by(|(one, _), (other, _)| start(*one) == start(*other)) {
-        let Some(at) = group.first().map(|(part, _)| start(*part)) else { continue };
-        let mapped = SharedBytes::map(file.file(), at)?;
-        for (part, by) in group {
-            if let Some(mark) = mapped.bytes().get((place(*part) - at) as usize) {
-                let _ = mark.fetch_update(AcqRel, Relaxed, |mark| Some(to(mark, *by)));
-            }
+/// Sets the marks of parts with exact blocks.
+fn restore(file: &SharedFile, held: &[(u64, u8)]) -> io::Result<()> {
+    let mut areas: Vec<(u64, u32)> = Vec::new();
+    for (part, mark) in held {
+        let number = part >> PARTS_SHIFT;
+        // Blocks that are not large are in areas that have marks of their own, if nothing was overwritten.
+        let wanted = if *mark == MARK_LARGE { AREA_LARGE } else { AREA_FULL };
+        match areas.last_mut().filter(|(last, _)| *last == number) {
+            Some((_, known)) => *known = wanted.max(*known),
+            None => areas.push((number, wanted)),
+        }
+    }
+    let changes = areas.into_iter().map(|(number, wanted)| Change { by: wanted, ..Change::area(number) }).collect();
+    change(file, changes, |page, change| {
+        if let Some(area) = page.words32().get(change.place / 4) {
+            let wanted = |now: u32| (now < change.by).then_some(change.by);
+            let _ = area.fetch_update(AcqRel, Relaxed, wanted);
+        }
+    })?;
+    let own: HashMap<u64, u32> = self::areas(file)?.into_iter().filter(|(_, area)| wire::is_own_area(*area)).collect();
+    let marked = |(part, mark): &(u64, u8)| Some(Change::mark(*own.get(&(part >> PARTS_SHIFT))?, *part, *mark));
+    change_marks(file, held.iter().filter_map(marked).collect(), |mark, held| mark | held)
+}
+
+/// The areas in which something was recorded, by number, with where their marks are; but not the first, whose mark has another reason: nothing
+/// lies there, and the free of nothing is no free.
+fn areas(file: &SharedFile) -> io::Result<Vec<(u64, u32)>> {
+    let mut areas = Vec::new();
+    file.for_each_part(regions::AREAS.at, regions::AREAS.end(), PAGE, |at, words| {
+        let halves = words.iter().flat_map(|word| [*word as u32, (*word >> 32) as u32]);
+        let found = ((at - regions::AREAS.at) / 4..).zip(halves);
+        areas.extend(found.filter(|(number, area)| *number != 0 && *area != AREA_EMPTY));
+    })?;
+    Ok(areas)
+}
+
+fn marks_of(file: &SharedFile, area: u32) -> io::Result<Vec<u8>> {
+    let words = file.words(mark_at(area, 0), AREA_MARKS / 8)?;
+    Ok(words.into_iter().flat_map(u64::to_le_bytes).collect())
+}
+
+/// A word or a mark that is to be changed: in which page, where in it, and by what.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    page: u64,
+    place: usize,
+    by: u32,
+}
+
+impl Change {
+    fn at(at: u64, by: u32) -> Self {
+        let place = at & (PAGE as u64 - 1);
+        Self { page: at - place, place: place as usize, by }
+    }
+
+    fn area(number: u64) -> Self {
+        Self::at(wire::area_at(number << AREA_SHIFT), 0)
+    }
+
+    fn mark(area: u32, part: u64, by: u8) -> Self {
+        Self::at(mark_at(area, part << MARK_SHIFT), by.into())
+    }
+}
+
+fn change_marks(file: &SharedFile, changes: Vec<Change>, to: impl Fn(u8, u8) -> u8) -> io::Result<()> {
+    change(file, changes, |page, change| {
+        if let Some(mark) = page.bytes().get(change.place) {
+            let _ = mark.fetch_update(AcqRel, Relaxed, |mark| Some(to(mark, change.by as u8)));
+        }
+    })
+}
+
+/// Makes changes, page by page.
+fn change(file: &SharedFile, mut changes: Vec<Change>, mut each: impl FnMut(&SharedBytes, Change)) -> io::Result<()> {
+    changes.sort_unstable_by_key(|change| change.page);
+    for group in changes.chunk_by(|one, other| one.page == other.page) {
+        let Some(first) = group.first() else { continue };
+        let page = SharedBytes::map(file.file(), first.page)?;
+        for change in group {
+            each(&page, *change);
         }
     }
     Ok(())
@@ -112,7 +203,8 @@ mod tests {
             table.file.write(regions::THREADS.at, &7_u32.to_le_bytes()).unwrap();
             let number = wire::record_at(7) + std::mem::offset_of!(ThreadFigures, number) as u64;
             table.file.write(number, &1_u32.to_le_bytes()).unwrap();
-            table.mark(0, MARK_EXACT);
+            table.file.write(regions::MARKS.at, wire::FIRST_MARKS.as_flattened()).unwrap();
+            table.area(0, wire::AREA_OF_NOTHING);
             let blocks = exact.iter().map(|part| (*part, 0)).chain(sampled.iter().map(|part| (*part, 19)));
             for (line, (part, rate)) in (0..).zip(blocks) {
                 let address = part << MARK_SHIFT | 0x20;
@@ -130,17 +222,39 @@ mod tests {
             table
         }
 
+        /// Says where the marks of the area of a part are.
+        fn area(&self, part: u64, area: u32) {
+            self.file.write_words32(wire::area_at(part << MARK_SHIFT), &[area]).unwrap();
+        }
+
+        fn area_of(&self, part: u64) -> u32 {
+            self.file.word32(wire::area_at(part << MARK_SHIFT)).unwrap()
+        }
+
+        /// Sets a mark in an area that has its own, or is given them.
         fn mark(&self, part: u64, mark: u8) {
-            self.file.write(mark_at(part << MARK_SHIFT), &[mark]).unwrap();
+            if !wire::is_own_area(self.area_of(part)) {
+                let number = self.control.blocks.areas.fetch_add(1, Relaxed);
+                self.area(part, wire::own_area(number).unwrap());
+            }
+            self.file.write(mark_at(self.area_of(part), part << MARK_SHIFT), &[mark]).unwrap();
         }
 
         fn marks(&self, parts: &[u64]) -> Vec<u8> {
-            let mark = |part: &u64| {
-                let at = mark_at(part << MARK_SHIFT);
-                let word = self.file.words(at & !7, 1).unwrap();
-                word[0].to_le_bytes()[(at & 7) as usize]
-            };
+            let mark = |part: &u64| marks_of(&self.file, self.area_of(*part)).unwrap()[(part & 255) as usize];
             parts.iter().map(mark).collect()
+        }
+
+        /// Puts a large block into the table, and says nothing of it in the marks.
+        fn put_large(&self, part: u64) {
+            let address = part << MARK_SHIFT | 0x10;
+            let block = Block::new(address, 1 << 20, 1, Moment::new(1 << 40), 0);
+            let block = wire::Slot::large(address, block);
+            let at = regions::LINES.at + 7 * wire::LINE_BYTES;
+            self.file.write_words(at, &[block.first, 0, 0, 0, block.second]).unwrap();
+            self.file.write_words(regions::FURTHER.at + 3 * 16, &[Bucket::new(7, 1, 0).word(), 0]).unwrap();
+            self.file.write(regions::LARGE.at + (address >> wire::LARGE_SHIFT) * 4, &3_u32.to_le_bytes()).unwrap();
+            self.control.blocks.lines.store(8, Relaxed);
         }
 
         /// The only thread's: what it saw last of the mode, and whether it is inside a hook.
@@ -173,17 +287,34 @@ mod tests {
     #[test]
     fn parts_of_large_blocks_keep_their_own_mark() {
         let table = Table::new(&[0x540], &[], &[0x541]);
-        let address = FAR << MARK_SHIFT | 0x10;
-        let block = Block::new(address, 1 << 20, 1, Moment::new(1 << 40), 0);
-        let block = wire::Slot::large(address, block);
-        let at = regions::LINES.at + 7 * wire::LINE_BYTES;
-        table.file.write_words(at, &[block.first, 0, 0, 0, block.second]).unwrap();
-        table.file.write_words(regions::FURTHER.at + 3 * 16, &[Bucket::new(7, 1, 0).word(), 0]).unwrap();
-        table.file.write(regions::LARGE.at + (address >> wire::LARGE_SHIFT) * 4, &3_u32.to_le_bytes()).unwrap();
-        table.control.blocks.lines.store(8, Relaxed);
+        table.put_large(FAR);
         table.mark(FAR + 1, MARK_LARGE | 1);
         assert_eq!(sweep(&table.file, &table.control).unwrap(), 2);
         assert_eq!(table.marks(&[0x540, 0x541, FAR, FAR + 1]), [MARK_EXACT, 1, MARK_LARGE, 1]);
+    }
+
+    #[test]
+    fn areas_without_large_blocks_no_longer_share_the_mark_of_those() {
+        let table = Table::new(&[], &[0x600], &[]);
+        table.put_large(FAR);
+        let areas = [FAR, FAR + 256, FAR + 512, 0x700];
+        areas.iter().skip(1).for_each(|part| table.area(*part, AREA_LARGE));
+        table.area(0x700, AREA_FULL);
+        assert_eq!(sweep(&table.file, &table.control).unwrap(), 1);
+        // That of the block had none: it is set again.
+        assert_eq!(areas.map(|part| table.area_of(part)), [AREA_LARGE, AREA_EMPTY, AREA_EMPTY, AREA_FULL]);
+        assert_eq!(sweep(&table.file, &table.control).unwrap(), 1);
+        assert_eq!(areas.map(|part| table.area_of(part)), [AREA_LARGE, AREA_EMPTY, AREA_EMPTY, AREA_FULL]);
+        assert_eq!(table.marks(&[FAR, FAR + 256, 0x600]), [MARK_LARGE, 0, 1]);
+    }
+
+    #[test]
+    fn a_block_whose_area_was_overwritten_is_looked_for_everywhere() {
+        let table = Table::new(&[0x550, FAR], &[], &[]);
+        table.area(0x550, AREA_LARGE);
+        table.area(FAR, AREA_EMPTY);
+        sweep(&table.file, &table.control).unwrap();
+        assert_eq!([0x550, FAR].map(|part| table.area_of(part)), [AREA_FULL; 2]);
     }
 
     #[test]

@@ -410,8 +410,8 @@ impl Session {
         for (at, bytes) in plan.parts() {
             self.target.write(at, &bytes)?;
         }
-        // Where nothing lies, the stubs find a mark: to free nothing is nothing to count.
-        self.shared.write_words(wire::mark_at(0), &[u64::from(wire::MARK_EXACT)])?;
+        self.shared.write(wire::regions::MARKS.at, wire::FIRST_MARKS.as_flattened())?;
+        self.shared.write_words32(wire::area_at(0), &[wire::AREA_OF_NOTHING])?;
         let active = wire::Link::activity(self.shared_at, self.mode == Mode::Exact);
         let link = [self.shared_at.to_le_bytes(), active.to_le_bytes()];
         self.target.write(plan.wanted.code_at + plan.image.link, link.as_flattened())

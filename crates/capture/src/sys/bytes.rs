@@ -1,4 +1,4 @@
-//! A page of a file that another process writes too, byte by byte.
+//! A page of a file that another process writes too.
 //!
 //! Owns: the mapping. Must not know: what the bytes mean.
 
@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::AtomicU8;
+use std::sync::atomic::{AtomicU8, AtomicU32};
 
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -27,5 +27,10 @@ impl SharedBytes {
     pub(crate) fn bytes(&self) -> &[AtomicU8] {
         // SAFETY: a page is mapped as long as `self` lives; every content is a value.
         unsafe { std::slice::from_raw_parts(self.page.as_mut_ptr().cast::<AtomicU8>(), PAGE) }
+    }
+    #[expect(clippy::cast_ptr_alignment, reason = "a page is aligned for every word")]
+    pub(crate) fn words32(&self) -> &[AtomicU32] {
+        // SAFETY: as in `bytes`.
+        unsafe { std::slice::from_raw_parts(self.page.as_mut_ptr().cast::<AtomicU32>(), PAGE / 4) }
     }
 }

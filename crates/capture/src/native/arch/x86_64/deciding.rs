@@ -16,7 +16,10 @@
 
 use std::mem::offset_of;
 
-use wire::{ADDRESS_BITS, Control, Link, MARK_SHIFT, PLACE_FACTOR, PLACE_SHIFT, THREAD_SLOTS, ThreadFigures, regions};
+use wire::{
+    ADDRESS_BITS, AREA_SHIFT, Control, Link, MARK_SHIFT, PLACE_FACTOR, PLACE_SHIFT, THREAD_SLOTS, ThreadFigures,
+    regions,
+};
 
 /// What a stub decides, with the function of the agent that it jumps to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,11 +302,17 @@ fn call_inside(code: &mut Code, displaced: u64) {
 /// Where no recorded block begins there is nothing to do. The displaced instructions follow.
 fn pass_free(code: &mut Code, looks: u64) -> u64 {
     const ABOVE: u8 = (u64::BITS - ADDRESS_BITS) as u8;
+    /// What lies below the byte that tells the place of a mark in its area; that is moved to where a byte can be had for itself.
+    const BELOW: u8 = (MARK_SHIFT - u8::BITS) as u8;
+    const { assert!(AREA_SHIFT - MARK_SHIFT == u8::BITS, "it is a byte") };
     let begin = code.here();
     code.add(&[0x48, 0x89, 0xf8]); // mov %rdi, %rax
     code.add(&[0x48, 0xc1, 0xe0, ABOVE]); // shl $…, %rax
-    code.add(&[0x48, 0xc1, 0xe8, ABOVE + MARK_SHIFT as u8]); // shr $…, %rax
-    code.add_word(&[0x41, 0x80, 0xbc, 0x03], regions::MARKS.at as u32); // cmpb $0, marks(%r11,%rax)
+    code.add(&[0x48, 0xc1, 0xe8, ABOVE + BELOW]); // shr $…, %rax
+    code.add(&[0x0f, 0xb6, 0xcc]); // movzbl %ah, %ecx
+    code.add(&[0x48, 0xc1, 0xe8, 2 * u8::BITS as u8]); // shr $…, %rax
+    code.add_word(&[0x41, 0x03, 0x8c, 0x83], regions::AREAS.at as u32); // add areas(%r11,%rax,4), %ecx
+    code.add_word(&[0x41, 0x80, 0xbc, 0x0b], regions::MARKS.at as u32); // cmpb $0, marks(%r11,%rcx)
     code.add(&[0]);
     code.jump_if(IF_NOT_EQUAL, looks);
     begin

@@ -3,7 +3,7 @@
 //! Owns: stand-ins for the agent's functions and for the function that is hooked. Must not know: the bytes of a stub.
 
 use iced_x86::{Decoder, DecoderOptions};
-use wire::{Mode, STATE_OWNER_DIED, mark_at, record_at, thread_place};
+use wire::{Mode, STATE_OWNER_DIED, area_at, mark_at, record_at, thread_place};
 
 use super::super::patch::{BITS, Relocation, SITE_BYTES, Stub, relocate};
 use super::*;
@@ -68,7 +68,8 @@ impl Stage {
         stage.figure(offset_of!(ThreadFigures, seen), u64::from(TURN) << 32 | u64::from(LISTENER));
         stage.figure(offset_of!(ThreadFigures, allocations_left), 10);
         stage.figure(offset_of!(ThreadFigures, frees_left), 10);
-        stage.trial.write(base + SHARED + mark_at(0), &[wire::MARK_EXACT]);
+        stage.trial.write(base + SHARED + regions::MARKS.at, wire::FIRST_MARKS.as_flattened());
+        stage.area(0, wire::AREA_OF_NOTHING);
         stage
     }
 
@@ -78,6 +79,11 @@ impl Stage {
         stage.mode(Mode::sampled(19));
         stage.figure(offset_of!(ThreadFigures, countdown), countdown);
         stage
+    }
+
+    /// Says where the marks of a block's area are.
+    fn area(&self, block: u64, area: u32) {
+        self.trial.write(self.trial.at() + SHARED + area_at(block), &area.to_le_bytes());
     }
 
     fn control(&self, at: usize, value: u32) {
@@ -285,12 +291,31 @@ fn a_block_beside_which_none_is_recorded_is_freed_without_another_look() {
         stage.assert_passes([block, 4, 5], [10, 10, 0, 1000]);
         stage.assert_passes([1 << ADDRESS_BITS | 0x9000, 4, 5], [10, 10, 0, 1000]);
         stage.assert_asks([0, 4, 5], "nothing is freed, which is not for a stub to know");
-        let mark = stage.trial.at() + SHARED + mark_at(block);
+        let own = wire::own_area(9).unwrap();
+        stage.area(block, own);
+        let mark = stage.trial.at() + SHARED + mark_at(own, block);
+        stage.assert_passes([block, 4, 5], [10, 10, 0, 1000]);
         stage.trial.write(mark, &[1]);
         stage.assert_asks([block, 4, 5], "this one may be recorded");
-        // The parts beside its own are not concerned.
-        stage.assert_passes([block + (1 << MARK_SHIFT), 4, 5], [10, 10, 0, 1000]);
-        stage.assert_passes([block - (1 << MARK_SHIFT), 4, 5], [10, 10, 0, 1000]);
+        // The parts beside its own are not concerned, nor are the areas.
+        for beside in [1 << MARK_SHIFT, 1 << AREA_SHIFT] {
+            stage.assert_passes([block + beside, 4, 5], [10, 10, 0, 1000]);
+            stage.assert_passes([block - beside, 4, 5], [10, 10, 0, 1000]);
+        }
+    }
+}
+
+#[test]
+fn marks_that_areas_share_say_what_is_to_be_done_in_all_of_them() {
+    let stage = Stage::sampled("free", AGENT, 1000);
+    let area = 0x7f12_3440_0000;
+    for block in [area, area + 0x10, area + 0x12_3450, area + (1 << AREA_SHIFT) - 8] {
+        stage.area(area, wire::AREA_EMPTY);
+        stage.assert_passes([block, 4, 5], [10, 10, 0, 1000]);
+        for shared in [wire::AREA_LARGE, wire::AREA_FULL] {
+            stage.area(area, shared);
+            stage.assert_asks([block, 4, 5], "it may be any of them");
+        }
     }
 }
 
