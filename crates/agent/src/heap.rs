@@ -33,6 +33,7 @@ pub(crate) fn insert_near(thread: Thread, address: u64, size: u64, stack: u32) -
 #[inline(never)]
 pub(crate) fn insert(thread: Thread, address: u64, size: u64, stack: u32) {
     let block = Block::new(address, size, stack, thread.now(), 0);
+    make_way(thread, address);
     marks::keep(thread.shared, address, is_large(address, size));
     if put(thread, address, block) {
         count_exact(thread, size, stack);
@@ -59,6 +60,7 @@ pub(crate) fn insert_sampled(thread: Thread, address: u64, size: u64, stack: u32
     let weight = weigh(size, rate);
     add(&thread.record.bytes, weight.bytes);
     let block = Block::new(address, size, stack, thread.now(), rate);
+    make_way(thread, address);
     marks::add(thread.shared, address);
     if put(thread, address, block) {
         add_sample(&sampled(thread, stack).allocated, weight);
@@ -67,12 +69,17 @@ pub(crate) fn insert_sampled(thread: Thread, address: u64, size: u64, stack: u32
     }
 }
 
-/// Puts a block in, and counts one that it replaces; false where there is no room.
-fn put(thread: Thread, address: u64, block: Block) -> bool {
+/// Takes out a block whose free went unseen, as far as marks lead to one: before that of the new one is set, which would let a large one
+/// be looked for where it cannot be, and so make pages of the table.
+fn make_way(thread: Thread, address: u64) {
     let before = take(thread, address);
     if before.is_block() {
         replace(thread, address, before);
     }
+}
+
+/// Puts a block in where none is any more; false where there is no room.
+fn put(thread: Thread, address: u64, block: Block) -> bool {
     let is_in = place(thread, address, block);
     if !is_in {
         add(&thread.record.figures.blocks_unrecorded, 1);
@@ -133,7 +140,8 @@ pub(crate) fn count_lived(shared: Shared, counters: &SiteCounters, life: u64, si
 /// Whether a block may be in the table; if not, there is nothing to take.
 pub(crate) fn may_hold(shared: Shared, address: u64) -> bool {
     let (may_be_there, may_be_large) = marks::kinds(shared, address);
-    may_be_there && table::may_hold(shared, address) || may_be_large && table::holds_large(shared, address)
+    // To look for large blocks makes no pages of the table: first that.
+    may_be_large && table::holds_large(shared, address) || may_be_there && table::may_hold(shared, address)
 }
 
 /// Takes a block that is about to be freed out of the table; [`Slot::NONE`] where it is older than the attach.
