@@ -7,7 +7,7 @@
 //! anew at each reading so that what is there and what may still come stay within the cap together.
 
 use model::{Bytes, Reading};
-use wire::{COUNTERS_BYTES, Control, EVENTS, Event, LINE_BYTES, LINES_MAX, STACKS_MAX, THREADS_MAX, regions};
+use wire::{COUNTERS_BYTES, Control, Event, LINE_BYTES, LINES_MAX, STACKS_MAX, THREADS_MAX, regions};
 
 /// Parts of what is available, and of what a control group may still take, that are taken where nobody names a cap.
 const SHARE_OF_AVAILABLE: u64 = 8;
@@ -37,7 +37,7 @@ pub(crate) struct Used {
     lines: u32,
     stacks: u32,
     records: u32,
-    /// Part of the ring of events that nobody wrote yet.
+    /// Part of the ring of events that nobody wrote yet, or since it was given back.
     ring: u64,
     depth: u32,
 }
@@ -122,16 +122,15 @@ impl Cap {
 
 impl Used {
     /// What the shared memory says; it is the target's to write, and limits stay limits whatever stands there.
-    pub(crate) fn of(control: &Control, occupied: u64, has_ring: bool) -> Self {
+    /// `unwritten` says how many events that still are to be written.
+    pub(crate) fn of(control: &Control, occupied: u64, unwritten: u64) -> Self {
         use std::sync::atomic::Ordering::Relaxed;
-        let written = control.events.next.load(Relaxed).min(EVENTS as u64);
-        let ring = (EVENTS as u64 - written) * size_of::<Event>() as u64;
         Self {
             occupied,
             lines: control.blocks.lines.load(Relaxed).saturating_add(control.blocks.cells.load(Relaxed)),
             stacks: control.stacks.ids.load(Relaxed),
             records: control.threads.records.load(Relaxed),
-            ring: if has_ring { ring } else { 0 },
+            ring: unwritten * size_of::<Event>() as u64,
             depth: control.depth.load(Relaxed),
         }
     }

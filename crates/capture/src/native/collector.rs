@@ -3,7 +3,8 @@
 //! Owns: the thread that reads, how far it has read, and the comparisons with `/proc`. Must not know: what events mean.
 //!
 //! The ring has room for what the fastest program does in some tens of milliseconds. What was overwritten before it was read is
-//! counted, and the comparisons find what came of it.
+//! counted, and the comparisons find what came of it. Where there is less to do, what was read is given back: an allocator that maps
+//! each large block for itself would leave an event in memory for each of them.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,6 +29,12 @@ use crate::sys::keeper::ControlPage;
 const EVERY: Duration = Duration::from_millis(20);
 /// Events that are read at a time.
 const PART: u64 = 1024;
+/// Events of one page.
+const PAGE_EVENTS: u64 = 4096 / EVENT_BYTES;
+/// So many of them that were read are given back at once.
+const RELEASED_MIN: u64 = 4 * PAGE_EVENTS;
+/// If more came between two looks, the program is about to write there again.
+const QUIET_MAX: u64 = 1024;
 /// How long an event may be half written before it is given up: its thread was killed, or is stopped.
 const UNFINISHED_MAX: Duration = Duration::from_millis(500);
 /// How often the ledger is compared with `/proc` at most, and how much of the time that may take.
@@ -62,6 +69,8 @@ struct State {
     is_musl: bool,
     /// Number of the next event to read.
     next: u64,
+    /// The first whose place was not given back.
+    kept: u64,
     missed: u64,
     corrupt: u64,
     /// Since when the next event has been half written.
@@ -91,6 +100,7 @@ impl Collector {
             kinds,
             is_musl,
             next: 0,
+            kept: 0,
             missed: 0,
             corrupt: 0,
             unfinished: None,
@@ -102,10 +112,17 @@ impl Collector {
         let thread = std::thread::Builder::new().name("collector".into()).spawn(move || {
             // The sender never sends: it is dropped.
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                lock(&read).read();
+                lock(&read).look();
             }
         })?;
         Ok(Self { state, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// How many events of the ring nobody wrote, since the attach or since they were given back.
+    pub(crate) fn unwritten(&self) -> u64 {
+        let state = lock(&self.state);
+        let written = state.page.control().events.next.load(Acquire).saturating_sub(state.kept);
+        (EVENTS as u64).saturating_sub(written)
     }
 
     /// The stack of a site, by the number that it has in snapshots.
@@ -150,6 +167,22 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl State {
+    /// Reads everything that is complete, and gives back what was read if little came.
+    fn look(&mut self) {
+        let before = self.next;
+        self.read();
+        let end = self.page.control().events.next.load(Acquire);
+        self.kept = kept(self.kept, self.next, end);
+        if self.next.checked_sub(before).is_some_and(|came| came <= QUIET_MAX) {
+            let next = self.next - self.next % PAGE_EVENTS;
+            for (place, events) in places(self.kept..next) {
+                // What is not given back is written again in the next round.
+                let _ = self.file.release(regions::EVENT_RING.at + place * EVENT_BYTES, events * EVENT_BYTES);
+                self.kept = next;
+            }
+        }
+    }
+
     /// Reads everything that is complete.
     fn read(&mut self) {
         let end = self.page.control().events.next.load(Acquire);
@@ -244,6 +277,22 @@ fn catch_up(next: u64, end: u64) -> Option<u64> {
     Some(next + told.saturating_sub(EVENTS as u64))
 }
 
+/// The first event whose place may be given back: not those that are written again soon, now that `end` have been told and `next` is read next.
+fn kept(kept: u64, next: u64, end: u64) -> u64 {
+    let safe = end.saturating_sub(EVENTS as u64 / 4 * 3).next_multiple_of(PAGE_EVENTS);
+    // A number was overwritten.
+    if kept > next { next - next % PAGE_EVENTS } else { kept.max(safe) }
+}
+
+/// Where in the ring events lie, each part with how many; none where it is not worth a call.
+fn places(events: Range<u64>) -> impl Iterator<Item = (u64, u64)> {
+    const RING: u64 = EVENTS as u64;
+    let count = events.end.checked_sub(events.start).filter(|count| (RELEASED_MIN..=RING).contains(count)).unwrap_or(0);
+    let place = events.start % RING;
+    let first = count.min(RING - place);
+    [(place, first), (0, count - first)].into_iter().filter(|(_, count)| *count > 0)
+}
+
 /// The memory was in the target's hands: what makes no sense is no event.
 fn decoded(number: u64, words: &[u64]) -> Option<Told> {
     let [_, what, at, stack, a, b, c, d] = *words.first_chunk::<EVENT_WORDS>()?;
@@ -295,6 +344,26 @@ mod tests {
         assert_eq!(catch_up(5, 8 + ring), Some(8));
         assert_eq!(catch_up(5, 4), None);
         assert_eq!(catch_up(5, u64::MAX), None);
+    }
+
+    #[test]
+    fn what_is_given_back_lies_where_nobody_writes_soon() {
+        let ring = EVENTS as u64;
+        assert_eq!(kept(64, 300, 300), 64);
+        assert_eq!(kept(64, ring, ring + 1), ring / 4 + PAGE_EVENTS, "the next round has begun");
+        assert_eq!(kept(64, u64::MAX, u64::MAX) % PAGE_EVENTS, 0);
+        assert_eq!(kept(6400, 70, 300), 64, "a number was overwritten");
+    }
+
+    #[test]
+    fn events_that_are_given_back_lie_in_one_part_of_the_ring_or_in_two() {
+        let ring = EVENTS as u64;
+        let places = |events| places(events).collect::<Vec<_>>();
+        assert_eq!(places(0..RELEASED_MIN - PAGE_EVENTS), []);
+        assert_eq!(places(64..640), [(64, 576)]);
+        assert_eq!(places(2 * ring - 128..2 * ring + 192), [(ring - 128, 128), (0, 192)]);
+        assert_eq!(places(2 * ring..2 * ring - 64), []);
+        assert_eq!(places(0..2 * ring), []);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 
+use rustix::fs::{FallocateFlags, fallocate};
 use wire::regions;
 
 /// The memory that the agent and leakline share. Reading it through the file, rather than through a mapping, keeps it out
@@ -88,6 +89,11 @@ impl SharedFile {
         Ok(self.file.metadata()?.blocks() * 512)
     }
 
+    /// Gives the memory of a part back, which is zero then, to whoever reads it and in every mapping.
+    pub(crate) fn release(&self, at: u64, len: u64) -> io::Result<()> {
+        Ok(fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, len)?)
+    }
+
     fn seek(&self, at: u64, whence: i32) -> io::Result<Option<u64>> {
         crate::sys::process::seek(self.file.as_raw_fd(), at, whence)
     }
@@ -120,5 +126,9 @@ mod tests {
         assert_eq!(seen, [(4_096_000, 1), (4_096_008, 2), (4_096_016, 3), (20_480_008, 4)]);
         assert_eq!(shared.words(4_096_008, 2).unwrap(), [2, 3]);
         assert!(shared.occupied().unwrap() < 1 << 20);
+        let before = shared.occupied().unwrap();
+        shared.release(4096 * 1000, 4096).unwrap();
+        assert_eq!((shared.words(4_096_008, 1).unwrap(), shared.words(20_480_008, 1).unwrap()), (vec![0], vec![4]));
+        assert!(shared.occupied().unwrap() < before);
     }
 }

@@ -281,7 +281,7 @@ impl Session {
     fn used(&self) -> Used {
         // What cannot be read counts as all of it.
         let occupied = self.shared.occupied().unwrap_or(self.cap.bytes.0);
-        Used::of(self.control(), occupied, self.collector.is_some())
+        Used::of(self.control(), occupied, self.collector.as_ref().map_or(0, Collector::unwritten))
     }
 
     /// Keeps the records below their cap: what may come is limited anew, and in auto mode a sample must do before that hurts.
