@@ -39,8 +39,8 @@ pub(crate) fn put_large(thread: Thread, address: u64, block: Block) -> bool {
     if chained(shared, first).any(claim) {
         return true;
     }
-    let newest = chained(shared, first).next().map_or(0, Bucket::lines);
-    let lines = (newest * 2).clamp(1, Bucket::LINES_MAX);
+    // As many as there are: of five blocks a second line is enough.
+    let lines = chained(shared, first).map(Bucket::lines).sum::<u32>().clamp(1, Bucket::LINES_MAX);
     let Some(bucket) = new_bucket(thread, lines, Bucket::SHARED) else { return false };
     // It is filled before it is seen, so that whoever gets here at the same time leaves room in it.
     claim(bucket) && chain(shared, first, bucket)
