@@ -254,8 +254,8 @@ mod tests {
         let (ticks, mut meter) = (ticks(), meter(0.0));
         let second = Duration::from_secs(1);
         assert_eq!(meter.beat(second, second, work(&ticks, 0, 0, true), true, &ticks), None);
-        // A million pairs of 2 x (70 - 20) ns are a tenth of a second.
-        let shares = meter.beat(2 * second, 2 * second, work(&ticks, 1_000_000, 70, true), true, &ticks).unwrap();
+        // A million pairs of 2 x (78 - 28) ns are a tenth of a second.
+        let shares = meter.beat(2 * second, 2 * second, work(&ticks, 1_000_000, 78, true), true, &ticks).unwrap();
         check(shares.now, 0.1);
         check(shares.exact.unwrap(), 0.1);
         check(shares.exact_of_processor, 0.1);
@@ -265,7 +265,7 @@ mod tests {
     fn what_exact_would_cost_is_known_from_when_it_was() {
         let (ticks, mut meter) = (ticks(), meter(0.0));
         let second = Duration::from_secs(1);
-        let before = work(&ticks, 1_000_000, 70, true);
+        let before = work(&ticks, 1_000_000, 78, true);
         meter.beat(Duration::ZERO, Duration::ZERO, Work::default(), true, &ticks);
         meter.beat(second, second, before, true, &ticks).unwrap();
         meter.restart();
@@ -297,9 +297,9 @@ mod tests {
     fn a_target_that_hardly_runs_pays_little_of_a_processor() {
         let (ticks, mut meter) = (ticks(), meter(0.0));
         meter.beat(Duration::ZERO, Duration::ZERO, Work::default(), true, &ticks);
-        // 2,000 pairs of 2 x (70 - 20) ns are 0.2 ms, and 40 % of the half millisecond that was used in ten seconds.
+        // 2,000 pairs of 2 x (78 - 28) ns are 0.2 ms, and 40 % of the half millisecond that was used in ten seconds.
         let (ten, used) = (Duration::from_secs(10), Duration::from_micros(500));
-        let shares = meter.beat(ten, used, work(&ticks, 2_000, 70, true), true, &ticks).unwrap();
+        let shares = meter.beat(ten, used, work(&ticks, 2_000, 78, true), true, &ticks).unwrap();
         check(shares.exact.unwrap(), 0.4);
         check(shares.exact_of_processor, 0.000_02);
     }
@@ -323,7 +323,7 @@ mod tests {
             .map(|(calls, (at, new))| {
                 unwound += new;
                 let (at, work) =
-                    (Duration::from_millis(*at), Work { unwound, ..work(&ticks, calls * 200_000, 70, true) });
+                    (Duration::from_millis(*at), Work { unwound, ..work(&ticks, calls * 200_000, 78, true) });
                 meter.beat(at, at, work, true, &ticks).map(|shares| shares.is_settled)
             })
             .collect();
@@ -337,7 +337,7 @@ mod tests {
         let (ticks, mut meter) = (ticks(), meter(0.0));
         meter.start(Duration::ZERO);
         let half = Duration::from_millis(500);
-        let shares = meter.beat(half, half, work(&ticks, 50_000, 70, true), true, &ticks).unwrap();
+        let shares = meter.beat(half, half, work(&ticks, 50_000, 78, true), true, &ticks).unwrap();
         assert!(!shares.is_settled, "too few were timed");
     }
 }
