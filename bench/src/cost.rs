@@ -85,6 +85,7 @@ fn with_heaptrack(mut target: Target, effort: Effort) -> Option<f64> {
 }
 
 /// Nanoseconds a pair over one window.
+#[track_caller]
 pub(crate) fn rate(target: &mut Target, effort: Effort) -> f64 {
     target.ask("rate", "rate");
     sleep(Duration::from_millis(effort.window_ms));

@@ -151,7 +151,8 @@ impl Target {
     #[track_caller]
     pub(crate) fn tell(&mut self, command: &str) {
         let input = self.input.as_mut().expect("not stopped yet");
-        writeln!(input, "{command}").unwrap_or_else(|error| panic!("the target is gone: {error}"));
+        let sent = writeln!(input, "{command}");
+        sent.unwrap_or_else(|error| panic!("the target is gone: {error}, {:?}", self.child.wait()));
     }
 
     /// Sends a command and waits for the line that starts with `prefix`; returns the rest of it.
