@@ -7,8 +7,8 @@
 //! words that it reads. Where all words lie that the first unwinding read is remembered, and a sum of them, each multiplied by a
 //! number of its own. If every one of them is the same again, so is the result; and if one is not, nor is the sum. Of several, sums
 //! are the same by chance once in 2^64. Where the processor makes check sums there are two, of the words at even and at odd places: stacks that differ in
-//! neighbouring frames differ in both, and others have the same one by chance once in 2^32. The words themselves would take four times as much of the cache as a stack of 30 frames takes now,
-//! and comparing them as long as all the rest of a hook.
+//! neighbouring frames differ in both, and others have the same one by chance once in 2^32. The words themselves would take four times as
+//! much of the cache as a stack of 30 frames takes now, and comparing them as long as all the rest of a hook.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};

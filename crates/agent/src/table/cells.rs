@@ -50,7 +50,7 @@ impl Wanted {
 
 #[expect(clippy::inline_always, reason = "part of each hook, which is one straight run of code")]
 #[inline(always)]
-pub(super) fn word(shared: Shared, bucket: Bucket, address: u64) -> &'static AtomicU64 {
+fn word(shared: Shared, bucket: Bucket, address: u64) -> &'static AtomicU64 {
     shared.at(regions::LINES.at + bucket.cell(address) * 8)
 }
 
