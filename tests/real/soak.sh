@@ -54,7 +54,9 @@ tail -n 1 "$WORK/out.json" | python3 -c '
 import json, sys
 first, last = ([int(word) for word in words.split()] for words in sys.argv[1:3])
 end = json.loads(sys.stdin.read())
-print("%(allocations)d allocations, %(frees)d frees" % end["coverage"], "; losses", {k: v for k, v in end["losses"].items() if v} or "none")
+# Frees of blocks that are not in the sample are not counted.
+figures = [f"{end['"'"'coverage'"'"'][kind]} {kind}" for kind in ("allocations", "frees") if isinstance(end["coverage"][kind], int)]
+print(", ".join(figures), "; losses", {k: v for k, v in end["losses"].items() if v} or "none")
 own, shared, target = (last[i] - first[i] for i in (1, 2, 3))
 print(f"from {first[0]} s to {last[0]} s: leakline {own:+} KiB, shared memory {shared:+} KiB, target {target:+} KiB")
 # An entry takes no more than the block that it stands for.
