@@ -7,6 +7,7 @@ mod host;
 mod names;
 mod native;
 mod sys;
+mod turns;
 
 pub use clock::Clock;
 pub use doctor::{Condition, ConditionState, Examination, examine_machine, examine_process};

@@ -178,6 +178,7 @@ fn serve(scope: &mut Scope<'_>, queue: &Receiver<Job>, found: &Sender<Named>, sh
             if shared.stop.load(Ordering::Relaxed) {
                 return false;
             }
+            let _turn = crate::turns::Turn::to_name();
             scope.name(address, trust, &job.modules, &mut frames);
         }
         let sent = found.send((job.stack, frames.into()));

@@ -23,6 +23,7 @@ const SETTLE_STEP: Duration = Duration::from_millis(100);
 /// Runs `work` on a thread of its own. The kernel ties tracing to a thread: when this one ends, whatever happened in it, the
 /// target's threads are untraced and run.
 pub(crate) fn tracing<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let _turn = crate::turns::Turn::to_stop();
     // A new thread would wait for its first turn, before it can hurry.
     let _ahead = crate::sys::process::Ahead::start();
     std::thread::scope(|scope| {
